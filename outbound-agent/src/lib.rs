@@ -1,0 +1,3 @@
+//! The agent of Outbound.
+
+pub mod model;

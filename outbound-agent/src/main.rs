@@ -1,0 +1,3 @@
+//! The `outbound` binary.
+
+fn main() {}

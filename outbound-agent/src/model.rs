@@ -1,0 +1,11 @@
+//! The words of the domain: pure values, no I/O, no runtime.
+
+pub mod addr;
+pub mod host;
+pub mod flow;
+pub mod tenant;
+pub mod target;
+pub mod policy;
+pub mod credential;
+pub mod reason;
+pub mod secret;

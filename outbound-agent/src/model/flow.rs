@@ -1,0 +1,32 @@
+//! `Flow`: one redirected connect, in std's types.
+
+use std::os::fd::BorrowedFd;
+
+use super::addr::{Downstream, OriginalDst};
+use super::tenant::CgroupId;
+
+/// What the kernel remembers of a redirected connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Where the workload wanted to connect.
+    pub original_dst: OriginalDst,
+    /// The tenant's cgroup.
+    pub tenant_cgroup: CgroupId,
+    /// The cgroup in which the socket was made: the tenant's or one below it.
+    pub socket_cgroup: CgroupId,
+    /// Cookie of the network namespace that the workload's socket lives in.
+    pub netns: u64,
+    /// Process id of who connected, as the host counts; 0 when unknown.
+    pub pid: u32,
+    /// User id of who connected, as the host counts.
+    pub uid: u32,
+    /// Name of the thread that connected, as the kernel holds it (15 octets); empty when unknown.
+    pub executable: Box<str>,
+}
+
+/// Where flows come from: the kernel, or in tests a stand-in for it.
+pub trait Flows: Send + Sync + 'static {
+    /// The flow of an accepted connection, `None` where the kernel knows none: such a
+    /// connection is refused.
+    fn flow(&self, accepted: BorrowedFd<'_>, downstream: Downstream) -> Option<Flow>;
+}

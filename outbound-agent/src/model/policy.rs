@@ -1,0 +1,42 @@
+//! What an operator wrote about egress, as compiled values. Matching is `path::policy`'s.
+
+use std::sync::Arc;
+
+use super::target::Targets;
+
+/// A tenant's compiled rules. Deny wins over allow.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Whether verdicts bind.
+    pub mode: Mode,
+    /// What holds where no rule matches.
+    pub default: Fallback,
+    /// What may be reached.
+    pub allow: Targets,
+    /// What may not, whatever `allow` says.
+    pub deny: Targets,
+}
+
+/// Whether a policy's verdicts bind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A denial is a denial.
+    #[default]
+    Enforce,
+    /// A denial is let through and marked `would_deny`.
+    Audit,
+    /// Nothing is judged.
+    Off,
+}
+
+/// What holds where no rule matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Denied.
+    #[default]
+    Deny,
+    /// Allowed, apart from addresses that a rule has to name.
+    Allow,
+}

@@ -1,0 +1,168 @@
+//! The closed lists that replies, logs and metrics print.
+
+macro_rules! closed_list {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word in replies, logs and metrics.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+        }
+    };
+}
+
+closed_list! {
+    /// Why something was refused or failed.
+    Reason {
+        /// A deny rule matches.
+        RuleDeny = "rule_deny",
+        /// No rule matches and the default is deny.
+        NoRule = "no_rule",
+        /// The address is private, loopback, link-local or otherwise special, and no rule names it.
+        PrivateAddress = "private_address",
+        /// A cloud's metadata service.
+        MetadataAddress = "metadata_address",
+        /// The kernel remembers no flow for the connection.
+        UnknownFlow = "unknown_flow",
+        /// The flow's cgroup is no tenant's.
+        UnknownTenant = "unknown_tenant",
+        /// The connection came from another namespace or loopback network than its flow says.
+        FlowMismatch = "flow_mismatch",
+        /// The workload asked for the agent itself.
+        AgentAddress = "agent_address",
+        /// The first bytes are neither what they claim nor anything that is let through.
+        Malformed = "malformed",
+        /// TLS without a server name, to a destination that no rule names by address.
+        NoServerName = "no_server_name",
+        /// HTTP without a usable Host.
+        NoHost = "no_host",
+        /// Host, target and destination disagree.
+        DestinationMismatch = "destination_mismatch",
+        /// A protocol that the agent does not carry.
+        UnsupportedProtocol = "unsupported_protocol",
+        /// The workload did not send its ClientHello or request in time.
+        DownstreamTimeout = "downstream_timeout",
+        /// The workload went away or broke the protocol midway.
+        DownstreamAborted = "downstream_aborted",
+        /// Too many connections at once.
+        ConnectionLimit = "connection_limit",
+        /// A credential is bound to this host but cannot be sent.
+        CredentialUnavailable = "credential_unavailable",
+        /// The name has no address.
+        UpstreamUnresolved = "upstream_unresolved",
+        /// The upstream refused the connection.
+        UpstreamRefused = "upstream_refused",
+        /// No route to the upstream.
+        UpstreamUnreachable = "upstream_unreachable",
+        /// The upstream did not answer in time.
+        UpstreamTimeout = "upstream_timeout",
+        /// The upstream closed or reset before it was done.
+        UpstreamReset = "upstream_reset",
+        /// The upstream's bytes are not the protocol.
+        UpstreamMalformed = "upstream_malformed",
+        /// The access log is required and cannot be written.
+        LogUnavailable = "log_unavailable",
+        /// The agent is stopping.
+        Draining = "draining",
+        /// The kernel refused the system call; `kernel.counter` says which check.
+        Kernel = "kernel",
+        /// The agent's own failure.
+        Internal = "internal",
+    }
+}
+
+closed_list! {
+    /// How a connection or an exchange ended.
+    Outcome {
+        /// All was carried.
+        Completed = "completed",
+        /// Policy denied it.
+        Denied = "denied",
+        /// Refused before there was anything for policy to judge.
+        Refused = "refused",
+        /// Something broke; `fault` says whose doing it was.
+        Failed = "failed",
+        /// A limit on time was reached.
+        TimedOut = "timed_out",
+        /// Dropped before its end.
+        Aborted = "aborted",
+    }
+}
+
+closed_list! {
+    /// Whose doing a failure was.
+    Fault {
+        /// The workload.
+        Downstream = "downstream",
+        /// The server.
+        Upstream = "upstream",
+        /// The outbound worker.
+        Worker = "worker",
+        /// The agent.
+        Internal = "internal",
+    }
+}
+
+/// How it ended, why, and whose doing it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// How.
+    pub outcome: Outcome,
+    /// Why, unless completed.
+    pub reason: Option<Reason>,
+    /// Whose doing, where something failed.
+    pub fault: Option<Fault>,
+}
+
+impl Ending {
+    /// All was carried.
+    pub const COMPLETED: Self = Self {
+        outcome: Outcome::Completed,
+        reason: None,
+        fault: None,
+    };
+
+    /// Every reason leads to one ending: this table says which.
+    pub const fn of(reason: Reason) -> Self {
+        use Reason as R;
+        let (outcome, fault) = match reason {
+            R::RuleDeny | R::NoRule | R::PrivateAddress | R::MetadataAddress => {
+                (Outcome::Denied, None)
+            }
+            R::UnknownFlow
+            | R::UnknownTenant
+            | R::FlowMismatch
+            | R::AgentAddress
+            | R::NoServerName
+            | R::NoHost
+            | R::DestinationMismatch
+            | R::UnsupportedProtocol
+            | R::ConnectionLimit
+            | R::LogUnavailable
+            | R::Draining
+            | R::Kernel => (Outcome::Refused, None),
+            R::Malformed => (Outcome::Refused, Some(Fault::Downstream)),
+            R::DownstreamTimeout => (Outcome::TimedOut, Some(Fault::Downstream)),
+            R::DownstreamAborted => (Outcome::Aborted, Some(Fault::Downstream)),
+            R::CredentialUnavailable | R::Internal => (Outcome::Failed, Some(Fault::Internal)),
+            R::UpstreamTimeout => (Outcome::TimedOut, Some(Fault::Upstream)),
+            R::UpstreamUnresolved
+            | R::UpstreamRefused
+            | R::UpstreamUnreachable
+            | R::UpstreamReset
+            | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
+        };
+        Self {
+            outcome,
+            reason: Some(reason),
+            fault,
+        }
+    }
+}

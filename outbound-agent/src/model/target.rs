@@ -1,0 +1,297 @@
+//! `Target`: one entry of an allow, deny or `hosts` list; `Targets`: such a list, compiled.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::host::{Host, HostError};
+
+/// What a request or a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS, or TLS that is passed through.
+    Https,
+    /// Any other bytes over TCP.
+    Tcp,
+}
+
+impl Scheme {
+    /// As written in a target and in logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// Which hosts a target names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// `*`
+    Any,
+    /// `example.com`
+    Exact(Host),
+    /// `*.example.com`: any depth below, not `example.com` itself.
+    Below(Box<str>),
+    /// `192.0.2.0/24`
+    Network(IpNet),
+}
+
+/// Which ports a target names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// `:*`, and a deny without a port.
+    Every,
+    /// An allow without a port: 80 and 443.
+    Web,
+    /// `:8443`
+    One(u16),
+}
+
+impl Ports {
+    /// Whether a port is among them.
+    pub const fn contain(self, port: u16) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Web => port == 80 || port == 443,
+            Self::One(one) => one == port,
+        }
+    }
+}
+
+/// `[scheme://]host[:port]`, as an operator wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// As written: how logs and replies name the rule.
+    pub text: Box<str>,
+    /// Only this scheme; without one, `http` and `https`.
+    pub scheme: Option<Scheme>,
+    /// The hosts.
+    pub pattern: Pattern,
+    /// The port, `None` where none is written: what that means depends on the list.
+    pub port: Option<Ports>,
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The part before `://`.
+    #[error("`{0}://` is not a scheme; write http, https or tcp")]
+    Scheme(String),
+    /// The part after the last `:`.
+    #[error("`{0}` is not a port; write 1 to 65535 or *")]
+    Port(String),
+    /// `*` somewhere else than at the front.
+    #[error("`*` stands alone or as the first label, as in `*.example.com`")]
+    Wildcard,
+    /// An address range that is none.
+    #[error("`{0}` is not an address range; write it as 192.0.2.0/24")]
+    Network(String),
+    /// The host.
+    #[error("`{host}` is not a host: {error}")]
+    Host {
+        /// As written.
+        host: String,
+        /// What is wrong with it.
+        error: HostError,
+    },
+    /// `tcp://` without a port.
+    #[error("a tcp:// target needs a port, as in `tcp://db.internal:5432`")]
+    TcpWithoutPort,
+    /// A path or the like behind the host.
+    #[error("a target ends after host and port; `{0}` is too much")]
+    Path(String),
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (Some(Scheme::Http), rest),
+            Some(("https", rest)) => (Some(Scheme::Https), rest),
+            Some(("tcp", rest)) => (Some(Scheme::Tcp), rest),
+            Some((other, _)) => return Err(TargetError::Scheme(other.to_owned())),
+            None => (None, text),
+        };
+        let (host, port) = split_port(rest)?;
+        let pattern = parse_pattern(host)?;
+        if scheme == Some(Scheme::Tcp) && port.is_none() {
+            return Err(TargetError::TcpWithoutPort);
+        }
+        Ok(Self {
+            text: text.into(),
+            scheme,
+            pattern,
+            port,
+        })
+    }
+}
+
+/// Splits `host[:port]`; an IPv6 address with a port stands in brackets.
+fn split_port(text: &str) -> Result<(&str, Option<Ports>), TargetError> {
+    let (host, port) = if let Some(end) = text.find(']') {
+        let (host, rest) = text.split_at(end + 1);
+        match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None if rest.starts_with('/') => (text, None),
+            None => return Err(TargetError::Path(rest.to_owned())),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => (text, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port = match port {
+        None => None,
+        Some("*") => Some(Ports::Every),
+        Some(port) => match port.parse::<u16>() {
+            Ok(number @ 1..) => Some(Ports::One(number)),
+            _ => return Err(TargetError::Port(port.to_owned())),
+        },
+    };
+    Ok((host, port))
+}
+
+fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
+    if host == "*" {
+        return Ok(Pattern::Any);
+    }
+    let parse_host = |host: &str| {
+        host.parse::<Host>().map_err(|error| TargetError::Host {
+            host: host.to_owned(),
+            error,
+        })
+    };
+    if let Some(below) = host.strip_prefix("*.") {
+        return match parse_host(below)? {
+            Host::Name(name) => Ok(Pattern::Below(name.as_ref().into())),
+            Host::Address(_) => Err(TargetError::Wildcard),
+        };
+    }
+    if host.contains('*') {
+        return Err(TargetError::Wildcard);
+    }
+    if let Some((address, _prefix)) = host.split_once('/') {
+        let bare = host.replace(['[', ']'], "");
+        return match bare.parse::<IpNet>() {
+            Ok(network) => Ok(Pattern::Network(network.trunc())),
+            Err(_) if address.parse::<std::net::IpAddr>().is_ok() => {
+                Err(TargetError::Network(host.to_owned()))
+            }
+            Err(_) => Err(TargetError::Path(host[address.len()..].to_owned())),
+        };
+    }
+    parse_host(host).map(Pattern::Exact)
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A list of targets, compiled so that a look-up costs as much in a list of ten as in one of
+/// a hundred thousand: one hash look-up per label of the host.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    pub(crate) exact: HashMap<Host, Vec<Target>>,
+    pub(crate) below: HashMap<Box<str>, Vec<Target>>,
+    pub(crate) networks: Vec<(IpNet, Target)>,
+    pub(crate) any: Vec<Target>,
+}
+
+impl Targets {
+    /// Compiles a list; a target without a port gets `unwritten`.
+    pub fn compile(targets: impl IntoIterator<Item = Target>, unwritten: Ports) -> Self {
+        let mut compiled = Self::default();
+        for mut target in targets {
+            target.port.get_or_insert(unwritten);
+            match target.pattern.clone() {
+                Pattern::Any => compiled.any.push(target),
+                Pattern::Exact(host) => compiled.exact.entry(host).or_default().push(target),
+                Pattern::Below(name) => compiled.below.entry(name).or_default().push(target),
+                Pattern::Network(network) => compiled.networks.push((network, target)),
+            }
+        }
+        compiled
+    }
+
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty()
+            && self.below.is_empty()
+            && self.networks.is_empty()
+            && self.any.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_target_is_scheme_host_and_port() {
+        let db = target("tcp://db.internal:5432");
+        assert_eq!(db.scheme, Some(Scheme::Tcp));
+        assert_eq!(db.pattern, Pattern::Exact("db.internal".parse().unwrap()));
+        assert_eq!(db.port, Some(Ports::One(5432)));
+        assert_eq!(
+            target("*.Example.com").pattern,
+            Pattern::Below("example.com".into())
+        );
+        assert_eq!(target("*:*").port, Some(Ports::Every));
+    }
+
+    #[test]
+    fn addresses_and_ranges_may_carry_a_port() {
+        assert_eq!(target("2001:db8::1").port, None);
+        assert_eq!(target("[2001:db8::1]:8443").port, Some(Ports::One(8443)));
+        assert_eq!(
+            target("10.0.0.7/8:*").pattern,
+            Pattern::Network("10.0.0.0/8".parse().unwrap())
+        );
+        assert_eq!(
+            target("[2001:db8::/32]:443").pattern,
+            Pattern::Network("2001:db8::/32".parse().unwrap())
+        );
+        assert_eq!(
+            target("2001:db8::/32").pattern,
+            Pattern::Network("2001:db8::/32".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn what_is_no_target_says_why() {
+        for text in [
+            "ftp://a",
+            "a:0",
+            "a:70000",
+            "a.*",
+            "*a.example",
+            "*.1.2.3.4",
+            "10.0.0.0/33",
+            "tcp://a",
+            "a/path",
+            "https://a/",
+            "[::1]x",
+            "",
+        ] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+}
