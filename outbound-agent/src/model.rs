@@ -9,3 +9,4 @@ pub mod policy;
 pub mod credential;
 pub mod reason;
 pub mod secret;
+pub mod traffic;

@@ -1,0 +1,221 @@
+//! Story 2: one HTTP request, from its canonical form to its record.
+
+use std::sync::Arc;
+
+use http::header::{HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::{self, OnUpgrade};
+use hyper_util::rt::TokioIo;
+
+use crate::connection::Session;
+use crate::model::reason::{Ending, Reason};
+use crate::model::target::Scheme;
+use crate::observe::record::ExchangeRecord;
+use crate::path::http::body::{Body, Outgoing, Streamed};
+use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
+use crate::path::http::normalize::{Asked, normalize};
+use crate::path::http::reply;
+use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
+use crate::path::upstream::{Answer, Failure, Lease};
+use crate::path::{credentials, tunnel};
+
+/// Answers one request of the workload; its record closes when the answer has gone out.
+pub async fn handle(request: Request<Incoming>, session: &Session<'_>) -> Response<Body> {
+    let mut record = session.record.exchange();
+    let method = request.method().clone();
+    let target = request.uri().clone();
+    let asked = normalize(&request, Scheme::Http, session.who.flow.original_dst);
+    let refused = match asked {
+        Ok(asked) => {
+            record.request(&method, asked.scheme, Some(&asked.host), asked.port, &asked.path);
+            match carry(request, &asked, session, &mut record).await {
+                Ok(carried) => return carried.respond(record, session),
+                Err(refused) => refused.of(Some(&asked)),
+            }
+        }
+        Err(reason) => {
+            let port = session.who.flow.original_dst.port();
+            record.request(&method, Scheme::Http, None, port, target.path());
+            Refused::from(reason).of(None)
+        }
+    };
+    refused.respond(&method, &target, record, session)
+}
+
+/// Decide, add credentials, send.
+async fn carry(
+    mut request: Request<Incoming>,
+    asked: &Asked,
+    session: &Session<'_>,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let tenant = &session.who.tenant;
+    if !session.agent.records.writable() {
+        return Err(Reason::LogUnavailable.into());
+    }
+    let facts = Facts {
+        scheme: asked.scheme,
+        host: &asked.host,
+        port: asked.port,
+        method: Some(request.method()),
+        path: Some(&asked.path),
+    };
+    let mut permit = match policy::decide(&tenant.policy, &facts) {
+        Verdict::Allow(permit) => permit,
+        Verdict::Deny(denial) => return Err(denial.into()),
+    };
+    let upgrade = strip_hop_by_hop(request.headers_mut());
+    let workload = upgrade.is_some().then(|| upgrade::on(&mut request));
+    if let Some(protocol) = upgrade {
+        ask_upgrade(request.headers_mut(), protocol);
+    }
+    let destination = permit.destination();
+    let bound = tenant.credentials.iter().filter(|credential| policy::applies(credential, destination));
+    let attached = credentials::attach(bound, asked.scheme, request.headers_mut())?;
+    record.credentials(&attached);
+    record.permitted(&permit);
+
+    let (request, sent) = outgoing(request, &permit, record)?;
+    let sending = session.agent.upstream.send(&tenant.id, &mut permit, session.who.flow.original_dst, request, sent);
+    let answered = sending.await;
+    record.permitted(&permit);
+    let Answer { response, peer, lease } = answered.map_err(|failure| Refused::failed(failure, record))?;
+    record.upstream(peer);
+    record.status(response.status());
+    match (response.status(), workload) {
+        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade { response, workload }),
+        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
+        _ => Ok(Carried::Response { response, lease }),
+    }
+}
+
+/// The request as the upstream gets it: origin-form target (RFC 9112 section 3.2.1), a `Host`,
+/// and everything else as the workload wrote it.
+fn outgoing(
+    request: Request<Incoming>,
+    permit: &Permit,
+    record: &ExchangeRecord,
+) -> Result<(Request<Outgoing>, crate::path::http::body::Sent), Reason> {
+    let (mut head, body) = request.into_parts();
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    head.uri = if head.method == Method::OPTIONS && head.uri.path() == "*" {
+        Uri::from_static("*")
+    } else {
+        target.parse().map_err(|_invalid| Reason::Malformed)?
+    };
+    head.version = Version::HTTP_11;
+    if !head.headers.contains_key(HOST) {
+        let host = HeaderValue::from_str(&permit.destination().authority()).map_err(|_invalid| Reason::NoHost)?;
+        head.headers.insert(HOST, host);
+    }
+    let (body, sent) = Outgoing::new(body, Arc::clone(record.traffic()));
+    Ok((Request::from_parts(head, body), sent))
+}
+
+/// A request that was answered by its upstream.
+enum Carried {
+    Response { response: Response<Incoming>, lease: Lease },
+    Upgrade { response: Response<Incoming>, workload: OnUpgrade },
+}
+
+impl Carried {
+    fn respond(self, record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
+        match self {
+            Self::Response { mut response, lease } => {
+                strip_hop_by_hop(response.headers_mut());
+                let traffic = Arc::clone(record.traffic());
+                response.map(|body| {
+                    Body::Streamed(Streamed::new(
+                        body,
+                        traffic,
+                        Box::new(move |ending| {
+                            if ending == Ending::COMPLETED {
+                                lease.give_back();
+                            }
+                            record.close(ending);
+                        }),
+                    ))
+                })
+            }
+            Self::Upgrade { mut response, workload } => {
+                let protocol = strip_hop_by_hop(response.headers_mut());
+                if let Some(protocol) = protocol {
+                    ask_upgrade(response.headers_mut(), protocol);
+                }
+                let upstream = upgrade::on(&mut response);
+                let idle = session.agent.limits.tunnel_idle;
+                session.agent.tasks.spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
+                response.map(|_none| Body::empty())
+            }
+        }
+    }
+}
+
+/// After 101 both sides speak what they agreed on; the agent copies.
+async fn carry_upgraded(workload: OnUpgrade, upstream: OnUpgrade, record: ExchangeRecord, idle: std::time::Duration) {
+    let ending = match tokio::join!(workload, upstream) {
+        (Ok(workload), Ok(upstream)) => {
+            tunnel::relay(TokioIo::new(workload), TokioIo::new(upstream), record.traffic(), idle).await
+        }
+        (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
+        (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
+    };
+    record.close(ending);
+}
+
+/// A request that does not go on.
+struct Refused {
+    reason: Reason,
+    rule: Option<Box<str>>,
+    host: Option<String>,
+    path: Option<Box<str>>,
+}
+
+impl Refused {
+    fn failed(failure: Failure, record: &mut ExchangeRecord) -> Self {
+        if let Some(peer) = failure.peer {
+            record.upstream(peer);
+        }
+        Self { reason: failure.reason, rule: failure.rule, host: None, path: None }
+    }
+
+    /// Completed by what the request asked for, where that is known.
+    fn of(self, asked: Option<&Asked>) -> Self {
+        Self {
+            host: asked.map(|asked| asked.host.to_string()),
+            path: asked.map(|asked| asked.path.clone()),
+            ..self
+        }
+    }
+
+    fn respond(&self, method: &Method, target: &Uri, mut record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
+        record.rule(self.rule.as_deref());
+        let request_id = record.request_id().to_string();
+        let response = reply::refusal(&reply::Refusal {
+            reason: self.reason,
+            tenant: session.who.tenant.id.as_str(),
+            method,
+            host: self.host.as_deref(),
+            port: session.who.flow.original_dst.port(),
+            path: self.path.as_deref().unwrap_or_else(|| target.path()),
+            rule: self.rule.as_deref(),
+            request_id: &request_id,
+        });
+        record.status(response.status());
+        record.close(Ending::of(self.reason));
+        response
+    }
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, rule: None, host: None, path: None }
+    }
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self { reason: denial.reason, rule: denial.rule, host: None, path: None }
+    }
+}
