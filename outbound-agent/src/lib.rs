@@ -1,3 +1,4 @@
 //! The agent of Outbound.
 
+pub mod path;
 pub mod model;

@@ -4,6 +4,7 @@ pub mod addr;
 pub mod host;
 pub mod flow;
 pub mod tenant;
+pub mod place;
 pub mod target;
 pub mod policy;
 pub mod credential;
