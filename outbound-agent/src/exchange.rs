@@ -71,8 +71,8 @@ async fn carry(
         ask_upgrade(request.headers_mut(), protocol);
     }
     let destination = permit.destination();
-    let bound = tenant.credentials.iter().filter(|credential| policy::applies(credential, destination));
-    let attached = credentials::attach(bound, asked.scheme, request.headers_mut())?;
+    let applying = tenant.credentials.iter().filter(|credential| policy::applies(credential, destination));
+    let attached = credentials::attach(applying, request.headers_mut())?;
     record.credentials(&attached);
     record.permitted(&permit);
 

@@ -52,19 +52,37 @@ impl Listener {
     /// calling thread; 0 takes any free port. At most `connections` are served at once.
     pub fn bind(port: u16, connections: usize) -> Result<Self, Error> {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let v4 = bind(any(port)).map_err(|source| Error::Bind { address: any(port), source })?;
+        let v4 = bind(any(port)).map_err(|source| Error::Bind {
+            address: any(port),
+            source,
+        })?;
         let port = v4
             .local_addr()
-            .map_err(|source| Error::Bind { address: any(port), source })?
+            .map_err(|source| Error::Bind {
+                address: any(port),
+                source,
+            })?
             .port();
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         let v6 = match bind(address) {
             Ok(listener) => Some(listener),
             // IPv6 is not built in, or `::1` is not there because it is disabled.
-            Err(error) if matches!(error.raw_os_error(), Some(libc_errno::EAFNOSUPPORT | libc_errno::EADDRNOTAVAIL)) => None,
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc_errno::EAFNOSUPPORT | libc_errno::EADDRNOTAVAIL)
+                ) =>
+            {
+                None
+            }
             Err(source) => return Err(Error::Bind { address, source }),
         };
-        Ok(Self { v4, v6, port, room: Arc::new(Semaphore::new(connections)) })
+        Ok(Self {
+            v4,
+            v6,
+            port,
+            room: Arc::new(Semaphore::new(connections)),
+        })
     }
 
     /// The port of both sockets.
@@ -90,7 +108,11 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => {
                     let place = Arc::clone(&self.room).try_acquire_owned().ok();
-                    return Accepted { stream, downstream: Downstream(peer), place };
+                    return Accepted {
+                        stream,
+                        downstream: Downstream(peer),
+                        place,
+                    };
                 }
                 // The peer is gone already: the next one, please.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -119,7 +141,11 @@ pub fn reset(stream: &TcpStream) {
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restarted agent takes its port back from connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     // Every 127.x.y.z is the agent's, no address of any other interface is.

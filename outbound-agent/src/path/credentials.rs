@@ -1,8 +1,7 @@
 //! Stage 8, `credentials`: what the tenant never holds, added last.
 //!
-//! Takes the permitted request and the credentials that policy says are bound to its
-//! destination. The tenant's own header of that name goes first, so that it cannot stand beside
-//! ours. Nothing is sent in clear unless the credential says so.
+//! Takes the permitted request and the credentials that policy says apply to its destination.
+//! The tenant's own header of that name goes first, so that it cannot stand beside ours.
 
 use std::sync::Arc;
 
@@ -11,21 +10,23 @@ use http::header::HeaderValue;
 
 use crate::model::credential::{Credential, Kind};
 use crate::model::reason::Reason;
-use crate::model::target::Scheme;
 
-/// Attaches every credential of `bound` that may go over `scheme`; gives the names of those
-/// that were. Fails with [`Reason::CredentialUnavailable`]: then nothing may be sent.
+/// Attaches every one of `credentials` and gives their names. Fails with
+/// [`Reason::CredentialUnavailable`]: then nothing may be sent.
+#[expect(
+    single_use_lifetimes,
+    reason = "an elided lifetime is not allowed in `impl Iterator`"
+)]
 pub fn attach<'a>(
-    bound: impl Iterator<Item = &'a Arc<Credential>>,
-    scheme: Scheme,
+    credentials: impl Iterator<Item = &'a Arc<Credential>>,
     headers: &mut HeaderMap,
 ) -> Result<Vec<Arc<str>>, Reason> {
     let mut attached = Vec::new();
-    for credential in bound.filter(|credential| scheme == Scheme::Https || credential.allow_plaintext) {
+    for credential in credentials {
         match &credential.kind {
             Kind::Header { name, value } => {
-                let mut value =
-                    HeaderValue::from_bytes(value.expose()).map_err(|_invalid| Reason::CredentialUnavailable)?;
+                let mut value = HeaderValue::from_bytes(value.expose())
+                    .map_err(|_invalid| Reason::CredentialUnavailable)?;
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
@@ -43,12 +44,15 @@ mod tests {
     use crate::model::secret::Secret;
     use crate::model::target::Targets;
 
-    fn credential(value: &[u8], allow_plaintext: bool) -> Arc<Credential> {
+    fn credential(value: &[u8]) -> Arc<Credential> {
         Arc::new(Credential {
             name: "api".into(),
             hosts: Targets::default(),
-            allow_plaintext,
-            kind: Kind::Header { name: AUTHORIZATION, value: Secret::new(value.to_vec()) },
+            allow_plaintext: false,
+            kind: Kind::Header {
+                name: AUTHORIZATION,
+                value: Secret::new(value.to_vec()),
+            },
         })
     }
 
@@ -57,7 +61,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(AUTHORIZATION, HeaderValue::from_static("mine"));
         headers.append(AUTHORIZATION, HeaderValue::from_static("mine too"));
-        let attached = attach([&credential(b"Bearer s", false)].into_iter(), Scheme::Https, &mut headers).unwrap();
+        let attached = attach([&credential(b"Bearer s")].into_iter(), &mut headers).unwrap();
         assert_eq!(attached, ["api".into()]);
         let values: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
         assert_eq!(values, ["Bearer s"]);
@@ -65,17 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_in_clear_unless_the_credential_says_so() {
-        let mut headers = HeaderMap::new();
-        assert!(attach([&credential(b"s", false)].into_iter(), Scheme::Http, &mut headers).unwrap().is_empty());
-        assert!(headers.is_empty());
-        assert_eq!(attach([&credential(b"s", true)].into_iter(), Scheme::Http, &mut headers).unwrap().len(), 1);
-    }
-
-    #[test]
     fn what_cannot_be_a_header_fails_the_request() {
         let mut headers = HeaderMap::new();
-        let failed = attach([&credential(b"a\nb", true)].into_iter(), Scheme::Http, &mut headers);
+        let failed = attach([&credential(b"a\nb")].into_iter(), &mut headers);
         assert_eq!(failed, Err(Reason::CredentialUnavailable));
     }
 }

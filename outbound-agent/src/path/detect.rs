@@ -47,9 +47,17 @@ pub struct Limits {
 
 /// Looks at the first bytes of `stream`. Fails with [`Reason::Malformed`],
 /// [`Reason::UnsupportedProtocol`], [`Reason::DownstreamTimeout`] or [`Reason::DownstreamAborted`].
-pub async fn detect<S: AsyncRead + Unpin>(mut stream: S, limits: Limits) -> Result<Detected<S>, (S, Reason)> {
+pub async fn detect<S: AsyncRead + Unpin>(
+    mut stream: S,
+    limits: Limits,
+) -> Result<Detected<S>, (S, Reason)> {
     let mut seen = BytesMut::with_capacity(FIRST_READ);
-    match timeout_at(Instant::now() + limits.first_byte, stream.read_buf(&mut seen)).await {
+    match timeout_at(
+        Instant::now() + limits.first_byte,
+        stream.read_buf(&mut seen),
+    )
+    .await
+    {
         Err(_silent) => return Ok(Detected::Opaque(Replay::new(Bytes::new(), stream))),
         Ok(Ok(1..)) => {}
         Ok(Ok(0) | Err(_)) => return Err((stream, Reason::DownstreamAborted)),
@@ -61,7 +69,9 @@ pub async fn detect<S: AsyncRead + Unpin>(mut stream: S, limits: Limits) -> Resu
             Guess::Http2 => return Err((stream, Reason::UnsupportedProtocol)),
             Guess::Opaque => return Ok(Detected::Opaque(Replay::new(seen.freeze(), stream))),
             Guess::Tls => match ClientHello::read(&seen) {
-                ClientHello::Whole(hello) => return Ok(Detected::Tls(hello, Replay::new(seen.freeze(), stream))),
+                ClientHello::Whole(hello) => {
+                    return Ok(Detected::Tls(hello, Replay::new(seen.freeze(), stream)));
+                }
                 ClientHello::Broken => return Err((stream, Reason::Malformed)),
                 ClientHello::Part => {}
             },
@@ -75,7 +85,11 @@ pub async fn detect<S: AsyncRead + Unpin>(mut stream: S, limits: Limits) -> Resu
 }
 
 /// Reads on until the deadline; the buffer never grows past [`MAX_SEEN`].
-async fn more<S: AsyncRead + Unpin>(stream: &mut S, seen: &mut BytesMut, deadline: Instant) -> Result<(), Reason> {
+async fn more<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    seen: &mut BytesMut,
+    deadline: Instant,
+) -> Result<(), Reason> {
     if seen.len() >= MAX_SEEN {
         return Err(Reason::Malformed);
     }
@@ -109,7 +123,10 @@ impl Guess {
         if seen.starts_with(HTTP2_PREFACE) {
             return Self::Http2;
         }
-        let method = seen.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
+        let method = seen
+            .iter()
+            .take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-')
+            .count();
         match seen.get(method) {
             _ if method > MAX_METHOD => Self::Opaque,
             None => Self::Part,

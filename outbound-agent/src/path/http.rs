@@ -36,7 +36,12 @@ pub struct Limits {
 
 /// Serves HTTP/1.x on `io` until the workload or `draining` ends it. A connection on which at
 /// least one request was answered and that then goes quiet has completed.
-pub async fn serve<S, H, F>(io: S, limits: Limits, draining: impl Future<Output = ()>, handle: H) -> Ending
+pub async fn serve<S, H, F>(
+    io: S,
+    limits: Limits,
+    draining: impl Future<Output = ()>,
+    handle: H,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F,

@@ -6,8 +6,8 @@
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::accept::Accepted;
 use crate::model::flow::{Flow, Flows};
@@ -45,7 +45,13 @@ pub fn identify(
     tenants: &Tenants,
     agent_ports: &[u16],
 ) -> Result<Identified, Box<Refused>> {
-    let refuse = |accepted, reason, flow| Err(Box::new(Refused { accepted, reason, flow }));
+    let refuse = |accepted, reason, flow| {
+        Err(Box::new(Refused {
+            accepted,
+            reason,
+            flow,
+        }))
+    };
     let Some(flow) = flows.flow(accepted.stream.as_fd(), accepted.downstream) else {
         return refuse(accepted, Reason::UnknownFlow, None);
     };
@@ -59,5 +65,10 @@ pub fn identify(
     let Some(place) = accepted.place.take() else {
         return refuse(accepted, Reason::ConnectionLimit, Some(flow));
     };
-    Ok(Identified { stream: accepted.stream, flow, tenant, place })
+    Ok(Identified {
+        stream: accepted.stream,
+        flow,
+        tenant,
+        place,
+    })
 }

@@ -38,7 +38,7 @@ pub struct Facts<'a> {
 }
 
 /// Where a permit leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
     /// What is spoken.
     pub scheme: Scheme,
@@ -46,6 +46,26 @@ pub struct Destination {
     pub host: Host,
     /// On which port.
     pub port: u16,
+}
+
+impl Destination {
+    /// Host and, where the scheme does not imply it, port: what stands in a `Host` field.
+    pub fn authority(&self) -> String {
+        let implied = match self.scheme {
+            Scheme::Http => Some(80),
+            Scheme::Https => Some(443),
+            Scheme::Tcp => None,
+        };
+        let host = match &self.host {
+            Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+            host => host.to_string(),
+        };
+        if implied == Some(self.port) {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
 }
 
 /// Policy's answer.

@@ -3,7 +3,6 @@
 //! Takes both ends after the permit was spent. Each direction ends by itself (half-close is
 //! passed on); an error in one direction ends both. Ends too when both have been idle too long.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -21,11 +20,23 @@ where
     let (from_workload, to_workload) = tokio::io::split(downstream);
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
     let both = async {
-        let sending = pump(from_workload, to_upstream, |bytes| traffic.count_sent(bytes));
-        let receiving = pump(from_upstream, to_workload, |bytes| traffic.count_received(bytes));
+        let sending = pump(from_workload, to_upstream, |bytes| {
+            traffic.count_sent(bytes)
+        });
+        let receiving = pump(from_upstream, to_workload, |bytes| {
+            traffic.count_received(bytes)
+        });
         tokio::try_join!(
-            async { sending.await.map_err(|side| side.reason(Side::Read, Reason::DownstreamAborted)) },
-            async { receiving.await.map_err(|side| side.reason(Side::Write, Reason::DownstreamAborted)) },
+            async {
+                sending
+                    .await
+                    .map_err(|side| side.reason(Side::Read, Reason::DownstreamAborted))
+            },
+            async {
+                receiving
+                    .await
+                    .map_err(|side| side.reason(Side::Write, Reason::DownstreamAborted))
+            },
         )
     };
     tokio::select! {
@@ -48,7 +59,11 @@ enum Side {
 impl Side {
     /// `reason` where the workload's half failed, otherwise the upstream did.
     fn reason(self, workload: Self, reason: Reason) -> Reason {
-        if self == workload { reason } else { Reason::UpstreamReset }
+        if self == workload {
+            reason
+        } else {
+            Reason::UpstreamReset
+        }
     }
 }
 
@@ -62,10 +77,12 @@ where
         let length = from.read(&mut buffer).await.map_err(|_error| Side::Read)?;
         if length == 0 {
             // A peer that is gone already needs no end of stream.
-            let _: io::Result<()> = to.shutdown().await;
+            drop(to.shutdown().await);
             return Ok(());
         }
-        to.write_all(&buffer[..length]).await.map_err(|_error| Side::Write)?;
+        to.write_all(&buffer[..length])
+            .await
+            .map_err(|_error| Side::Write)?;
         count(length);
     }
 }
@@ -110,7 +127,10 @@ mod tests {
             (asked, answered)
         };
         let (ending, (asked, answered)) = tokio::join!(relayed, talk);
-        assert_eq!((asked.as_slice(), answered.as_slice()), (&b"ping"[..], &b"pong!"[..]));
+        assert_eq!(
+            (asked.as_slice(), answered.as_slice()),
+            (&b"ping"[..], &b"pong!"[..])
+        );
         assert_eq!(ending, Ending::COMPLETED);
         assert_eq!(traffic.sent(), 4);
         assert_eq!(traffic.received(), 5);

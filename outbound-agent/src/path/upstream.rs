@@ -70,20 +70,39 @@ pub struct Failure {
 
 impl Failure {
     const fn new(reason: Reason, peer: Option<UpstreamAddr>) -> Self {
-        Self { reason, rule: None, peer }
+        Self {
+            reason,
+            rule: None,
+            peer,
+        }
     }
 }
 
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
-        Self { reason: denial.reason, rule: denial.rule, peer: None }
+        Self {
+            reason: denial.reason,
+            rule: denial.rule,
+            peer: None,
+        }
     }
 }
 
 impl Upstream {
     /// `agent_ports` on loopback are never dialled.
-    pub fn new(resolver: Box<dyn Resolve>, limits: Limits, agent_ports: Vec<u16>, tasks: Tasks) -> Self {
-        Self { resolver, limits, agent_ports, pool: Pool::new(limits.idle), tasks }
+    pub fn new(
+        resolver: Box<dyn Resolve>,
+        limits: Limits,
+        agent_ports: Vec<u16>,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            resolver,
+            limits,
+            agent_ports,
+            pool: Pool::new(limits.idle),
+            tasks,
+        }
     }
 
     /// Sends `request` under `permit`. `asked` is where the workload wanted to go: of several
@@ -97,12 +116,18 @@ impl Upstream {
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
-        let key = Key { tenant: tenant.clone(), destination: permit.destination().clone() };
+        let key = Key {
+            tenant: tenant.clone(),
+            destination: permit.destination().clone(),
+        };
         while let Some(mut kept) = self.pool.take(&key).await {
             permit.check_address(kept.peer.ip())?;
             match self.exchange(&mut kept, request, sent.clone()).await {
                 Ok(response) => return Ok(self.answer(response, key, kept, sent)),
-                Err(Broken { unsent: Some(unsent), .. }) => request = *unsent,
+                Err(Broken {
+                    unsent: Some(unsent),
+                    ..
+                }) => request = *unsent,
                 Err(Broken { reason, .. }) => return Err(Failure::new(reason, Some(kept.peer))),
             }
         }
@@ -115,7 +140,11 @@ impl Upstream {
     }
 
     /// Opens a connection to what the permit names.
-    pub async fn connect(&self, permit: &mut Permit, asked: OriginalDst) -> Result<(TcpStream, UpstreamAddr), Failure> {
+    pub async fn connect(
+        &self,
+        permit: &mut Permit,
+        asked: OriginalDst,
+    ) -> Result<(TcpStream, UpstreamAddr), Failure> {
         let mut addresses = self.addresses(&permit.destination().host).await;
         prefer(&mut addresses, asked.ip());
         let mut failure = Failure::new(Reason::UpstreamUnresolved, None);
@@ -161,7 +190,7 @@ impl Upstream {
             .map_err(|_error| Failure::new(Reason::UpstreamReset, Some(peer)))?;
         self.tasks.spawn("upstream", async move {
             // What goes wrong here is seen by whoever waits for the response.
-            let _: Result<(), hyper::Error> = connection.with_upgrades().await;
+            drop(connection.with_upgrades().await);
         });
         Ok(Idle::new(sender, peer))
     }
@@ -186,9 +215,19 @@ impl Upstream {
         }
     }
 
-    fn answer(&self, response: Response<Incoming>, key: Key, connection: Idle, sent: Sent) -> Answer {
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        key: Key,
+        connection: Idle,
+        sent: Sent,
+    ) -> Answer {
         let peer = connection.peer;
-        Answer { response, peer, lease: self.pool.lease(key, connection, sent) }
+        Answer {
+            response,
+            peer,
+            lease: self.pool.lease(key, connection, sent),
+        }
     }
 }
 

@@ -34,7 +34,11 @@ pub struct Streamed {
 impl Streamed {
     /// Passes `inner` on, counts it as received and says how it ended.
     pub const fn new(inner: Incoming, traffic: Arc<Traffic>, on_end: OnEnd) -> Self {
-        Self { inner, traffic, on_end: Some(on_end) }
+        Self {
+            inner,
+            traffic,
+            on_end: Some(on_end),
+        }
     }
 
     fn end(&mut self, ending: Ending) {
@@ -138,7 +142,14 @@ impl Outgoing {
     pub fn new(inner: Incoming, traffic: Arc<Traffic>) -> (Self, Sent) {
         let (unsent, sent) = watch::channel(());
         let unsent = (!inner.is_end_stream()).then_some(unsent);
-        (Self { inner, traffic, unsent }, Sent(sent))
+        (
+            Self {
+                inner,
+                traffic,
+                unsent,
+            },
+            Sent(sent),
+        )
     }
 }
 

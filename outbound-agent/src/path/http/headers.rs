@@ -1,23 +1,37 @@
 //! Hop-by-hop fields (RFC 9110 section 7.6.1): taken out on each side, put back where the
 //! agent itself speaks them. Everything else passes as it is.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 
 /// Takes out every field that is for this connection alone, and gives back the protocol that
-/// an `Upgrade` asks for. `transfer-encoding` goes too: framing follows from the body.
+/// an `Upgrade` asks for. `transfer-encoding` goes too: framing follows from the body. What
+/// stays keeps its order.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let named: Vec<HeaderName> = tokens(headers, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
-    let upgrade = named.contains(&UPGRADE).then(|| headers.remove(UPGRADE)).flatten();
-    let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
-    for name in named.iter().filter(|name| may_be_listed(name)) {
-        headers.remove(name);
+    if !HOP_BY_HOP.iter().any(|name| headers.contains_key(name)) {
+        return None;
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        .filter_map(|token| token.parse().ok())
+        .filter(may_be_listed)
+        .collect();
+    let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    let upgrade = named
+        .contains(&UPGRADE)
+        .then(|| headers.get(UPGRADE).cloned())
+        .flatten();
+    // `HeaderMap::remove` moves the last field into the gap.
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter() {
+        if !HOP_BY_HOP.contains(name) && !named.contains(name) {
+            kept.append(name.clone(), value.clone());
+        }
     }
     if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        kept.insert(TE, HeaderValue::from_static("trailers"));
     }
+    *headers = kept;
     upgrade
 }
 
@@ -30,7 +44,16 @@ pub fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 /// `Connection: authorization` would strip what others rely on; such fields are never listed.
 fn may_be_listed(name: &HeaderName) -> bool {
     use http::header;
-    ![header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE, TRAILER].contains(name)
+    ![
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        TRAILER,
+    ]
+    .contains(name)
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
@@ -89,7 +112,11 @@ mod tests {
 
     #[test]
     fn connection_cannot_strip_what_is_not_its_own() {
-        let (left, _) = stripped(&[("connection", "host, authorization"), ("host", "a"), ("authorization", "b")]);
+        let (left, _) = stripped(&[
+            ("connection", "host, authorization"),
+            ("host", "a"),
+            ("authorization", "b"),
+        ]);
         assert_eq!(left, ["host", "authorization"]);
     }
 

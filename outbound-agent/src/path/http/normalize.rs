@@ -28,7 +28,11 @@ pub struct Asked {
 /// Reads a request on a connection that was opened to `destination`. Fails with
 /// [`Reason::NoHost`], [`Reason::Malformed`], [`Reason::DestinationMismatch`] or
 /// [`Reason::UnsupportedProtocol`] (`CONNECT`).
-pub fn normalize<B>(request: &Request<B>, scheme: Scheme, destination: OriginalDst) -> Result<Asked, Reason> {
+pub fn normalize<B>(
+    request: &Request<B>,
+    scheme: Scheme,
+    destination: OriginalDst,
+) -> Result<Asked, Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::UnsupportedProtocol);
     }
@@ -44,7 +48,12 @@ pub fn normalize<B>(request: &Request<B>, scheme: Scheme, destination: OriginalD
     if port.is_some_and(|port| port != destination.port()) {
         return Err(Reason::DestinationMismatch);
     }
-    Ok(Asked { scheme, host, port: destination.port(), path: path(request.uri()).into() })
+    Ok(Asked {
+        scheme,
+        host,
+        port: destination.port(),
+        path: path(request.uri()).into(),
+    })
 }
 
 /// The one authority of a request: `Host`, and where the target is absolute the same there.
@@ -53,14 +62,19 @@ fn named_authority<B>(request: &Request<B>) -> Result<Authority, Reason> {
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
             let text = host.to_str().map_err(|_opaque| Reason::NoHost)?;
-            Some(text.parse::<Authority>().map_err(|_invalid| Reason::NoHost)?)
+            Some(
+                text.parse::<Authority>()
+                    .map_err(|_invalid| Reason::NoHost)?,
+            )
         }
         (None, _) => None,
         (Some(_), Some(_)) => return Err(Reason::Malformed),
     };
     match (host, request.uri().authority()) {
         (Some(host), None) => Ok(host),
-        (Some(host), Some(target)) if host.as_str().eq_ignore_ascii_case(target.as_str()) => Ok(host),
+        (Some(host), Some(target)) if host.as_str().eq_ignore_ascii_case(target.as_str()) => {
+            Ok(host)
+        }
         // RFC 9112 section 3.2.2 would let the target win; then two servers could read it two ways.
         (Some(_), Some(_)) => Err(Reason::DestinationMismatch),
         // Only HTTP/1.0 may do without Host.
@@ -85,7 +99,11 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        normalize(&request.body(()).unwrap(), Scheme::Http, OriginalDst("192.0.2.1:8080".parse().unwrap()))
+        normalize(
+            &request.body(()).unwrap(),
+            Scheme::Http,
+            OriginalDst("192.0.2.1:8080".parse().unwrap()),
+        )
     }
 
     #[test]
@@ -98,19 +116,38 @@ mod tests {
     #[test]
     fn an_absolute_target_must_name_the_same_host() {
         assert!(asked("http://a.example/", &["A.example"]).is_ok());
-        assert_eq!(asked("http://a.example/", &["b.example"]), Err(Reason::DestinationMismatch));
+        assert_eq!(
+            asked("http://a.example/", &["b.example"]),
+            Err(Reason::DestinationMismatch)
+        );
         assert!(asked("http://a.example/", &[]).is_ok());
     }
 
     #[test]
     fn a_port_that_was_not_connected_to_is_a_mismatch() {
-        assert_eq!(asked("/", &["a.example:81"]), Err(Reason::DestinationMismatch));
+        assert_eq!(
+            asked("/", &["a.example:81"]),
+            Err(Reason::DestinationMismatch)
+        );
     }
 
     #[test]
     fn what_is_ambiguous_is_refused() {
-        assert_eq!(asked("/", &["a.example", "a.example"]), Err(Reason::Malformed));
-        for host in ["", "user@a.example", "a.example:", "a.example:x", "a.example:99999", "a b", "127.1", "[::1", "a.example/x"] {
+        assert_eq!(
+            asked("/", &["a.example", "a.example"]),
+            Err(Reason::Malformed)
+        );
+        for host in [
+            "",
+            "user@a.example",
+            "a.example:",
+            "a.example:x",
+            "a.example:99999",
+            "a b",
+            "127.1",
+            "[::1",
+            "a.example/x",
+        ] {
             assert_eq!(asked("/", &[host]), Err(Reason::NoHost), "{host:?}");
         }
         assert_eq!(asked("/", &[]), Err(Reason::NoHost));
@@ -120,6 +157,9 @@ mod tests {
     fn connect_is_not_for_a_transparent_agent() {
         let request = Request::connect("a.example:443").body(()).unwrap();
         let destination = OriginalDst("192.0.2.1:443".parse().unwrap());
-        assert_eq!(normalize(&request, Scheme::Http, destination), Err(Reason::UnsupportedProtocol));
+        assert_eq!(
+            normalize(&request, Scheme::Http, destination),
+            Err(Reason::UnsupportedProtocol)
+        );
     }
 }

@@ -66,7 +66,10 @@ pub fn refusal(refusal: &Refusal<'_>) -> Response<Body> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(OUTBOUND_REASON, HeaderValue::from_static(refusal.reason.label()));
+    headers.insert(
+        OUTBOUND_REASON,
+        HeaderValue::from_static(refusal.reason.label()),
+    );
     if closes(refusal.reason) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -78,35 +81,128 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
     use Reason as R;
     use StatusCode as S;
     match reason {
-        R::RuleDeny => (S::FORBIDDEN, "denied", "a rule of this platform denies the destination; ask its operator"),
-        R::NoRule => (S::FORBIDDEN, "denied", "no rule of this platform allows the destination; ask its operator to add one"),
-        R::PrivateAddress => (S::FORBIDDEN, "denied", "the destination is not on the public Internet and no rule names its address"),
-        R::MetadataAddress => (S::FORBIDDEN, "denied", "the metadata service of the host is not for workloads"),
-        R::AgentAddress => (S::FORBIDDEN, "denied", "the destination is the platform itself"),
-        R::DestinationMismatch => (S::MISDIRECTED_REQUEST, "misdirected", "the request names another host or port than the connection was opened to"),
-        R::NoHost => (S::BAD_REQUEST, "bad_request", "the request names no host, or not a valid one"),
-        R::Malformed => (S::BAD_REQUEST, "bad_request", "the request is malformed or ambiguous"),
-        R::UnsupportedProtocol => (S::NOT_IMPLEMENTED, "unsupported", "the platform does not carry this protocol or method"),
-        R::ConnectionLimit => (S::TOO_MANY_REQUESTS, "limited", "too many connections at once"),
-        R::DownstreamTimeout => (S::REQUEST_TIMEOUT, "timeout", "the request did not arrive in time"),
-        R::DownstreamAborted => (S::BAD_REQUEST, "bad_request", "the request ended before it was complete"),
-        R::CredentialUnavailable => (S::BAD_GATEWAY, "credential_unavailable", "the platform could not obtain a credential for the destination"),
-        R::UpstreamUnresolved => (S::BAD_GATEWAY, "upstream_failed", "the host name has no address"),
-        R::UpstreamRefused => (S::BAD_GATEWAY, "upstream_failed", "the destination refuses connections"),
-        R::UpstreamUnreachable => (S::BAD_GATEWAY, "upstream_failed", "there is no route to the destination"),
-        R::UpstreamReset => (S::BAD_GATEWAY, "upstream_failed", "the destination closed the connection before it answered"),
-        R::UpstreamMalformed => (S::BAD_GATEWAY, "upstream_failed", "the destination's answer is malformed"),
-        R::UpstreamTimeout => (S::GATEWAY_TIMEOUT, "upstream_timeout", "the destination did not answer in time"),
-        R::LogUnavailable | R::Draining => (S::SERVICE_UNAVAILABLE, "unavailable", "the platform takes no requests at the moment; try again"),
-        R::UnknownFlow | R::UnknownTenant | R::FlowMismatch | R::NoServerName | R::Kernel | R::Internal => {
-            (S::INTERNAL_SERVER_ERROR, "internal", "the platform failed; tell its operator the request_id")
-        }
+        R::RuleDeny => (
+            S::FORBIDDEN,
+            "denied",
+            "a rule of this platform denies the destination; ask its operator",
+        ),
+        R::NoRule => (
+            S::FORBIDDEN,
+            "denied",
+            "no rule of this platform allows the destination; ask its operator to add one",
+        ),
+        R::PrivateAddress => (
+            S::FORBIDDEN,
+            "denied",
+            "the destination is not on the public Internet and no rule names its address",
+        ),
+        R::MetadataAddress => (
+            S::FORBIDDEN,
+            "denied",
+            "the metadata service of the host is not for workloads",
+        ),
+        R::AgentAddress => (
+            S::FORBIDDEN,
+            "denied",
+            "the destination is the platform itself",
+        ),
+        R::DestinationMismatch => (
+            S::MISDIRECTED_REQUEST,
+            "misdirected",
+            "the request names another host or port than the connection was opened to",
+        ),
+        R::NoHost => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request names no host, or not a valid one",
+        ),
+        R::Malformed => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request is malformed or ambiguous",
+        ),
+        R::UnsupportedProtocol => (
+            S::NOT_IMPLEMENTED,
+            "unsupported",
+            "the platform does not carry this protocol or method",
+        ),
+        R::ConnectionLimit => (
+            S::TOO_MANY_REQUESTS,
+            "limited",
+            "too many connections at once",
+        ),
+        R::DownstreamTimeout => (
+            S::REQUEST_TIMEOUT,
+            "timeout",
+            "the request did not arrive in time",
+        ),
+        R::DownstreamAborted => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request ended before it was complete",
+        ),
+        R::CredentialUnavailable => (
+            S::BAD_GATEWAY,
+            "credential_unavailable",
+            "the platform could not obtain a credential for the destination",
+        ),
+        R::UpstreamUnresolved => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the host name has no address",
+        ),
+        R::UpstreamRefused => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination refuses connections",
+        ),
+        R::UpstreamUnreachable => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "there is no route to the destination",
+        ),
+        R::UpstreamReset => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination closed the connection before it answered",
+        ),
+        R::UpstreamMalformed => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination's answer is malformed",
+        ),
+        R::UpstreamTimeout => (
+            S::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "the destination did not answer in time",
+        ),
+        R::LogUnavailable | R::Draining => (
+            S::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the platform takes no requests at the moment; try again",
+        ),
+        R::UnknownFlow
+        | R::UnknownTenant
+        | R::FlowMismatch
+        | R::NoServerName
+        | R::Kernel
+        | R::Internal => (
+            S::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the platform failed; tell its operator the request_id",
+        ),
     }
 }
 
 /// Whether the connection cannot be trusted to be in step after this.
 const fn closes(reason: Reason) -> bool {
-    matches!(reason, Reason::Malformed | Reason::DownstreamAborted | Reason::DownstreamTimeout | Reason::Draining)
+    matches!(
+        reason,
+        Reason::Malformed
+            | Reason::DownstreamAborted
+            | Reason::DownstreamTimeout
+            | Reason::Draining
+    )
 }
 
 /// Says the reason to machines.
@@ -136,8 +232,12 @@ mod tests {
     #[test]
     fn a_denial_is_never_a_gateway_error() {
         for reason in Reason::ALL {
-            let denied = crate::model::reason::Ending::of(*reason).outcome == crate::model::reason::Outcome::Denied;
-            assert!(!denied || face(*reason).0 == StatusCode::FORBIDDEN, "{reason:?}");
+            let denied = crate::model::reason::Ending::of(*reason).outcome
+                == crate::model::reason::Outcome::Denied;
+            assert!(
+                !denied || face(*reason).0 == StatusCode::FORBIDDEN,
+                "{reason:?}"
+            );
         }
     }
 }

@@ -34,7 +34,11 @@ pub struct Idle {
 impl Idle {
     /// A connection on which nothing has been sent yet.
     pub fn new(sender: SendRequest<Outgoing>, peer: UpstreamAddr) -> Self {
-        Self { sender, peer, since: Instant::now() }
+        Self {
+            sender,
+            peer,
+            since: Instant::now(),
+        }
     }
 }
 
@@ -59,7 +63,10 @@ type Shelves = HashMap<Key, Vec<Idle>>;
 impl Pool {
     /// Keeps a connection for at most `idle`.
     pub fn new(idle: Duration) -> Self {
-        Self { shelves: Arc::default(), idle }
+        Self {
+            shelves: Arc::default(),
+            idle,
+        }
     }
 
     /// The connection that was used last, if one is still alive.
@@ -77,7 +84,12 @@ impl Pool {
 
     /// Lends a connection out until the response is read; `sent` says whether the request is.
     pub fn lease(&self, key: Key, connection: Idle, sent: Sent) -> Lease {
-        Lease { shelves: Arc::clone(&self.shelves), key, connection, sent }
+        Lease {
+            shelves: Arc::clone(&self.shelves),
+            key,
+            connection,
+            sent,
+        }
     }
 
     /// Closes what was kept for longer than it may.

@@ -1,12 +1,13 @@
 //! Addresses of a name, as the agent itself sees them: never as the tenant claims.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use crate::model::host::Host;
@@ -47,17 +48,26 @@ impl Resolver {
                 Ok(builder) => builder,
                 Err(error) => {
                     tracing::warn!(%error, "the host has no resolver configuration: only names in [resolver] hosts resolve");
-                    return Ok(Self { fixed, network: None });
+                    return Ok(Self {
+                        fixed,
+                        network: None,
+                    });
                 }
             }
         } else {
             let servers = servers.iter().map(name_server).collect();
-            TokioResolver::builder_with_config(ResolverConfig::from_name_servers(servers), TokioRuntimeProvider::default())
+            TokioResolver::builder_with_config(
+                ResolverConfig::from_name_servers(servers),
+                TokioRuntimeProvider::default(),
+            )
         };
         let mut builder = builder;
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         let network = builder.build().map_err(|source| Error::Build { source })?;
-        Ok(Self { fixed, network: Some(network) })
+        Ok(Self {
+            fixed,
+            network: Some(network),
+        })
     }
 }
 
@@ -75,7 +85,9 @@ impl Resolve for Resolver {
             if let Some(fixed) = self.fixed.get(&Host::Name(name.into())) {
                 return fixed.clone();
             }
-            let Some(network) = &self.network else { return Vec::new() };
+            let Some(network) = &self.network else {
+                return Vec::new();
+            };
             // With its last dot the name is whole: no search domain is tried.
             match network.lookup_ip(format!("{name}.")).await {
                 Ok(found) => found.iter().map(|address| address.to_canonical()).collect(),
