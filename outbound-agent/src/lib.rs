@@ -2,3 +2,5 @@
 
 pub mod path;
 pub mod model;
+
+pub mod config;
