@@ -141,38 +141,39 @@ fn policy(
 }
 
 fn tenants(
-    raw: Vec<raw::Tenant>,
+    raw: Vec<Option<raw::Tenant>>,
     policies: &BTreeMap<String, Option<Compiled>>,
     problems: &mut Problems,
 ) -> Vec<TenantSpec> {
-    let path = KeyPath::Key(&KeyPath::Top, "tenants");
+    let tenants = KeyPath::Key(&KeyPath::Top, "tenants");
     let mut names = HashMap::new();
     let mut cgroups = HashMap::new();
-    let mut tenants = Vec::new();
-    for raw::Tenant {
-        name,
-        policy,
-        cgroup,
-        inbound,
-    } in raw
-    {
+    let mut specs = Vec::new();
+    for (index, tenant) in raw.into_iter().enumerate() {
+        let Some(tenant) = tenant else { continue };
+        let path = KeyPath::Index(&tenants, index);
+        let raw::Tenant {
+            name,
+            policy,
+            cgroup,
+            inbound,
+        } = tenant;
         if let Some(first) = names.insert(name.value.clone(), name.place.clone()) {
             let message = format!("tenant {} is already written at {first}", name.value);
-            problems.add(&name.place, path, message);
+            problems.add(&name.place, KeyPath::Key(&path, "name"), message);
         }
         let owner = (name.value.clone(), cgroup.place.clone());
         if let Some((owner, first)) = cgroups.insert(cgroup.value.clone(), owner) {
-            let message = format!(
-                "cgroup \"/{}\" is already given to {owner} at {first}",
-                cgroup.value.display()
-            );
-            problems.add(&cgroup.place, path, message);
+            let shown = cgroup.value.display();
+            let message = format!("cgroup \"/{shown}\" is already given to {owner} at {first}");
+            problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
         }
+        let path = KeyPath::Key(&path, "policy");
         let Some((policy, credentials)) = refer(&policy, policies, "policy", &path, problems)
         else {
             continue;
         };
-        tenants.push(TenantSpec {
+        specs.push(TenantSpec {
             tenant: Arc::new(Tenant {
                 id: name.value,
                 policy: Arc::clone(policy),
@@ -182,7 +183,7 @@ fn tenants(
             inbound,
         });
     }
-    tenants
+    specs
 }
 
 /// What a name refers to; nothing where there is none, or where it has a problem of its own.

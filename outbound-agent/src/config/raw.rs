@@ -114,7 +114,7 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
     pub(super) policies: BTreeMap<String, Option<Policy>>,
     pub(super) credentials: BTreeMap<String, Option<Credential>>,
-    pub(super) tenants: Vec<Tenant>,
+    pub(super) tenants: Vec<Option<Tenant>>,
 }
 
 impl File {
@@ -202,7 +202,7 @@ fn named<S: Section>(
     table.0.iter().map(read).collect()
 }
 
-fn tenants(table: &Table, problems: &mut Problems) -> Vec<Tenant> {
+fn tenants(table: &Table, problems: &mut Problems) -> Vec<Option<Tenant>> {
     let Some(entry) = table.0.get("tenants") else {
         return Vec::new();
     };
@@ -214,5 +214,5 @@ fn tenants(table: &Table, problems: &mut Problems) -> Vec<Tenant> {
     };
     let read =
         |(index, node): (usize, &Node)| Tenant::read(node, &KeyPath::Index(&path, index), problems);
-    nodes.iter().enumerate().filter_map(read).collect()
+    nodes.iter().enumerate().map(read).collect()
 }
