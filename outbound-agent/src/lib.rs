@@ -1,3 +1,4 @@
 //! The agent of Outbound.
 
 pub mod model;
+pub mod drain;
