@@ -1,4 +1,5 @@
 //! The agent of Outbound.
 
 pub mod model;
+pub mod observe;
 pub mod drain;
