@@ -1,0 +1,248 @@
+//! `cargo xtask setup`: brings what the build, the tests and the demo need. Safe to repeat.
+//!
+//! What the machine has is preferred; what is missing comes from Debian's packages and from
+//! crates.io, nothing else.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::say;
+use crate::shell::Shell;
+use crate::toolchain::{Found, Pin};
+
+mod apt;
+
+/// Programs that the tests and the demo run, with the package that brings each.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("curl", "curl"),
+    ("python3", "python3"),
+    ("ip", "iproute2"),
+    ("openssl", "openssl"),
+];
+
+/// Something that has to be brought.
+enum Missing {
+    /// A program, by a package.
+    Program {
+        program: &'static str,
+        package: &'static str,
+    },
+    /// The kernel toolchain's compiler, which some nightly has.
+    Link { name: String, sysroot: PathBuf },
+    /// The kernel toolchain's compiler and LLVM, by packages.
+    Compiler { why: String },
+    /// The kernel toolchain's linker.
+    Linker,
+}
+
+/// Brings what is missing; with `only_check` tells it and fails.
+pub(crate) fn run(shell: &Shell, only_check: bool) -> Result<()> {
+    let pin = Pin::read(shell)?;
+    let missing = survey(shell, &pin)?;
+    if missing.is_empty() {
+        say::line(format_args!("All here: {}", summary(shell, &pin)));
+        return Ok(());
+    }
+    if !only_check {
+        return install(shell, &pin, &missing);
+    }
+    for one in &missing {
+        say::complaint(one.describe(&pin));
+    }
+    bail!("{} missing; `cargo xtask setup` brings it", missing.len())
+}
+
+/// As [`run`], without a word where nothing is missing.
+pub(crate) fn ensure(shell: &Shell) -> Result<()> {
+    let pin = Pin::read(shell)?;
+    let missing = survey(shell, &pin)?;
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        install(shell, &pin, &missing)
+    }
+}
+
+fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
+    if shell
+        .output(shell.program("rustup").arg("--version"))
+        .is_none()
+    {
+        bail!("rustup is not installed: see https://rustup.rs, then run this again");
+    }
+    let mut missing: Vec<Missing> = PROGRAMS
+        .into_iter()
+        .filter(|(program, _package)| shell.find(program).is_none())
+        .map(|(program, package)| Missing::Program { program, package })
+        .collect();
+    missing.extend(missing_compiler(shell, pin));
+    if !pin.has_linker(shell) {
+        missing.push(Missing::Linker);
+    }
+    Ok(missing)
+}
+
+fn missing_compiler(shell: &Shell, pin: &Pin) -> Option<Missing> {
+    let linked = Found::named(shell, &pin.name);
+    if linked.as_ref().is_some_and(|found| pin.accepts(found)) {
+        return None;
+    }
+    let toolchains = shell.output(shell.program("rustup").args(["toolchain", "list"]));
+    let nightly = toolchains
+        .iter()
+        .flat_map(|list| list.lines())
+        .find_map(|line| {
+            let name = line.split_whitespace().next()?;
+            let found = Found::named(shell, name).filter(|_any| name.starts_with("nightly"))?;
+            pin.accepts(&found)
+                .then_some((name.to_owned(), found.sysroot))
+        });
+    if let Some((name, sysroot)) = nightly {
+        return Some(Missing::Link { name, sysroot });
+    }
+    let why = match linked {
+        Some(found) => format!(
+            "rustup toolchain `{}` is {} with LLVM {} and no matching library source",
+            pin.name, found.release, found.llvm
+        ),
+        None => format!("no rustup toolchain `{}`", pin.name),
+    };
+    Some(Missing::Compiler { why })
+}
+
+fn install(shell: &Shell, pin: &Pin, missing: &[Missing]) -> Result<()> {
+    say::heading("Setting up");
+    for one in missing {
+        say::line(format_args!("  · {}", one.describe(pin)));
+    }
+    let packages = packages(shell, pin, missing);
+    if !packages.is_empty() {
+        apt::install(shell, &packages)?;
+    }
+    for one in missing {
+        match one {
+            Missing::Program { .. } => {}
+            Missing::Link { sysroot, .. } => link(shell, pin, sysroot)?,
+            Missing::Compiler { .. } => link(shell, pin, &pin.debian.sysroot)?,
+            Missing::Linker => install_linker(shell, pin)?,
+        }
+    }
+    match survey(shell, pin)?.first() {
+        None => Ok(()),
+        Some(still) => bail!("set-up ended, yet: {}", still.describe(pin)),
+    }
+}
+
+/// The packages that bring what is missing. The linker is built against LLVM's libraries.
+fn packages(shell: &Shell, pin: &Pin, missing: &[Missing]) -> Vec<String> {
+    let has_llvm = pin.debian.llvm_bin.join("llvm-config").is_file()
+        || shell.find(&format!("llvm-config-{}", pin.llvm)).is_some();
+    let mut packages: Vec<String> = Vec::new();
+    for one in missing {
+        match one {
+            Missing::Program { package, .. } => packages.push((*package).to_owned()),
+            Missing::Link { .. } => {}
+            Missing::Compiler { .. } => packages.extend(pin.debian.packages.iter().cloned()),
+            Missing::Linker if has_llvm => {}
+            // Without the compiler, which comes from elsewhere.
+            Missing::Linker => {
+                let libraries = pin
+                    .debian
+                    .packages
+                    .iter()
+                    .filter(|name| name.ends_with("-dev"));
+                packages.extend(libraries.cloned());
+            }
+        }
+    }
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn link(shell: &Shell, pin: &Pin, sysroot: &Path) -> Result<()> {
+    let step = shell.step(
+        format!("rustup toolchain link {} {}", pin.name, sysroot.display()),
+        "rustup-link",
+    )?;
+    step.run(
+        shell
+            .program("rustup")
+            .args(["toolchain", "link", &pin.name])
+            .arg(sysroot),
+    )?;
+    step.done();
+    match pin.linked(shell) {
+        Some(_found) => Ok(()),
+        None => bail!(
+            "{} has no compiler with LLVM {} and library source; install `{}` or a nightly with rust-src",
+            sysroot.display(),
+            pin.llvm,
+            pin.debian.packages.join(" ")
+        ),
+    }
+}
+
+fn install_linker(shell: &Shell, pin: &Pin) -> Result<()> {
+    let step = shell.step(
+        format!("cargo install {} {}", pin.linker.name, pin.linker.version),
+        &pin.linker.name,
+    )?;
+    let mut cargo = shell.cargo();
+    cargo
+        .args(["install", &pin.linker.name, "--locked", "--force"])
+        .args(["--version", &format!("={}", pin.linker.version)])
+        .args([
+            "--no-default-features",
+            "--features",
+            &format!("llvm-{}", pin.llvm),
+        ]);
+    step.run(&mut shell.with_path(cargo, &pin.debian.llvm_bin)?)?;
+    step.done();
+    Ok(())
+}
+
+fn summary(shell: &Shell, pin: &Pin) -> String {
+    let release = pin
+        .linked(shell)
+        .map_or_else(String::new, |found| found.release);
+    let programs: Vec<&str> = PROGRAMS
+        .iter()
+        .map(|(program, _package)| *program)
+        .collect();
+    format!(
+        "rustc {release} with LLVM {} linked as `{}`, {} {}, {}",
+        pin.llvm,
+        pin.name,
+        pin.linker.name,
+        pin.linker.version,
+        programs.join(", ")
+    )
+}
+
+impl Missing {
+    fn describe(&self, pin: &Pin) -> String {
+        match self {
+            Self::Program { program, package } => {
+                format!("{program}: from package {package}")
+            }
+            Self::Link { name, sysroot } => {
+                format!(
+                    "kernel compiler: link {name} ({}) as `{}`",
+                    sysroot.display(),
+                    pin.name
+                )
+            }
+            Self::Compiler { why } => {
+                format!(
+                    "kernel compiler ({why}): from packages {}",
+                    pin.debian.packages.join(" ")
+                )
+            }
+            Self::Linker => {
+                format!("{} {}: from crates.io", pin.linker.name, pin.linker.version)
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How long a file and a function may be.
+
+use super::source::{Source, closing, words};
+
+const FILE_LINES: usize = 400;
+const FUNCTION_LINES: usize = 60;
+
+pub(super) fn complaints(source: &Source) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let lines = source.text.lines().count();
+    if lines > FILE_LINES {
+        let text = format!("{lines} lines; a file has at most {FILE_LINES}: find the missing noun");
+        complaints.push(source.complaint(0, &text));
+    }
+    for (name, start, end) in functions(&source.code) {
+        let lines = 1 + source.line(end) - source.line(start);
+        if lines > FUNCTION_LINES {
+            let text = format!("{name} has {lines} lines; a function has at most {FUNCTION_LINES}");
+            complaints.push(source.complaint(start, &text));
+        }
+    }
+    complaints
+}
+
+/// Name, start and end of every function that has a body.
+fn functions(code: &str) -> Vec<(&str, usize, usize)> {
+    let mut found = Vec::new();
+    let mut words = words(code).peekable();
+    while let Some(word) = words.next() {
+        let Some(name) = words.peek().filter(|_name| word.text == "fn") else {
+            continue;
+        };
+        // A pointer type has a parenthesis in between.
+        let after = word.start + word.text.len();
+        if !code[after..name.start].trim().is_empty() {
+            continue;
+        }
+        if let Some(end) = body(code, name.start).and_then(|open| closing(code, open)) {
+            found.push((name.text, word.start, end));
+        }
+    }
+    found
+}
+
+/// Where the body opens, unless the signature ends without one.
+fn body(code: &str, from: usize) -> Option<usize> {
+    let mut depth = 0_i32;
+    for (at, octet) in code.bytes().enumerate().skip(from) {
+        match octet {
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth -= 1,
+            b'{' if depth == 0 => return Some(at),
+            b';' if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn count(text: String) -> usize {
+        complaints(&Source::new("a.rs".to_owned(), text)).len()
+    }
+
+    fn function(lines: usize) -> String {
+        format!(
+            "fn long(a: [u8; 2]) {{\n{}}}\n",
+            "    a();\n".repeat(lines - 2)
+        )
+    }
+
+    #[test]
+    fn a_function_has_a_limit() {
+        assert_eq!(count(function(60)), 0);
+        assert_eq!(count(function(61)), 1);
+    }
+
+    #[test]
+    fn a_file_has_a_limit() {
+        assert_eq!(count("\n".repeat(400)), 0);
+        assert_eq!(count("\n".repeat(401)), 1);
+    }
+
+    #[test]
+    fn what_has_no_body_has_no_length() {
+        assert!(functions("trait A { fn a(&self); }  type F = fn(u8);").is_empty());
+    }
+}
