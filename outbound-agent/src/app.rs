@@ -53,19 +53,33 @@ impl App {
         let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
         let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
         let limits = &config.limits;
-        let upstream_limits =
-            upstream::Limits { connect: limits.connect, response_header: limits.response_header, idle: limits.idle };
+        let upstream_limits = upstream::Limits {
+            resolve: limits.resolve,
+            connect: limits.connect,
+            response_header: limits.response_header,
+            pool_idle: limits.pool_idle,
+            pool_connections: limits.pool_connections,
+        };
         let agent = Arc::new(Agent {
             flows,
             tenants,
             records,
-            upstream: Upstream::new(Box::new(resolver), upstream_limits, agent_ports.clone(), tasks.clone()),
+            upstream: Upstream::new(
+                Box::new(resolver),
+                upstream_limits,
+                agent_ports.clone(),
+                tasks.clone(),
+            ),
             tasks: tasks.clone(),
             agent_ports,
             limits: Limits {
-                detect: detect::Limits { first_byte: limits.detect, rest: limits.client_hello },
+                detect: detect::Limits {
+                    first_byte: limits.detect,
+                    rest: limits.client_hello,
+                },
                 http: http::Limits {
                     request_header: limits.request_header,
+                    body_idle: limits.body_idle,
                     header_bytes: limits.header_bytes,
                     headers: limits.headers,
                 },
@@ -73,8 +87,16 @@ impl App {
             },
         });
         tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
-        tasks.spawn("forget idle upstreams", forget_idle(Arc::clone(&agent), limits.idle));
-        Ok(Self { agent, tasks, port, has_ipv6 })
+        tasks.spawn(
+            "forget idle upstreams",
+            forget_idle(Arc::clone(&agent), limits.pool_idle),
+        );
+        Ok(Self {
+            agent,
+            tasks,
+            port,
+            has_ipv6,
+        })
     }
 
     /// The port on which connections are taken.

@@ -121,8 +121,9 @@ settings! {
         detect: Duration as Time = Duration::from_secs(1);
         /// For the whole of a TLS ClientHello, from its first byte.
         client_hello: Duration as Time = Duration::from_secs(10);
-        /// For the whole of a request's header, from its first byte.
-        request_header: Duration as Time = Duration::from_secs(30);
+        /// For the whole of a request's header, from when the connection could take it: also
+        /// for the next request on a workload's open connection.
+        request_header: Duration as Time = Duration::from_secs(120);
         /// For a name's addresses.
         resolve: Duration as Time = Duration::from_secs(5);
         /// For a connection to one address of an upstream.
@@ -130,9 +131,8 @@ settings! {
         /// For an upstream's response, from the end of the request to the end of the
         /// response's header.
         response_header: Duration as Time = Duration::from_secs(300);
-        /// For the next request on a workload's open connection, and for the next byte of a
-        /// body.
-        idle: Duration as Time = Duration::from_secs(300);
+        /// For the next piece of a body.
+        body_idle: Duration as Time = Duration::from_secs(300);
         /// For the next byte, in either direction, through a tunnel.
         tunnel_idle: Duration as Time = Duration::from_secs(3600);
         /// How long an upstream's connection is kept for the next request.

@@ -1,18 +1,20 @@
 //! Story 1: one connection, from accept to record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 
 use crate::drain::Tasks;
 use crate::exchange;
-use crate::model::flow::Flows;
+use crate::model::flow::{Flow, Flows};
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::model::tenant::Tenants;
-use crate::observe::record::{ConnectionRecord, Protocol, Records};
+use crate::model::tenant::{Tenant, Tenants};
+use crate::observe::labels::Protocol;
+use crate::observe::record::{ConnectionRecord, Records};
 use crate::path::accept::{self, Accepted};
 use crate::path::detect::{self, Detected, Hello, detect};
 use crate::path::http;
@@ -48,7 +50,7 @@ pub struct Limits {
     /// Of `http`.
     pub http: http::Limits,
     /// A tunnel in which nothing moves.
-    pub tunnel_idle: std::time::Duration,
+    pub tunnel_idle: Duration,
 }
 
 /// A connection whose tenant is known, and the agent that carries it.
@@ -64,9 +66,9 @@ pub struct Session<'a> {
 /// Tenant and flow of a connection.
 pub struct Who {
     /// Whose it is.
-    pub tenant: Arc<crate::model::tenant::Tenant>,
+    pub tenant: Arc<Tenant>,
     /// What the kernel remembers of it.
-    pub flow: crate::model::flow::Flow,
+    pub flow: Flow,
 }
 
 /// Carries one connection to its end, and writes that down.
@@ -83,13 +85,22 @@ async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord)
         Err(refused) => return refuse(*refused, record),
     };
     drop(tenants);
-    let Identified { stream, flow, tenant, place: _place } = identified;
+    let Identified {
+        stream,
+        flow,
+        tenant,
+        place: _place,
+    } = identified;
     record.identified(&tenant, &flow);
     let who = Who { tenant, flow };
     match detect(stream, agent.limits.detect).await {
         Ok(Detected::Http(stream)) => {
             record.protocol(Protocol::Http);
-            let session = Session { agent, who: &who, record };
+            let session = Session {
+                agent,
+                who: &who,
+                record,
+            };
             let handle = |request| exchange::handle(request, &session);
             http::serve(stream, agent.limits.http, agent.tasks.draining(), handle).await
         }
@@ -111,7 +122,7 @@ async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord)
 /// Whatever is known of a refused connection is written down before it is reset.
 fn refuse(refused: Refused, record: &mut ConnectionRecord) -> Ending {
     if let Some(flow) = &refused.flow {
-        record.flow(flow);
+        record.unidentified(flow);
     }
     refused.accepted.reset();
     Ending::of(refused.reason)
@@ -128,7 +139,9 @@ async fn pass_tls_through(
 ) -> Ending {
     let named = hello.server_name;
     // Without a name the address speaks for itself.
-    let host = named.clone().unwrap_or_else(|| Host::from(who.flow.original_dst.ip()));
+    let host = named
+        .clone()
+        .unwrap_or_else(|| Host::from(who.flow.original_dst.ip()));
     if let Some(name) = &named {
         record.server_name(name);
     }
@@ -136,8 +149,15 @@ async fn pass_tls_through(
         Verdict::Allow(permit) => relay(stream, permit, who, agent, record).await,
         Verdict::Deny(denial) => {
             let unnamed = named.is_none() && denial.reason == Reason::NoRule;
-            record.rule(denial.rule.as_deref());
-            end(stream, if unnamed { Reason::NoServerName } else { denial.reason })
+            denied_by(record, denial.rule.as_deref());
+            end(
+                stream,
+                if unnamed {
+                    Reason::NoServerName
+                } else {
+                    denial.reason
+                },
+            )
         }
     }
 }
@@ -162,7 +182,7 @@ async fn carry_opaque(
     match decide(Scheme::Tcp, &Host::from(asked.ip()), who) {
         Verdict::Allow(permit) => relay(stream, permit, who, agent, record).await,
         Verdict::Deny(denial) => {
-            record.rule(denial.rule.as_deref());
+            denied_by(record, denial.rule.as_deref());
             end(stream, denial.reason)
         }
     }
@@ -170,7 +190,16 @@ async fn carry_opaque(
 
 fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
     let port = who.flow.original_dst.port();
-    policy::decide(&who.tenant.policy, &Facts { scheme, host, port, method: None, path: None })
+    policy::decide(
+        &who.tenant.policy,
+        &Facts {
+            scheme,
+            host,
+            port,
+            method: None,
+            path: None,
+        },
+    )
 }
 
 /// Spends a permit on a tunnel.
@@ -184,25 +213,32 @@ async fn relay(
     if !agent.records.writable() {
         return end(stream, Reason::LogUnavailable);
     }
-    let connected = agent.upstream.connect(&mut permit, who.flow.original_dst).await;
-    record.permitted(&permit);
+    let connected = agent
+        .upstream
+        .connect(&mut permit, who.flow.original_dst)
+        .await;
+    record.allowed(
+        permit.rule(),
+        permit.would_deny().map(|denial| denial.reason),
+    );
     match connected {
         Ok((upstream, peer)) => {
             record.upstream(peer);
-            let relayed = tunnel::relay(stream, upstream, record.traffic(), agent.limits.tunnel_idle);
-            tokio::select! {
-                biased; // A tunnel that has ended is not cut.
-                ending = relayed => ending,
-                () = agent.tasks.forced() => Ending::of(Reason::Draining),
-            }
+            tunnel::relay(stream, upstream, &*record.bytes(), agent.limits.tunnel_idle).await
         }
         Err(failure) => {
             if let Some(peer) = failure.peer {
                 record.upstream(peer);
             }
-            record.rule(failure.rule.as_deref());
+            denied_by(record, failure.rule.as_deref());
             end(stream, failure.reason)
         }
+    }
+}
+
+fn denied_by(record: &mut ConnectionRecord, rule: Option<&str>) {
+    if let Some(rule) = rule {
+        record.denied_by(rule);
     }
 }
 

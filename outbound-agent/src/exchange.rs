@@ -1,6 +1,6 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -11,13 +11,14 @@ use hyper_util::rt::TokioIo;
 use crate::connection::Session;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::observe::record::ExchangeRecord;
-use crate::path::http::body::{Body, Outgoing, Streamed};
+use crate::observe::record::{ExchangeRecord, Requested};
+use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply;
 use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
-use crate::path::upstream::{Answer, Failure, Lease};
+use crate::path::upstream::pool::Lease;
+use crate::path::upstream::{Answer, Failure};
 use crate::path::{credentials, tunnel};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
@@ -26,21 +27,22 @@ pub async fn handle(request: Request<Incoming>, session: &Session<'_>) -> Respon
     let method = request.method().clone();
     let target = request.uri().clone();
     let asked = normalize(&request, Scheme::Http, session.who.flow.original_dst);
-    let refused = match asked {
-        Ok(asked) => {
-            record.request(&method, asked.scheme, Some(&asked.host), asked.port, &asked.path);
-            match carry(request, &asked, session, &mut record).await {
-                Ok(carried) => return carried.respond(record, session),
-                Err(refused) => refused.of(Some(&asked)),
-            }
-        }
-        Err(reason) => {
-            let port = session.who.flow.original_dst.port();
-            record.request(&method, Scheme::Http, None, port, target.path());
-            Refused::from(reason).of(None)
-        }
+    record.request(Requested {
+        method: &method,
+        scheme: Scheme::Http,
+        host: asked.as_ref().ok().map(|asked| &asked.host),
+        port: Some(session.who.flow.original_dst.port()),
+        path: target.path(),
+        version: request.version(),
+    });
+    let carried = match &asked {
+        Ok(asked) => carry(request, asked, session, &mut record).await,
+        Err(reason) => Err((*reason).into()),
     };
-    refused.respond(&method, &target, record, session)
+    match carried {
+        Ok(carried) => carried.respond(record, session),
+        Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, session),
+    }
 }
 
 /// Decide, add credentials, send.
@@ -65,26 +67,47 @@ async fn carry(
         Verdict::Allow(permit) => permit,
         Verdict::Deny(denial) => return Err(denial.into()),
     };
+    if let Some(parent) = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+    {
+        record.traceparent(parent);
+    }
     let upgrade = strip_hop_by_hop(request.headers_mut());
     let workload = upgrade.is_some().then(|| upgrade::on(&mut request));
     if let Some(protocol) = upgrade {
         ask_upgrade(request.headers_mut(), protocol);
     }
     let destination = permit.destination();
-    let applying = tenant.credentials.iter().filter(|credential| policy::applies(credential, destination));
-    let attached = credentials::attach(applying, request.headers_mut())?;
-    record.credentials(&attached);
-    record.permitted(&permit);
-
-    let (request, sent) = outgoing(request, &permit, record)?;
-    let sending = session.agent.upstream.send(&tenant.id, &mut permit, session.who.flow.original_dst, request, sent);
-    let answered = sending.await;
-    record.permitted(&permit);
-    let Answer { response, peer, lease } = answered.map_err(|failure| Refused::failed(failure, record))?;
+    let applying = tenant
+        .credentials
+        .iter()
+        .filter(|credential| policy::applies(credential, destination));
+    for name in credentials::attach(applying, request.headers_mut())? {
+        record.credential(&name);
+    }
+    let (request, sent) = outgoing(request, &permit, session, record)?;
+    let original_dst = session.who.flow.original_dst;
+    let answered = session
+        .agent
+        .upstream
+        .send(&tenant.id, &mut permit, original_dst, request, sent)
+        .await;
+    record.allowed(
+        permit.rule(),
+        permit.would_deny().map(|denial| denial.reason),
+    );
+    let Answer {
+        response,
+        peer,
+        lease,
+    } = answered.map_err(|failure| Refused::failed(failure, record))?;
     record.upstream(peer);
-    record.status(response.status());
     match (response.status(), workload) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade { response, workload }),
+        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => {
+            Ok(Carried::Upgrade { response, workload })
+        }
         (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
         _ => Ok(Carried::Response { response, lease }),
     }
@@ -95,57 +118,69 @@ async fn carry(
 fn outgoing(
     request: Request<Incoming>,
     permit: &Permit,
+    session: &Session<'_>,
     record: &ExchangeRecord,
-) -> Result<(Request<Outgoing>, crate::path::http::body::Sent), Reason> {
+) -> Result<(Request<Outgoing>, Sent), Reason> {
     let (mut head, body) = request.into_parts();
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    head.uri = if head.method == Method::OPTIONS && head.uri.path() == "*" {
-        Uri::from_static("*")
-    } else {
-        target.parse().map_err(|_invalid| Reason::Malformed)?
-    };
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    head.uri = target.parse().map_err(|_invalid| Reason::Malformed)?;
     head.version = Version::HTTP_11;
     if !head.headers.contains_key(HOST) {
-        let host = HeaderValue::from_str(&permit.destination().authority()).map_err(|_invalid| Reason::NoHost)?;
+        let host = HeaderValue::from_str(&permit.destination().authority())
+            .map_err(|_invalid| Reason::NoHost)?;
         head.headers.insert(HOST, host);
     }
-    let (body, sent) = Outgoing::new(body, Arc::clone(record.traffic()));
+    let (body, sent) = Outgoing::new(body, record.bytes(), session.agent.limits.http.body_idle);
     Ok((Request::from_parts(head, body), sent))
 }
 
-/// A request that was answered by its upstream.
+/// A request that its upstream answered.
 enum Carried {
-    Response { response: Response<Incoming>, lease: Lease },
-    Upgrade { response: Response<Incoming>, workload: OnUpgrade },
+    Response {
+        response: Response<Incoming>,
+        lease: Lease,
+    },
+    Upgrade {
+        response: Response<Incoming>,
+        workload: OnUpgrade,
+    },
 }
 
 impl Carried {
-    fn respond(self, record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
+    fn respond(self, mut record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
         match self {
-            Self::Response { mut response, lease } => {
+            Self::Response {
+                mut response,
+                lease,
+            } => {
+                record.status(response.status());
                 strip_hop_by_hop(response.headers_mut());
-                let traffic = Arc::clone(record.traffic());
-                response.map(|body| {
-                    Body::Streamed(Streamed::new(
-                        body,
-                        traffic,
-                        Box::new(move |ending| {
-                            if ending == Ending::COMPLETED {
-                                lease.give_back();
-                            }
-                            record.close(ending);
-                        }),
-                    ))
-                })
+                let (traffic, idle) = (record.bytes(), session.agent.limits.http.body_idle);
+                let on_end = Box::new(move |ending| {
+                    if ending == Ending::COMPLETED {
+                        lease.give_back();
+                    }
+                    record.close(ending);
+                });
+                response.map(|body| Body::Streamed(Streamed::new(body, traffic, idle, on_end)))
             }
-            Self::Upgrade { mut response, workload } => {
-                let protocol = strip_hop_by_hop(response.headers_mut());
-                if let Some(protocol) = protocol {
+            Self::Upgrade {
+                mut response,
+                workload,
+            } => {
+                record.status(response.status());
+                if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
                     ask_upgrade(response.headers_mut(), protocol);
                 }
                 let upstream = upgrade::on(&mut response);
                 let idle = session.agent.limits.tunnel_idle;
-                session.agent.tasks.spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
+                session
+                    .agent
+                    .tasks
+                    .spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
                 response.map(|_none| Body::empty())
             }
         }
@@ -153,10 +188,21 @@ impl Carried {
 }
 
 /// After 101 both sides speak what they agreed on; the agent copies.
-async fn carry_upgraded(workload: OnUpgrade, upstream: OnUpgrade, record: ExchangeRecord, idle: std::time::Duration) {
+async fn carry_upgraded(
+    workload: OnUpgrade,
+    upstream: OnUpgrade,
+    record: ExchangeRecord,
+    idle: Duration,
+) {
     let ending = match tokio::join!(workload, upstream) {
         (Ok(workload), Ok(upstream)) => {
-            tunnel::relay(TokioIo::new(workload), TokioIo::new(upstream), record.traffic(), idle).await
+            tunnel::relay(
+                TokioIo::new(workload),
+                TokioIo::new(upstream),
+                &*record.bytes(),
+                idle,
+            )
+            .await
         }
         (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
         (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
@@ -168,8 +214,6 @@ async fn carry_upgraded(workload: OnUpgrade, upstream: OnUpgrade, record: Exchan
 struct Refused {
     reason: Reason,
     rule: Option<Box<str>>,
-    host: Option<String>,
-    path: Option<Box<str>>,
 }
 
 impl Refused {
@@ -177,30 +221,32 @@ impl Refused {
         if let Some(peer) = failure.peer {
             record.upstream(peer);
         }
-        Self { reason: failure.reason, rule: failure.rule, host: None, path: None }
-    }
-
-    /// Completed by what the request asked for, where that is known.
-    fn of(self, asked: Option<&Asked>) -> Self {
         Self {
-            host: asked.map(|asked| asked.host.to_string()),
-            path: asked.map(|asked| asked.path.clone()),
-            ..self
+            reason: failure.reason,
+            rule: failure.rule,
         }
     }
 
-    fn respond(&self, method: &Method, target: &Uri, mut record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
-        record.rule(self.rule.as_deref());
-        let request_id = record.request_id().to_string();
+    fn respond(
+        &self,
+        method: &Method,
+        target: &Uri,
+        asked: Option<&Asked>,
+        mut record: ExchangeRecord,
+        session: &Session<'_>,
+    ) -> Response<Body> {
+        if let Some(rule) = &self.rule {
+            record.denied_by(rule);
+        }
         let response = reply::refusal(&reply::Refusal {
             reason: self.reason,
             tenant: session.who.tenant.id.as_str(),
             method,
-            host: self.host.as_deref(),
+            host: asked.map(|asked| asked.host.to_string()).as_deref(),
             port: session.who.flow.original_dst.port(),
-            path: self.path.as_deref().unwrap_or_else(|| target.path()),
+            path: target.path(),
             rule: self.rule.as_deref(),
-            request_id: &request_id,
+            request_id: &record.request_id().to_string(),
         });
         record.status(response.status());
         record.close(Ending::of(self.reason));
@@ -210,12 +256,15 @@ impl Refused {
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Self { reason, rule: None, host: None, path: None }
+        Self { reason, rule: None }
     }
 }
 
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
-        Self { reason: denial.reason, rule: denial.rule, host: None, path: None }
+        Self {
+            reason: denial.reason,
+            rule: denial.rule,
+        }
     }
 }

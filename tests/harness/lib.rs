@@ -24,7 +24,10 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
         if let Some(found) = condition() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {DEADLINE:?} in vain: {what}"
+        );
         std::thread::yield_now();
     }
 }

@@ -58,16 +58,28 @@ impl Origin {
                     let (answer, kept) = (answer.clone(), Arc::clone(&kept));
                     async move {
                         let (head, body) = request.into_parts();
-                        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                        let seen = Seen { method: head.method, target: head.uri, headers: head.headers, body };
+                        let body = body
+                            .collect()
+                            .await
+                            .map(|body| body.to_bytes())
+                            .unwrap_or_default();
+                        let seen = Seen {
+                            method: head.method,
+                            target: head.uri,
+                            headers: head.headers,
+                            body,
+                        };
                         let response = answer(&seen);
                         kept.lock().unwrap().push(seen);
                         Ok::<_, Infallible>(response)
                     }
                 });
                 // A workload that goes away is no failure of the origin.
-                let _: Result<(), hyper::Error> =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                drop(
+                    http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await,
+                );
             }
         })
         .await;
@@ -91,7 +103,12 @@ impl Origin {
                 drop(spawn(serve(stream)));
             }
         });
-        Self { address, connections, seen: Arc::default(), serving }
+        Self {
+            address,
+            connections,
+            seen: Arc::default(),
+            serving,
+        }
     }
 
     /// How many connections were made to it.
@@ -111,7 +128,10 @@ impl Drop for Origin {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's origin ends with its runtime; there is nothing to drain")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's origin ends with its runtime; there is nothing to drain"
+)]
 fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(future)
 }

@@ -4,7 +4,11 @@ use harness::agent::Agent;
 use harness::origin::Origin;
 
 fn config(plaintext: bool, hosts: &str) -> String {
-    let directory = std::env::temp_dir().join(format!("outbound-credential-{}-{}", std::process::id(), plaintext as u8));
+    let directory = std::env::temp_dir().join(format!(
+        "outbound-credential-{}-{}",
+        std::process::id(),
+        plaintext as u8
+    ));
     std::fs::write(&directory, "s3cr3t\n").unwrap();
     format!(
         r#"
@@ -49,7 +53,14 @@ async fn a_credential_replaces_the_tenants_own_header() {
 async fn a_credential_goes_in_clear_only_where_it_says_so() {
     let origin = Origin::http().await;
     let agent = Agent::start(&config(false, "api.test:*"));
-    let reply = agent.get("acme", origin.address, &format!("api.test:{}", origin.address.port()), "/").await;
+    let reply = agent
+        .get(
+            "acme",
+            origin.address,
+            &format!("api.test:{}", origin.address.port()),
+            "/",
+        )
+        .await;
     assert_eq!(reply.status, 200);
     assert!(!origin.seen()[0].headers.contains_key("authorization"));
 }
@@ -58,7 +69,14 @@ async fn a_credential_goes_in_clear_only_where_it_says_so() {
 async fn a_credential_goes_to_its_own_hosts_alone() {
     let origin = Origin::http().await;
     let agent = Agent::start(&config(true, "other.test:*"));
-    let reply = agent.get("acme", origin.address, &format!("api.test:{}", origin.address.port()), "/").await;
+    let reply = agent
+        .get(
+            "acme",
+            origin.address,
+            &format!("api.test:{}", origin.address.port()),
+            "/",
+        )
+        .await;
     assert_eq!(reply.status, 200);
     assert!(!origin.seen()[0].headers.contains_key("authorization"));
 }

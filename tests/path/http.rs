@@ -30,7 +30,9 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 async fn an_allowed_request_is_answered_and_logged() {
     let origin = Origin::http().await;
     let agent = Agent::start(OPEN);
-    let reply = agent.get("acme", origin.address, &host(origin.address), "/hello?q=1").await;
+    let reply = agent
+        .get("acme", origin.address, &host(origin.address), "/hello?q=1")
+        .await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "hello"));
     assert_eq!(origin.seen()[0].target, "/hello?q=1");
     let line = agent.expect_log(&[
@@ -45,7 +47,10 @@ async fn an_allowed_request_is_answered_and_logged() {
         ("process.executable.name", "workload"),
     ]);
     assert_eq!(line["rule"], "allow api.test:*");
-    agent.expect_metric(r#"outbound_exchanges_total{outcome="completed",tenant="acme",verdict="allow"}"#, 1.0);
+    agent.expect_metric(
+        r#"outbound_exchanges_total{outcome="completed",tenant="acme",verdict="allow"}"#,
+        1.0,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,10 +58,22 @@ async fn the_upstream_connection_is_kept_for_the_same_tenant() {
     let origin = Origin::http().await;
     let agent = Agent::start(OPEN);
     for _ in 0..3 {
-        assert_eq!(agent.get("acme", origin.address, &host(origin.address), "/").await.status, 200);
+        assert_eq!(
+            agent
+                .get("acme", origin.address, &host(origin.address), "/")
+                .await
+                .status,
+            200
+        );
     }
     assert_eq!(origin.connections(), 1);
-    assert_eq!(agent.get("globex", origin.address, &host(origin.address), "/").await.status, 200);
+    assert_eq!(
+        agent
+            .get("globex", origin.address, &host(origin.address), "/")
+            .await
+            .status,
+        200
+    );
     assert_eq!(origin.connections(), 2);
 }
 
@@ -65,12 +82,22 @@ async fn a_kept_connection_that_the_upstream_closed_is_replaced() {
     let origin = Origin::raw(|mut stream| async move {
         read_until(&mut stream, "\r\n\r\n").await;
         // Promises to keep the connection, and closes it.
-        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await);
+        drop(
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await,
+        );
     })
     .await;
     let agent = Agent::start(OPEN);
     for _ in 0..3 {
-        assert_eq!(agent.get("acme", origin.address, &host(origin.address), "/").await.body, "ok");
+        assert_eq!(
+            agent
+                .get("acme", origin.address, &host(origin.address), "/")
+                .await
+                .body,
+            "ok"
+        );
     }
 }
 
@@ -82,10 +109,17 @@ async fn requests_follow_each_other_on_one_connection() {
     for _ in 0..3 {
         let request = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", host(origin.address));
         stream.write_all(request.as_bytes()).await.unwrap();
-        assert!(read_until(&mut stream, "hello").await.starts_with("HTTP/1.1 200"));
+        assert!(
+            read_until(&mut stream, "hello")
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
     }
     // The name is judged again for every request.
-    let other = format!("GET / HTTP/1.1\r\nhost: other.test:{}\r\nconnection: close\r\n\r\n", origin.address.port());
+    let other = format!(
+        "GET / HTTP/1.1\r\nhost: other.test:{}\r\nconnection: close\r\n\r\n",
+        origin.address.port()
+    );
     stream.write_all(other.as_bytes()).await.unwrap();
     assert_eq!(Reply::read(&mut stream).await.status, 403);
 }
@@ -94,7 +128,10 @@ async fn requests_follow_each_other_on_one_connection() {
 async fn headers_arrive_as_they_were_written() {
     let origin = Origin::raw(|mut stream| async move {
         let head = read_until(&mut stream, "\r\n\r\n").await;
-        let reply = format!("HTTP/1.1 200 OK\r\nX-Case: Kept\r\ncontent-length: {}\r\n\r\n{head}", head.len());
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\nX-Case: Kept\r\ncontent-length: {}\r\n\r\n{head}",
+            head.len()
+        );
         drop(stream.write_all(reply.as_bytes()).await);
     })
     .await;
@@ -131,7 +168,9 @@ async fn head_and_204_have_no_body_and_complete() {
     let origin = Origin::answering(|seen| {
         let mut response = Response::new(Full::<Bytes>::default());
         if seen.method == http::Method::HEAD {
-            response.headers_mut().insert("content-length", HeaderValue::from_static("1000"));
+            response
+                .headers_mut()
+                .insert("content-length", HeaderValue::from_static("1000"));
         } else {
             *response.status_mut() = http::StatusCode::NO_CONTENT;
         }
@@ -140,7 +179,10 @@ async fn head_and_204_have_no_body_and_complete() {
     .await;
     let agent = Agent::start(OPEN);
     for (method, status) in [("HEAD", 200), ("DELETE", 204)] {
-        let request = format!("{method} / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", host(origin.address));
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            host(origin.address)
+        );
         let reply = agent.ask("acme", origin.address, &request).await;
         assert_eq!((reply.status, reply.body.as_str()), (status, ""));
         agent.expect_log(&[("http.request.method", method), ("outcome", "completed")]);
@@ -152,8 +194,12 @@ async fn head_and_204_have_no_body_and_complete() {
 async fn an_upgraded_connection_carries_bytes_both_ways() {
     let origin = Origin::raw(|mut stream| async move {
         let head = read_until(&mut stream, "\r\n\r\n").await.to_lowercase();
-        assert!(head.contains("upgrade: echo") && head.contains("connection: upgrade"), "{head}");
-        let reply = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        assert!(
+            head.contains("upgrade: echo") && head.contains("connection: upgrade"),
+            "{head}"
+        );
+        let reply =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
         stream.write_all(reply.as_bytes()).await.unwrap();
         let mut word = [0; 4];
         stream.read_exact(&mut word).await.unwrap();
@@ -162,13 +208,24 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
     .await;
     let agent = Agent::start(OPEN);
     let mut stream = agent.connect("acme", origin.address).await;
-    let request = format!("GET / HTTP/1.1\r\nhost: {}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", host(origin.address));
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: {}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+        host(origin.address)
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
-    assert!(read_until(&mut stream, "\r\n\r\n").await.starts_with("HTTP/1.1 101"));
+    assert!(
+        read_until(&mut stream, "\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 101")
+    );
     stream.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut stream, "ping").await, "ping");
     drop(stream);
-    agent.expect_log(&[("http.response.status_code", "101"), ("bytes.sent", "4"), ("bytes.received", "4")]);
+    agent.expect_log(&[
+        ("http.response.status_code", "101"),
+        ("bytes.sent", "4"),
+        ("bytes.received", "4"),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,14 +234,40 @@ async fn what_contradicts_itself_is_refused_with_its_reason() {
     let agent = Agent::start(OPEN);
     let port = origin.address.port();
     for (head, status, reason) in [
-        (format!("GET / HTTP/1.1\r\nhost: api.test:{port}\r\nhost: api.test:{port}\r\n"), 400, "malformed"),
-        ("GET / HTTP/1.1\r\nhost: api.test:1\r\n".into(), 421, "destination_mismatch"),
-        (format!("GET http://other.test:{port}/ HTTP/1.1\r\nhost: api.test:{port}\r\n"), 421, "destination_mismatch"),
+        (
+            format!("GET / HTTP/1.1\r\nhost: api.test:{port}\r\nhost: api.test:{port}\r\n"),
+            400,
+            "malformed",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: api.test:1\r\n".into(),
+            421,
+            "destination_mismatch",
+        ),
+        (
+            format!("GET http://other.test:{port}/ HTTP/1.1\r\nhost: api.test:{port}\r\n"),
+            421,
+            "destination_mismatch",
+        ),
         ("GET / HTTP/1.1\r\n".into(), 400, "no_host"),
-        (format!("CONNECT api.test:{port} HTTP/1.1\r\nhost: api.test:{port}\r\n"), 501, "unsupported_protocol"),
+        (
+            format!("CONNECT api.test:{port} HTTP/1.1\r\nhost: api.test:{port}\r\n"),
+            501,
+            "unsupported_protocol",
+        ),
     ] {
-        let reply = agent.ask("acme", origin.address, &format!("{head}connection: close\r\n\r\n")).await;
-        assert_eq!((reply.status, reply.json()["reason"].as_str()), (status, Some(reason)), "{head}");
+        let reply = agent
+            .ask(
+                "acme",
+                origin.address,
+                &format!("{head}connection: close\r\n\r\n"),
+            )
+            .await;
+        assert_eq!(
+            (reply.status, reply.json()["reason"].as_str()),
+            (status, Some(reason)),
+            "{head}"
+        );
         agent.expect_log(&[("reason", reason), ("outcome", "refused")]);
     }
     assert_eq!(origin.connections(), 0);
@@ -192,34 +275,66 @@ async fn what_contradicts_itself_is_refused_with_its_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_fails_is_named_as_the_fault() {
-    let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    let closed = {
+        std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
     let garbage = Origin::raw(|mut stream| async move {
         read_until(&mut stream, "\r\n\r\n").await;
         drop(stream.write_all(b"220 smtp.test ready\r\n").await);
     })
     .await;
-    let silent = Origin::raw(|mut stream| async move { drop(read_until(&mut stream, "\r\n\r\n").await) }).await;
+    let silent =
+        Origin::raw(|mut stream| async move { drop(read_until(&mut stream, "\r\n\r\n").await) })
+            .await;
     let agent = Agent::start(OPEN);
-    for (address, reason) in
-        [(closed, "upstream_refused"), (garbage.address, "upstream_malformed"), (silent.address, "upstream_reset")]
-    {
+    for (address, reason) in [
+        (closed, "upstream_refused"),
+        (garbage.address, "upstream_malformed"),
+        (silent.address, "upstream_reset"),
+    ] {
         let reply = agent.get("acme", address, &host(address), "/").await;
-        assert_eq!((reply.status, reply.json()["reason"].as_str()), (502, Some(reason)));
-        agent.expect_log(&[("reason", reason), ("outcome", "failed"), ("fault", "upstream")]);
+        assert_eq!(
+            (reply.status, reply.json()["reason"].as_str()),
+            (502, Some(reason))
+        );
+        agent.expect_log(&[
+            ("reason", reason),
+            ("outcome", "failed"),
+            ("fault", "upstream"),
+        ]);
     }
-    let reply = agent.get("acme", closed, &format!("unknown.test:{}", closed.port()), "/").await;
-    assert_eq!((reply.status, reply.json()["reason"].as_str()), (502, Some("upstream_unresolved")));
+    let reply = agent
+        .get(
+            "acme",
+            closed,
+            &format!("unknown.test:{}", closed.port()),
+            "/",
+        )
+        .await;
+    assert_eq!(
+        (reply.status, reply.json()["reason"].as_str()),
+        (502, Some("upstream_unresolved"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_that_breaks_off_is_not_passed_on_as_whole() {
     let origin = Origin::raw(|mut stream| async move {
         read_until(&mut stream, "\r\n\r\n").await;
-        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await);
+        drop(
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+                .await,
+        );
     })
     .await;
     let agent = Agent::start(OPEN);
-    let reply = agent.get("acme", origin.address, &host(origin.address), "/").await;
+    let reply = agent
+        .get("acme", origin.address, &host(origin.address), "/")
+        .await;
     assert!(!reply.body.ends_with("0\r\n\r\n"), "{reply:?}");
     agent.expect_log(&[("reason", "upstream_reset"), ("fault", "upstream")]);
 }

@@ -25,7 +25,7 @@ fn tcp(rule: &str) -> String {
         [resolver]
         hosts = {{ "db.test" = ["127.0.0.1"] }}
         [policies.p]
-        allow = ["{rule}", "tcp://127.0.0.1:1", "127.0.0.0/8:*"]
+        allow = ["{rule}", "tcp://127.0.0.0/8:*"]
         [[tenants]]
         name = "acme"
         policy = "p"
@@ -48,7 +48,12 @@ async fn a_name_of_a_tcp_rule_that_has_the_address_opens_it() {
     let agent = Agent::start(&tcp(&format!("tcp://db.test:{}", origin.address.port())));
     let mut stream = agent.connect("acme", origin.address).await;
     assert_eq!(say(&mut stream, b"\0hello").await, b"\0hello");
-    agent.expect_log(&[("kind", "tcp"), ("server.address", "db.test"), ("outcome", "completed"), ("bytes.sent", "6")]);
+    agent.expect_log(&[
+        ("kind", "tcp"),
+        ("server.address", "db.test"),
+        ("outcome", "completed"),
+        ("bytes.sent", "6"),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,13 +62,19 @@ async fn opaque_bytes_without_a_rule_are_reset() {
     let agent = Agent::start(OPEN);
     let mut stream = agent.connect("acme", origin.address).await;
     assert_eq!(say(&mut stream, b"\0hello").await, b"");
-    agent.expect_log(&[("kind", "tcp"), ("outcome", "denied"), ("reason", "no_rule")]);
+    agent.expect_log(&[
+        ("kind", "tcp"),
+        ("outcome", "denied"),
+        ("reason", "private_address"),
+    ]);
     assert_eq!(origin.connections(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_may_speak_first() {
-    let origin = Origin::raw(|mut stream| async move { drop(stream.write_all(b"220 ready\r\n").await) }).await;
+    let origin =
+        Origin::raw(|mut stream| async move { drop(stream.write_all(b"220 ready\r\n").await) })
+            .await;
     let agent = Agent::start(&tcp(&format!("tcp://127.0.0.1:{}", origin.address.port())));
     let mut stream = agent.connect("acme", origin.address).await;
     let mut greeting = [0; 11];
@@ -93,7 +104,11 @@ async fn tls_is_passed_through_by_its_name() {
     let hello = client_hello("api.test");
     let mut stream = agent.connect("acme", origin.address).await;
     assert_eq!(say(&mut stream, &hello).await, hello);
-    agent.expect_log(&[("kind", "tls"), ("server.address", "api.test"), ("outcome", "completed")]);
+    agent.expect_log(&[
+        ("kind", "tls"),
+        ("server.address", "api.test"),
+        ("outcome", "completed"),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,7 +117,11 @@ async fn tls_for_a_name_that_is_not_allowed_is_reset() {
     let agent = Agent::start(OPEN);
     let mut stream = agent.connect("acme", origin.address).await;
     assert_eq!(say(&mut stream, &client_hello("evil.test")).await, b"");
-    agent.expect_log(&[("kind", "tls"), ("server.address", "evil.test"), ("reason", "no_rule")]);
+    agent.expect_log(&[
+        ("kind", "tls"),
+        ("server.address", "evil.test"),
+        ("reason", "no_rule"),
+    ]);
     assert_eq!(origin.connections(), 0);
 }
 
@@ -131,7 +150,9 @@ async fn broken_tls_is_malformed() {
     let agent = Agent::start(OPEN);
     let mut hello = client_hello("api.test");
     hello[5] = 2;
-    let mut stream = agent.connect("acme", SocketAddr::from(([192, 0, 2, 1], 443))).await;
+    let mut stream = agent
+        .connect("acme", SocketAddr::from(([192, 0, 2, 1], 443)))
+        .await;
     stream.write_all(&hello).await.unwrap();
     assert_eq!(Reply::read(&mut stream).await.status, 0);
     agent.expect_log(&[("reason", "malformed"), ("fault", "downstream")]);

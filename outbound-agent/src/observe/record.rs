@@ -61,7 +61,8 @@ impl Records {
             records: self.clone(),
             who: Arc::new(Who {
                 downstream,
-                identity: None,
+                tenant: None,
+                flow: None,
                 metrics,
             }),
             opened: Opened::now(),
@@ -117,7 +118,8 @@ impl Opened {
 #[derive(Debug)]
 struct Who {
     downstream: Downstream,
-    identity: Option<(Arc<Tenant>, Flow)>,
+    tenant: Option<Arc<Tenant>>,
+    flow: Option<Flow>,
     metrics: Arc<TenantMetrics>,
 }
 
@@ -184,8 +186,19 @@ impl ConnectionRecord {
         self.bytes.charge(&metrics);
         self.who = Arc::new(Who {
             downstream: self.who.downstream,
-            identity: Some((Arc::clone(tenant), flow.clone())),
+            tenant: Some(Arc::clone(tenant)),
+            flow: Some(flow.clone()),
             metrics,
+        });
+    }
+
+    /// Where it wanted to go, although it is refused before its tenant is known.
+    pub fn unidentified(&mut self, flow: &Flow) {
+        self.who = Arc::new(Who {
+            downstream: self.who.downstream,
+            tenant: None,
+            flow: Some(flow.clone()),
+            metrics: Arc::clone(&self.who.metrics),
         });
     }
 
@@ -236,7 +249,7 @@ impl ConnectionRecord {
     fn finish(&mut self, ending: Ending) {
         self.is_closed = true;
         let metrics = &self.who.metrics;
-        if self.who.identity.is_none() {
+        if self.who.tenant.is_none() {
             metrics.connection_opened();
             self.bytes.charge(metrics);
         }

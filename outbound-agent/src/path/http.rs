@@ -26,8 +26,10 @@ use crate::model::reason::{Ending, Reason};
 /// What a connection may ask of the agent.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For the whole head of a request, and between requests.
+    /// For the whole head of a request, from when the connection could take it.
     pub request_header: Duration,
+    /// Between two pieces of a body.
+    pub body_idle: Duration,
     /// Size of a request's head.
     pub header_bytes: usize,
     /// Number of header fields.

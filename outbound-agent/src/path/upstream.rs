@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use self::pool::{Idle, Key, Lease, Pool};
 use self::resolve::Resolve;
@@ -30,12 +31,16 @@ use crate::model::tenant::TenantId;
 /// How long to wait for an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// For the addresses of a name.
+    pub resolve: Duration,
     /// For one connect.
     pub connect: Duration,
     /// From the end of the request to the head of the response.
     pub response_header: Duration,
     /// A connection that is kept for reuse.
-    pub idle: Duration,
+    pub pool_idle: Duration,
+    /// How many are kept for one tenant and destination.
+    pub pool_connections: usize,
 }
 
 /// The way out.
@@ -100,7 +105,7 @@ impl Upstream {
             resolver,
             limits,
             agent_ports,
-            pool: Pool::new(limits.idle),
+            pool: Pool::new(limits.pool_idle, limits.pool_connections),
             tasks,
         }
     }
@@ -173,7 +178,9 @@ impl Upstream {
     pub async fn addresses(&self, host: &Host) -> Vec<IpAddr> {
         match host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => self.resolver.addresses(name).await,
+            Host::Name(name) => timeout(self.limits.resolve, self.resolver.addresses(name))
+                .await
+                .unwrap_or_default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::model::traffic::Traffic;
 use crate::observe::labels::Direction;
 use crate::observe::metrics::TenantMetrics;
 
@@ -16,16 +17,6 @@ pub struct ByteCounter {
 }
 
 impl ByteCounter {
-    /// Bytes went from the workload to the upstream.
-    pub fn add_sent(&self, bytes: u64) {
-        self.add(&self.sent, Direction::Sent, bytes);
-    }
-
-    /// Bytes went from the upstream to the workload.
-    pub fn add_received(&self, bytes: u64) {
-        self.add(&self.received, Direction::Received, bytes);
-    }
-
     /// From the workload, so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -55,5 +46,19 @@ impl ByteCounter {
         if let Some(tenant) = self.totals.get() {
             tenant.carried(direction, bytes);
         }
+    }
+}
+
+impl Traffic for ByteCounter {
+    fn count_sent(&self, bytes: usize) {
+        self.add(&self.sent, Direction::Sent, bytes as u64);
+    }
+
+    fn count_received(&self, bytes: usize) {
+        self.add(&self.received, Direction::Received, bytes as u64);
+    }
+
+    fn passed(&self) -> u64 {
+        self.sent() + self.received()
     }
 }

@@ -105,10 +105,10 @@ impl<'a> Line<'a> {
     pub(super) fn who(&mut self, who: &'a Who) {
         self.client_address = Some(who.downstream.ip());
         self.client_port = Some(who.downstream.port());
-        let Some((tenant, flow)) = &who.identity else {
+        self.tenant = who.tenant.as_ref().map(|tenant| tenant.id.as_str());
+        let Some(flow) = &who.flow else {
             return;
         };
-        self.tenant = Some(tenant.id.as_str());
         self.process(flow.socket_cgroup, flow.pid, flow.uid, &flow.executable);
         self.asked_for(flow.original_dst);
     }

@@ -11,6 +11,7 @@ use crate::model::addr::OriginalDst;
 use crate::model::policy::{Fallback, Mode, Policy};
 use crate::model::target::{Scheme, Targets};
 use crate::model::tenant::{CgroupId, TenantId};
+use crate::model::traffic::Traffic as _;
 use crate::observe::access_log::Lines;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -125,8 +126,8 @@ fn an_exchange_is_one_line_and_its_connection_none() {
     exchange.credential(&"api-key".into());
     exchange.upstream(UpstreamAddr(address("192.0.2.7:80")));
     exchange.status(StatusCode::CREATED);
-    exchange.bytes().add_sent(3);
-    exchange.bytes().add_received(5);
+    exchange.bytes().count_sent(3);
+    exchange.bytes().count_received(5);
     exchange.close(Ending::COMPLETED);
     connection.close(Ending::COMPLETED);
     let lines = bench.lines();
@@ -174,11 +175,11 @@ fn a_tunnel_is_one_line_and_its_bytes_are_counted_while_it_lives() {
     let bench = bench();
     let mut record = opened(&bench);
     let bytes = record.bytes();
-    bytes.add_sent(10);
+    bytes.count_sent(10);
     record.identified(&acme(), &flow());
     record.protocol(Protocol::Tls);
     record.server_name(&"db.example.com".parse().unwrap());
-    bytes.add_sent(1);
+    bytes.count_sent(1);
     bench.expect_metric(
         "outbound_bytes_total{direction=\"sent\",tenant=\"acme\"}",
         11,

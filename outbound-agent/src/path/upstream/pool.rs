@@ -49,6 +49,7 @@ pub struct Lease {
     key: Key,
     connection: Idle,
     sent: Sent,
+    per_destination: usize,
 }
 
 /// Connections by whom they are for.
@@ -56,16 +57,18 @@ pub struct Lease {
 pub struct Pool {
     shelves: Arc<Mutex<Shelves>>,
     idle: Duration,
+    per_destination: usize,
 }
 
 type Shelves = HashMap<Key, Vec<Idle>>;
 
 impl Pool {
-    /// Keeps a connection for at most `idle`.
-    pub fn new(idle: Duration) -> Self {
+    /// Keeps a connection for at most `idle`, and `per_destination` of them for one key.
+    pub fn new(idle: Duration, per_destination: usize) -> Self {
         Self {
             shelves: Arc::default(),
             idle,
+            per_destination,
         }
     }
 
@@ -89,6 +92,7 @@ impl Pool {
             key,
             connection,
             sent,
+            per_destination: self.per_destination,
         }
     }
 
@@ -112,10 +116,8 @@ impl Lease {
         self.connection.since = Instant::now();
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         let shelf = shelves.entry(self.key).or_default();
-        if shelf.len() < PER_DESTINATION {
+        if shelf.len() < self.per_destination {
             shelf.push(self.connection);
         }
     }
 }
-
-const PER_DESTINATION: usize = 64;
