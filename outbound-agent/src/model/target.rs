@@ -186,7 +186,7 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
     if let Some((address, _prefix)) = host.split_once('/') {
         let bare = host.replace(['[', ']'], "");
         return match bare.parse::<IpNet>() {
-            Ok(network) => Ok(Pattern::Network(network.trunc())),
+            Ok(network) => Ok(Pattern::Network(canonical_network(network))),
             Err(_) if address.parse::<std::net::IpAddr>().is_ok() => {
                 Err(TargetError::Network(host.to_owned()))
             }
@@ -194,6 +194,19 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
         };
     }
     parse_host(host).map(Pattern::Exact)
+}
+
+/// Addresses are compared with IPv4-mapped ones unwrapped, and so are ranges.
+fn canonical_network(network: IpNet) -> IpNet {
+    let unwrapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6
+            .addr()
+            .to_ipv4_mapped()
+            .zip(v6.prefix_len().checked_sub(96))
+            .and_then(|(v4, length)| IpNet::new(v4.into(), length).ok()),
+    };
+    unwrapped.unwrap_or(network).trunc()
 }
 
 impl fmt::Display for Target {
@@ -295,6 +308,17 @@ impl Targets {
         }
     }
 
+    /// Every rule, in no order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let networks = self.networks.iter().flat_map(|(_, rules)| rules.values());
+        let rules = self
+            .exact
+            .values()
+            .chain(self.below.values())
+            .chain(networks);
+        rules.flatten().chain(&self.any)
+    }
+
     /// Whether it names nothing.
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty()
@@ -360,6 +384,10 @@ mod tests {
         assert_eq!(
             target("2001:db8::/32").pattern,
             Pattern::Network("2001:db8::/32".parse().unwrap())
+        );
+        assert_eq!(
+            target("::ffff:10.0.0.0/104").pattern,
+            Pattern::Network("10.0.0.0/8".parse().unwrap())
         );
     }
 
