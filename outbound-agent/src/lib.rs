@@ -4,3 +4,6 @@ pub mod path;
 pub mod model;
 
 pub mod config;
+
+pub mod command;
+pub mod cli;
