@@ -82,9 +82,9 @@ pub(super) enum KeyPath<'a> {
     /// The file itself.
     Top,
     /// A key of a table.
-    Key(&'a KeyPath<'a>, &'a str),
+    Key(&'a Self, &'a str),
     /// A member of an array.
-    Index(&'a KeyPath<'a>, usize),
+    Index(&'a Self, usize),
 }
 
 impl fmt::Display for KeyPath<'_> {

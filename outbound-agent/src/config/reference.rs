@@ -62,9 +62,9 @@ fn unindent(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-/// A bar would end the cell; braces and stars are text.
+/// A bar would end the cell, a star begin emphasis.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    text.replace('|', "\\|").replace('*', "\\*")
 }
 
 const INTRODUCTION: &str = "\

@@ -275,86 +275,89 @@ fn credential(keys: &[(&str, &str)]) -> String {
 #[test]
 fn a_secret_is_named_and_never_shown() {
     config(&credential(&[]));
-    for (key, value, expected) in [
-        (
-            "secret",
-            "\"sk-hunter2\"",
-            "credentials.c.secret: the value (not shown) is not accepted",
-        ),
-        (
-            "secret",
-            "\"file:hunter2\"",
-            "the value (not shown) is not accepted",
-        ),
-        (
-            "secret",
-            "[\"hunter2\"]",
-            "the value (not shown) is not accepted",
-        ),
-        (
-            "secret",
-            "\"env:MISSING\"",
-            "\"env:MISSING\": the agent's environment has no such variable",
-        ),
-        ("secret", "\"env:EMPTY\"", "\"env:EMPTY\": is empty"),
-        (
-            "secret",
-            "\"env:BROKEN\"",
-            "\"env:BROKEN\" holds a character that no header can carry",
-        ),
-        (
-            "secret",
-            "\"file:/nonexistent/x\"",
-            "\"file:/nonexistent/x\": cannot read /nonexistent/x: No such file",
-        ),
-        (
-            "secret",
-            "\"credential:x\"",
-            "systemd handed over no credentials",
-        ),
-        (
-            "value",
-            "\"Bearer hunter2\"",
-            "credentials.c.value: the value (not shown) is not accepted",
-        ),
-        (
-            "value",
-            "\"{secret}{secret}\"",
-            "credentials.c.value: the value (not shown)",
-        ),
-        (
-            "header",
-            "\"Content-Length\"",
-            "credentials.c.header: \"Content-Length\" is not accepted",
-        ),
-        (
-            "header",
-            "\"a b\"",
-            "credentials.c.header: \"a b\" is not accepted",
-        ),
-        (
-            "hosts",
-            "[\"*\"]",
-            "credentials.c.hosts[0]: \"*\": a credential for every host",
-        ),
-        (
-            "hosts",
-            "[\"tcp://a.test:1\"]",
-            "nothing can be added to tcp",
-        ),
-        (
-            "hosts",
-            "[\"http://a.test\"]",
-            "plain HTTP needs allow_plaintext = true",
-        ),
-        (
-            "type",
-            "\"headers\"",
-            "credentials.c.type: \"headers\" is not accepted; write \"header\"",
-        ),
-    ] {
+    for (key, value, expected) in WRONG_CREDENTIALS {
         let told = problems(&credential(&[(key, value)]));
         assert!(told.contains(expected), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
+
+/// A key, its value, and what is told of it.
+const WRONG_CREDENTIALS: [(&str, &str, &str); 16] = [
+    (
+        "secret",
+        "\"sk-hunter2\"",
+        "credentials.c.secret: the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "\"file:hunter2\"",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "[\"hunter2\"]",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "\"env:MISSING\"",
+        "\"env:MISSING\": the agent's environment has no such variable",
+    ),
+    ("secret", "\"env:EMPTY\"", "\"env:EMPTY\": is empty"),
+    (
+        "secret",
+        "\"env:BROKEN\"",
+        "\"env:BROKEN\" holds a character that no header can carry",
+    ),
+    (
+        "secret",
+        "\"file:/nonexistent/x\"",
+        "\"file:/nonexistent/x\": cannot read /nonexistent/x: No such file",
+    ),
+    (
+        "secret",
+        "\"credential:x\"",
+        "systemd handed over no credentials",
+    ),
+    (
+        "value",
+        "\"Bearer hunter2\"",
+        "credentials.c.value: the value (not shown) is not accepted",
+    ),
+    (
+        "value",
+        "\"{secret}{secret}\"",
+        "credentials.c.value: the value (not shown)",
+    ),
+    (
+        "header",
+        "\"Content-Length\"",
+        "credentials.c.header: \"Content-Length\" is not accepted",
+    ),
+    (
+        "header",
+        "\"a b\"",
+        "credentials.c.header: \"a b\" is not accepted",
+    ),
+    (
+        "hosts",
+        "[\"*\"]",
+        "credentials.c.hosts[0]: \"*\": a credential for every host",
+    ),
+    (
+        "hosts",
+        "[\"tcp://a.test:1\"]",
+        "nothing can be added to tcp",
+    ),
+    (
+        "hosts",
+        "[\"http://a.test\"]",
+        "plain HTTP needs allow_plaintext = true",
+    ),
+    (
+        "type",
+        "\"headers\"",
+        "credentials.c.type: \"headers\" is not accepted; write \"header\"",
+    ),
+];

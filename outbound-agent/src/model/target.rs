@@ -1,5 +1,8 @@
 //! `Target`: one entry of an allow, deny or `hosts` list; `Targets`: such a list, compiled.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -186,7 +189,7 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
     if let Some((address, _prefix)) = host.split_once('/') {
         let bare = host.replace(['[', ']'], "");
         return match bare.parse::<IpNet>() {
-            Ok(network) => Ok(Pattern::Network(network.trunc())),
+            Ok(network) => Ok(Pattern::Network(canonical_network(network))),
             Err(_) if address.parse::<std::net::IpAddr>().is_ok() => {
                 Err(TargetError::Network(host.to_owned()))
             }
@@ -194,6 +197,19 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
         };
     }
     parse_host(host).map(Pattern::Exact)
+}
+
+/// Addresses are compared with IPv4-mapped ones unwrapped, and so are ranges.
+fn canonical_network(network: IpNet) -> IpNet {
+    let unwrapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6
+            .addr()
+            .to_ipv4_mapped()
+            .zip(v6.prefix_len().checked_sub(96))
+            .and_then(|(v4, length)| IpNet::new(v4.into(), length).ok()),
+    };
+    unwrapped.unwrap_or(network).trunc()
 }
 
 impl fmt::Display for Target {
@@ -295,6 +311,17 @@ impl Targets {
         }
     }
 
+    /// Every rule, in no order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let networks = self.networks.iter().flat_map(|(_, rules)| rules.values());
+        let rules = self
+            .exact
+            .values()
+            .chain(self.below.values())
+            .chain(networks);
+        rules.flatten().chain(&self.any)
+    }
+
     /// Whether it names nothing.
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty()
@@ -319,67 +346,6 @@ impl Rule {
                 Scheme::Tcp => &[Scheme::Tcp],
             }),
             ports: target.port.unwrap_or(ports),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn target(text: &str) -> Target {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_target_is_scheme_host_and_port() {
-        let db = target("tcp://db.internal:5432");
-        assert_eq!(db.scheme, Some(Scheme::Tcp));
-        assert_eq!(db.pattern, Pattern::Exact("db.internal".parse().unwrap()));
-        assert_eq!(db.port, Some(Ports::One(5432)));
-        assert_eq!(
-            target("*.Example.com").pattern,
-            Pattern::Below("example.com".into())
-        );
-        assert_eq!(target("*:*").port, Some(Ports::Every));
-    }
-
-    #[test]
-    fn addresses_and_ranges_may_carry_a_port() {
-        assert_eq!(target("2001:db8::1").port, None);
-        assert_eq!(target("[2001:db8::1]:8443").port, Some(Ports::One(8443)));
-        assert_eq!(
-            target("10.0.0.7/8:*").pattern,
-            Pattern::Network("10.0.0.0/8".parse().unwrap())
-        );
-        assert_eq!(
-            target("[2001:db8::/32]:443").pattern,
-            Pattern::Network("2001:db8::/32".parse().unwrap())
-        );
-        assert_eq!(
-            target("2001:db8::/32").pattern,
-            Pattern::Network("2001:db8::/32".parse().unwrap())
-        );
-    }
-
-    #[test]
-    fn what_is_no_target_says_why() {
-        for text in [
-            "ftp://a",
-            "a:0",
-            "a:70000",
-            "a.*",
-            "*a.example",
-            "*.1.2.3.4",
-            "10.0.0.0/33",
-            "tcp://a",
-            "a/path",
-            "https://a/",
-            "[::1]x",
-            "",
-        ] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }
 }
