@@ -3,3 +3,4 @@
 pub mod model;
 pub mod observe;
 pub mod drain;
+pub mod command;
