@@ -11,6 +11,11 @@ macro_rules! counters {
             /// Every counter, in order of index.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// The counter of an index.
+            pub fn from_index(index: u32) -> Option<Self> {
+                Self::ALL.get(index as usize).copied()
+            }
+
             /// The name in metrics and logs.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$name => $label,)* }
@@ -62,6 +67,8 @@ counters! {
     BeltDestination = "belt_destination",
     /// Belt: the tenant was taken away while the socket lived.
     BeltNoTenant = "belt_no_tenant",
+    /// Belt: the answer of a server, of a tenant that may not have any.
+    BeltInbound = "belt_inbound",
     /// A refusal was not reported because the ring buffer was full.
     RefusalLost = "refusal_lost",
 }

@@ -40,7 +40,9 @@ pub struct Flow {
     /// Its port.
     pub destination_port: PortBe,
     /// `AF_INET` or `AF_INET6` once redirected, 0 before: a socket with 0 may send nothing.
-    pub family: u16,
+    pub family: u8,
+    /// A combination of the `FLOW_*` flags.
+    pub flags: u8,
     /// Process id of who connected, as the host counts.
     pub pid: u32,
     /// User id of who connected, as the host counts.
@@ -51,18 +53,24 @@ pub struct Flow {
     pub comm: [u8; 16],
 }
 
+/// The socket listens, or was accepted from one that does; what it sends answers its peer.
+pub const FLOW_INBOUND: u8 = 1;
+/// The socket refuses IPv4-mapped addresses (`IPV6_V6ONLY`).
+pub const FLOW_V6ONLY: u8 = 2;
+
 impl Flow {
     /// A socket that has just been created in `tenant_cgroup` or below it.
-    pub const fn stamp(tenant_cgroup: u64, socket_cgroup: u64, slot: u32) -> Self {
+    pub const fn stamp(tenant_cgroup: u64, socket_cgroup: u64, slot: u32, netns: u64) -> Self {
         Self {
             tenant_cgroup,
             socket_cgroup,
             cookie: 0,
-            netns: 0,
+            netns,
             connected_ns: 0,
             destination: Addr16::UNSPECIFIED,
             destination_port: PortBe(0),
             family: 0,
+            flags: 0,
             pid: 0,
             uid: 0,
             slot,

@@ -1,6 +1,9 @@
 //! What the kernel side reports when it refuses.
 
+use core::mem::offset_of;
+
 use crate::addr::{Addr16, PortBe};
+use crate::counter::Counter;
 
 /// One refused system call, reported through the ring buffer so that it reaches the access log.
 #[repr(C)]
@@ -30,4 +33,35 @@ pub struct Refusal {
     pub comm: [u8; 16],
 }
 
+impl Refusal {
+    /// From the bytes of a ring buffer entry; `None` where they are not one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < size_of::<Self>() {
+            return None;
+        }
+        let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+        let long = |at: usize| Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+        let short = |at: usize| Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+        Some(Self {
+            tenant_cgroup: long(offset_of!(Self, tenant_cgroup))?,
+            process_cgroup: long(offset_of!(Self, process_cgroup))?,
+            destination: Addr16([word(16)?, word(20)?, word(24)?, word(28)?]),
+            destination_port: PortBe(short(offset_of!(Self, destination_port))?),
+            reserved: 0,
+            counter: word(offset_of!(Self, counter))?,
+            protocol: word(offset_of!(Self, protocol))?,
+            pid: word(offset_of!(Self, pid))?,
+            uid: word(offset_of!(Self, uid))?,
+            family: word(offset_of!(Self, family))?,
+            comm: *bytes.get(offset_of!(Self, comm)..)?.first_chunk()?,
+        })
+    }
+
+    /// Which check refused; `None` for an index that this version does not know.
+    pub fn check(&self) -> Option<Counter> {
+        Counter::from_index(self.counter)
+    }
+}
+
+const _: () = assert!(offset_of!(Refusal, destination) == 16);
 const _: () = assert!(size_of::<Refusal>() == 72 && align_of::<Refusal>() == 8);

@@ -37,6 +37,10 @@ pub struct ListenerEntry {
 /// The namespace has no IPv6: connects to IPv6 destinations go to the agent over IPv4.
 pub const LISTENER_NO_IPV6: u32 = 1;
 
+/// IPv6 connects go to the agent over IPv4 where the socket permits it: a namespace that
+/// tenants share has one `::1` but a loopback network for each of them.
+pub const LISTENER_PREFER_IPV4: u32 = 2;
+
 /// How many slots there are: 127.1.0.0/24 to 127.126.255.0/24.
 pub const SLOTS: u32 = 126 * 256;
 

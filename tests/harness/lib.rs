@@ -1,1 +1,33 @@
 //! What a test may say.
+//!
+//! The path tier drives the agent in its own process: [`agent::Agent`] with [`kernel::FakeFlows`]
+//! in the kernel's place, real sockets on loopback, scripted [`origin::Origin`]s. The kernel and
+//! system tiers use the real programs and the real binary.
+
+pub mod agent;
+pub mod kernel;
+pub mod origin;
+
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to come true.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` gives something, asking again and again.
+///
+/// # Panics
+/// Where it gives nothing for [`DEADLINE`]; `what` says what was waited for.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {DEADLINE:?} in vain: {what}"
+        );
+        std::thread::yield_now();
+    }
+}

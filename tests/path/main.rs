@@ -1,1 +1,26 @@
-//! The path tier.
+//! The path tier: the agent in this process, a stand-in for the kernel, everything else real.
+
+mod identify;
+mod http;
+mod policy;
+mod credentials;
+mod tunnel;
+mod drain;
+
+/// Two tenants that may reach `api.test` and `unknown.test` on loopback, any port.
+const OPEN: &str = r#"
+[limits]
+detect = "5s"
+[resolver]
+hosts = { "api.test" = ["127.0.0.1"] }
+[policies.p]
+allow = ["api.test:*", "unknown.test:*", "127.0.0.0/8:*"]
+[[tenants]]
+name = "acme"
+policy = "p"
+cgroup = "/acme"
+[[tenants]]
+name = "globex"
+policy = "p"
+cgroup = "/globex"
+"#;

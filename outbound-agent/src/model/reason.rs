@@ -17,6 +17,7 @@ macro_rules! closed_list {
         }
     };
 }
+pub(crate) use closed_list;
 
 closed_list! {
     /// Why something was refused or failed.

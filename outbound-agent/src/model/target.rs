@@ -1,12 +1,17 @@
 //! `Target`: one entry of an allow, deny or `hosts` list; `Targets`: such a list, compiled.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::host::{Host, HostError};
+use super::place::Place;
 
 /// What a request or a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,9 +73,9 @@ impl Ports {
 /// `[scheme://]host[:port]`, as an operator wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// As written: how logs and replies name the rule.
+    /// As written.
     pub text: Box<str>,
-    /// Only this scheme; without one, `http` and `https`.
+    /// The scheme, `None` where none is written: what that means depends on the list.
     pub scheme: Option<Scheme>,
     /// The hosts.
     pub pattern: Pattern,
@@ -184,7 +189,7 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
     if let Some((address, _prefix)) = host.split_once('/') {
         let bare = host.replace(['[', ']'], "");
         return match bare.parse::<IpNet>() {
-            Ok(network) => Ok(Pattern::Network(network.trunc())),
+            Ok(network) => Ok(Pattern::Network(canonical_network(network))),
             Err(_) if address.parse::<std::net::IpAddr>().is_ok() => {
                 Err(TargetError::Network(host.to_owned()))
             }
@@ -194,36 +199,127 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
     parse_host(host).map(Pattern::Exact)
 }
 
+/// Addresses are compared with IPv4-mapped ones unwrapped, and so are ranges.
+fn canonical_network(network: IpNet) -> IpNet {
+    let unwrapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6
+            .addr()
+            .to_ipv4_mapped()
+            .zip(v6.prefix_len().checked_sub(96))
+            .and_then(|(v4, length)| IpNet::new(v4.into(), length).ok()),
+    };
+    unwrapped.unwrap_or(network).trunc()
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
+/// Which list a target stands in: what an unwritten scheme or port means there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Unwritten: `http` and `https`, ports 80 and 443.
+    Allow,
+    /// Unwritten: every scheme, every port.
+    Deny,
+    /// Where a credential may go; unwritten as in [`List::Allow`].
+    Hosts,
+}
+
+impl List {
+    /// The key of the list in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Hosts => "hosts",
+        }
+    }
+}
+
+/// A target in its list: nothing is left unwritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// How logs and replies name it: `deny *.evil.example`.
+    pub label: Arc<str>,
+    /// Where it is written, when that is known.
+    pub place: Option<Place>,
+    /// The schemes.
+    pub schemes: &'static [Scheme],
+    /// The ports.
+    pub ports: Ports,
+}
+
 /// A list of targets, compiled so that a look-up costs as much in a list of ten as in one of
-/// a hundred thousand: one hash look-up per label of the host.
+/// a hundred thousand: one hash look-up per label of the host, or per length of prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
-    pub(crate) exact: HashMap<Host, Vec<Target>>,
-    pub(crate) below: HashMap<Box<str>, Vec<Target>>,
-    pub(crate) networks: Vec<(IpNet, Target)>,
-    pub(crate) any: Vec<Target>,
+    pub(crate) exact: HashMap<Host, Vec<Rule>>,
+    pub(crate) below: HashMap<Box<str>, Vec<Rule>>,
+    /// By length of prefix, the longest first.
+    pub(crate) networks: Vec<(u8, HashMap<IpNet, Vec<Rule>>)>,
+    pub(crate) any: Vec<Rule>,
+    /// The exact names for `tcp`, with their ports.
+    pub(crate) opaque: Vec<(Host, Ports)>,
 }
 
 impl Targets {
-    /// Compiles a list; a target without a port gets `unwritten`.
-    pub fn compile(targets: impl IntoIterator<Item = Target>, unwritten: Ports) -> Self {
+    /// Compiles a list.
+    pub fn compile(targets: impl IntoIterator<Item = Target>, list: List) -> Self {
+        Self::compile_placed(targets.into_iter().map(|target| (target, None)), list)
+    }
+
+    /// Compiles a list whose entries know where they are written.
+    pub fn compile_placed(
+        targets: impl IntoIterator<Item = (Target, Option<Place>)>,
+        list: List,
+    ) -> Self {
         let mut compiled = Self::default();
-        for mut target in targets {
-            target.port.get_or_insert(unwritten);
-            match target.pattern.clone() {
-                Pattern::Any => compiled.any.push(target),
-                Pattern::Exact(host) => compiled.exact.entry(host).or_default().push(target),
-                Pattern::Below(name) => compiled.below.entry(name).or_default().push(target),
-                Pattern::Network(network) => compiled.networks.push((network, target)),
-            }
+        for (target, place) in targets {
+            let rule = Rule::new(&target, place, list);
+            compiled.insert(target.pattern, rule);
         }
         compiled
+    }
+
+    fn insert(&mut self, pattern: Pattern, rule: Rule) {
+        match pattern {
+            Pattern::Any => self.any.push(rule),
+            Pattern::Exact(host) => {
+                if matches!(host, Host::Name(_)) && rule.schemes.contains(&Scheme::Tcp) {
+                    self.opaque.push((host.clone(), rule.ports));
+                }
+                self.exact.entry(host).or_default().push(rule);
+            }
+            Pattern::Below(name) => self.below.entry(name).or_default().push(rule),
+            Pattern::Network(network) => {
+                let length = network.prefix_len();
+                let at = self.networks.partition_point(|(other, _)| *other > length);
+                if self
+                    .networks
+                    .get(at)
+                    .is_none_or(|(other, _)| *other != length)
+                {
+                    self.networks.insert(at, (length, HashMap::new()));
+                }
+                let (_, networks) = &mut self.networks[at];
+                networks.entry(network).or_default().push(rule);
+            }
+        }
+    }
+
+    /// Every rule, in no order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let networks = self.networks.iter().flat_map(|(_, rules)| rules.values());
+        let rules = self
+            .exact
+            .values()
+            .chain(self.below.values())
+            .chain(networks);
+        rules.flatten().chain(&self.any)
     }
 
     /// Whether it names nothing.
@@ -235,63 +331,21 @@ impl Targets {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn target(text: &str) -> Target {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_target_is_scheme_host_and_port() {
-        let db = target("tcp://db.internal:5432");
-        assert_eq!(db.scheme, Some(Scheme::Tcp));
-        assert_eq!(db.pattern, Pattern::Exact("db.internal".parse().unwrap()));
-        assert_eq!(db.port, Some(Ports::One(5432)));
-        assert_eq!(
-            target("*.Example.com").pattern,
-            Pattern::Below("example.com".into())
-        );
-        assert_eq!(target("*:*").port, Some(Ports::Every));
-    }
-
-    #[test]
-    fn addresses_and_ranges_may_carry_a_port() {
-        assert_eq!(target("2001:db8::1").port, None);
-        assert_eq!(target("[2001:db8::1]:8443").port, Some(Ports::One(8443)));
-        assert_eq!(
-            target("10.0.0.7/8:*").pattern,
-            Pattern::Network("10.0.0.0/8".parse().unwrap())
-        );
-        assert_eq!(
-            target("[2001:db8::/32]:443").pattern,
-            Pattern::Network("2001:db8::/32".parse().unwrap())
-        );
-        assert_eq!(
-            target("2001:db8::/32").pattern,
-            Pattern::Network("2001:db8::/32".parse().unwrap())
-        );
-    }
-
-    #[test]
-    fn what_is_no_target_says_why() {
-        for text in [
-            "ftp://a",
-            "a:0",
-            "a:70000",
-            "a.*",
-            "*a.example",
-            "*.1.2.3.4",
-            "10.0.0.0/33",
-            "tcp://a",
-            "a/path",
-            "https://a/",
-            "[::1]x",
-            "",
-        ] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+impl Rule {
+    fn new(target: &Target, place: Option<Place>, list: List) -> Self {
+        let (schemes, ports): (&[Scheme], _) = match list {
+            List::Allow | List::Hosts => (&[Scheme::Http, Scheme::Https], Ports::Web),
+            List::Deny => (&[Scheme::Http, Scheme::Https, Scheme::Tcp], Ports::Every),
+        };
+        Self {
+            label: format!("{} {target}", list.label()).into(),
+            place,
+            schemes: target.scheme.map_or(schemes, |scheme| match scheme {
+                Scheme::Http => &[Scheme::Http],
+                Scheme::Https => &[Scheme::Https],
+                Scheme::Tcp => &[Scheme::Tcp],
+            }),
+            ports: target.port.unwrap_or(ports),
         }
     }
 }

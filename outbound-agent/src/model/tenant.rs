@@ -17,7 +17,8 @@ impl fmt::Display for CgroupId {
     }
 }
 
-/// A tenant's name: 1 to 63 letters, digits, `.`, `_` or `-`.
+/// A tenant's name: 1 to 63 letters, digits, `.`, `_` or `-`, the first a letter or a digit
+/// (a leading `_` marks the labels that metrics use for "no tenant" and "the rest").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(Arc<str>);
 
@@ -28,7 +29,7 @@ impl TenantId {
             && name
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-            && !name.starts_with('.');
+            && !name.starts_with(['.', '_', '-']);
         fits.then(|| Self(name.into()))
     }
 

@@ -1,0 +1,149 @@
+//! Builds each part of the agent once, in order, and ends them in reverse.
+//!
+//! What listens is bound before anything is attached; what is attached stays when the agent
+//! ends, so that its tenants have no egress rather than an open one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::connection::{self, Agent, Limits};
+use crate::drain::{Drained, Tasks};
+use crate::model::flow::Flows;
+use crate::model::tenant::Tenants;
+use crate::observe::record::Records;
+use crate::path::accept::{self, Listener};
+use crate::path::upstream::resolve::{self, Resolver};
+use crate::path::upstream::{self, Upstream};
+use crate::path::{detect, http};
+
+/// An agent that serves connections; the kernel that brings them is somebody else's.
+pub struct App {
+    agent: Arc<Agent>,
+    tasks: Tasks,
+    port: u16,
+    has_ipv6: bool,
+}
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its own listeners.
+    #[error(transparent)]
+    Accept(#[from] accept::Error),
+    /// Its resolver.
+    #[error(transparent)]
+    Resolve(#[from] resolve::Error),
+}
+
+impl App {
+    /// Binds the listeners, in the network namespace of the calling thread, and serves what
+    /// comes. Must be called within a runtime.
+    pub fn start(
+        config: &Config,
+        flows: Arc<dyn Flows>,
+        tenants: Arc<ArcSwap<Tenants>>,
+        records: Records,
+    ) -> Result<Self, Error> {
+        let listener = Listener::bind(config.agent.port, config.limits.connections)?;
+        let (port, has_ipv6) = (listener.port(), listener.has_ipv6());
+        let tasks = Tasks::new();
+        let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
+        let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
+        let limits = &config.limits;
+        let upstream_limits = upstream::Limits {
+            resolve: limits.resolve,
+            connect: limits.connect,
+            response_header: limits.response_header,
+            pool_idle: limits.pool_idle,
+            pool_connections: limits.pool_connections,
+        };
+        let agent = Arc::new(Agent {
+            flows,
+            tenants,
+            records,
+            upstream: Upstream::new(
+                Box::new(resolver),
+                upstream_limits,
+                agent_ports.clone(),
+                tasks.clone(),
+            ),
+            tasks: tasks.clone(),
+            agent_ports,
+            limits: Limits {
+                detect: detect::Limits {
+                    first_byte: limits.detect,
+                    rest: limits.client_hello,
+                },
+                http: http::Limits {
+                    request_header: limits.request_header,
+                    body_idle: limits.body_idle,
+                    header_bytes: limits.header_bytes,
+                    headers: limits.headers,
+                },
+                tunnel_idle: limits.tunnel_idle,
+            },
+        });
+        tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
+        tasks.spawn(
+            "forget idle upstreams",
+            forget_idle(Arc::clone(&agent), limits.pool_idle),
+        );
+        Ok(Self {
+            agent,
+            tasks,
+            port,
+            has_ipv6,
+        })
+    }
+
+    /// The port on which connections are taken.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether they are taken on `::1` too.
+    pub const fn has_ipv6(&self) -> bool {
+        self.has_ipv6
+    }
+
+    /// Tasks that end with the agent.
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// What every connection shares.
+    pub const fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+
+    /// Takes no more connections, lets those that are open finish until `deadline`, then ends
+    /// them.
+    pub async fn stop(self, deadline: Duration) -> Drained {
+        self.tasks.drain(deadline).await
+    }
+}
+
+async fn accept_all(listener: Listener, agent: Arc<Agent>) {
+    loop {
+        tokio::select! {
+            biased; // A stopping agent takes nothing more.
+            () = agent.tasks.draining() => return,
+            accepted = listener.accept() => {
+                agent.tasks.spawn("connection", connection::serve(accepted, Arc::clone(&agent)));
+            }
+        }
+    }
+}
+
+async fn forget_idle(agent: Arc<Agent>, every: Duration) {
+    loop {
+        tokio::select! {
+            biased; // Ends first.
+            () = agent.tasks.draining() => return,
+            () = tokio::time::sleep(every) => agent.upstream.forget_idle(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line: what can be said, no logic.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Takes over what tenants' processes send out: what may pass passes, logged and with the
+/// credentials it needs; the rest gets a clear refusal.
+#[derive(Debug, Parser)]
+#[command(
+    name = "outbound",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage; `run` gives back its command's."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// The configuration; drop-ins stand in conf.d beside it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/outbound/outbound.toml"
+    )]
+    pub config: PathBuf,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent in the foreground, until SIGTERM
+    Agent,
+    /// Run a command as a tenant
+    Run(Run),
+    /// Say whether the configuration is right, or what would happen to a request
+    Check(Check),
+    /// Show what the running agent does
+    Status(Status),
+    /// Take the hooks off this host's cgroups: tenants then reach the network freely
+    Detach(Detach),
+}
+
+/// `outbound run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The tenant to run as
+    #[arg(long, value_name = "NAME")]
+    pub tenant: String,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound check`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "outbound check [OPTIONS]\n       outbound check [OPTIONS] --tenant <NAME> <METHOD> <URL>",
+    after_help = "Example: outbound check --tenant acme GET https://api.example.com/"
+)]
+pub struct Check {
+    /// The tenant whose request is judged
+    #[arg(long, value_name = "NAME", requires_all = ["method", "url"])]
+    pub tenant: Option<String>,
+    /// The request's method
+    #[arg(requires = "tenant")]
+    pub method: Option<http::Method>,
+    /// Where it goes: http://, https:// or tcp://HOST:PORT
+    #[arg(requires = "tenant")]
+    pub url: Option<http::Uri>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `outbound status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound detach`
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// Where the hooks are pinned [default: what the configuration says]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub pin_dir: Option<PathBuf>,
+}
+
+/// How a command finds the running agent.
+#[derive(Debug, Args)]
+pub struct Admin {
+    /// The agent's socket [default: what the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_on_either_side_of_the_command() {
+        for line in [
+            "outbound --config /o.toml agent",
+            "outbound agent --config /o.toml",
+        ] {
+            assert_eq!(parse(line).unwrap().config, PathBuf::from("/o.toml"));
+        }
+        let default = parse("outbound agent").unwrap().config;
+        assert_eq!(default, PathBuf::from("/etc/outbound/outbound.toml"));
+    }
+
+    #[test]
+    fn what_stands_behind_the_dashes_is_the_command() {
+        let Command::Run(run) = parse("outbound run --tenant a -- curl --config x")
+            .unwrap()
+            .command
+        else {
+            panic!("not run");
+        };
+        assert_eq!(run.command, ["curl", "--config", "x"]);
+        assert!(parse("outbound run --tenant a curl").is_err());
+        assert!(parse("outbound run --tenant a").is_err());
+    }
+
+    #[test]
+    fn a_check_has_a_whole_request_or_none() {
+        parse("outbound check").unwrap();
+        parse("outbound check --tenant a GET http://a.test/").unwrap();
+        for line in [
+            "outbound check --tenant a",
+            "outbound check --tenant a GET",
+            "outbound check GET http://a.test/",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

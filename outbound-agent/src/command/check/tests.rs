@@ -1,0 +1,159 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const CONFIG: &str = r#"version = 1
+[policies.standard]
+allow = ["api.test", "*.example"]
+deny = ["evil.example"]
+credentials = ["api"]
+[policies.watching]
+mode = "audit"
+[credentials.api]
+type = "header"
+hosts = ["api.test"]
+secret = "file:DIRECTORY/token"
+allow_plaintext = true
+[[tenants]]
+name = "acme"
+policy = "standard"
+cgroup = "/acme"
+[[tenants]]
+name = "watched"
+policy = "watching"
+cgroup = "/watched"
+"#;
+
+/// The answer to a command line with this configuration in `o.toml`.
+fn ask(config: &str, line: &str) -> Result<Answer, Error> {
+    let directory = TempDir::new().unwrap();
+    let at = directory.path().to_str().unwrap();
+    let file = directory.path().join("o.toml");
+    fs::write(&file, config.replace("DIRECTORY", at)).unwrap();
+    fs::write(directory.path().join("token"), "t0ken").unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    let args = cli::Check {
+        tenant: words.first().map(ToString::to_string),
+        method: words.get(1).map(|method| method.parse().unwrap()),
+        url: words.get(2).map(|url| url.parse().unwrap()),
+        json: false,
+    };
+    answer(&args, &file)
+}
+
+/// What a request is told, without the directory's name.
+#[track_caller]
+fn told(line: &str) -> (bool, Value) {
+    let Ok(answer) = ask(CONFIG, line) else {
+        panic!("no answer");
+    };
+    let mut value = answer.json();
+    if let Some(place) = value["place"].as_str() {
+        value["place"] = place.rsplit('/').next().into();
+    }
+    (answer.is_good(), value)
+}
+
+#[test]
+fn a_right_configuration_is_counted() {
+    assert_eq!(ask(CONFIG, "").unwrap().text(), "OK: 2 tenants, 2 policies");
+    let small = ask("version = 1\n[policies.p]", "").unwrap();
+    assert_eq!(small.text(), "OK: 0 tenants, 1 policy");
+    assert_eq!(small.json()["ok"], true);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_and_fails() {
+    let wrong = ask("version = 1\nx = 1", "").unwrap();
+    assert!(!wrong.is_good());
+    assert_eq!(wrong.json()["problems"][0]["line"], 2);
+    assert!(matches!(
+        answer(
+            &cli::Check {
+                tenant: None,
+                method: None,
+                url: None,
+                json: false
+            },
+            Path::new("/nonexistent")
+        ),
+        Err(Error::Config(config::Error::Read { .. }))
+    ));
+}
+
+#[test]
+fn an_allowed_request_shows_its_rule_and_credentials() {
+    let (is_good, value) = told("acme GET http://api.test/x?y");
+    assert!(is_good);
+    assert_eq!(
+        value,
+        json!({
+            "tenant": "acme", "policy": "standard", "method": "GET", "url": "http://api.test/x?y",
+            "verdict": "allow", "reason": null, "rule": "allow api.test", "place": "o.toml:3:10",
+            "credentials": ["api"],
+        })
+    );
+    let (_, passed_through) = told("acme GET https://api.test/");
+    assert_eq!(passed_through["credentials"], json!([]));
+}
+
+#[test]
+fn a_denied_request_shows_why_and_fails() {
+    let (is_good, value) = told("acme GET https://evil.example/");
+    assert!(!is_good);
+    assert_eq!(
+        (&value["verdict"], &value["reason"]),
+        (&json!("deny"), &json!("rule_deny"))
+    );
+    assert_eq!(
+        (&value["rule"], &value["place"]),
+        (&json!("deny evil.example"), &json!("o.toml:4:9"))
+    );
+    assert_eq!(told("acme GET tcp://api.test:22").1["reason"], "no_rule");
+    assert_eq!(
+        told("acme GET http://[::1]/").1["reason"],
+        "private_address"
+    );
+    assert_eq!(
+        told("acme GET http://169.254.169.254/").1["reason"],
+        "metadata_address"
+    );
+}
+
+#[test]
+fn what_a_watching_policy_would_deny_is_marked() {
+    let (is_good, value) = told("watched GET https://a.test/");
+    assert!(is_good);
+    assert_eq!(
+        (&value["verdict"], &value["reason"]),
+        (&json!("would_deny"), &json!("no_rule"))
+    );
+}
+
+#[test]
+fn an_explanation_reads_well() {
+    let text = ask(CONFIG, "watched GET https://a.test/").unwrap().text();
+    assert_eq!(
+        text,
+        "request      GET https://a.test/ of watched, policy watching\n\
+         verdict      would_deny\n\
+         reason       no_rule\n\
+         rule         none matches\n\
+         credentials  none"
+    );
+}
+
+#[test]
+fn what_is_no_tenant_or_no_url_is_an_error() {
+    for line in [
+        "other GET http://a.test/",
+        "acme GET ftp://a.test/",
+        "acme GET /path",
+        "acme GET tcp://a.test",
+        "acme GET http://127.1/",
+    ] {
+        assert!(ask(CONFIG, line).is_err(), "{line}");
+    }
+}

@@ -1,0 +1,216 @@
+//! From what stands in the files to what the agent runs on: names are resolved, lists are
+//! compiled, secrets are read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::kind::compound::Placed;
+use super::problem::{KeyPath, Problems};
+use super::raw::{self, CredentialType};
+use super::section::nearest;
+use super::{Config, TenantSpec};
+use crate::model::credential::{Credential, Kind};
+use crate::model::policy::Policy;
+use crate::model::target::{List, Pattern, Scheme, Target, Targets};
+use crate::model::tenant::Tenant;
+
+/// What a tenant gets from its policy.
+type Compiled = (Arc<Policy>, Vec<Arc<Credential>>);
+
+/// Gives nothing where there is a problem, and says each.
+pub(super) fn check(
+    file: raw::File,
+    environment: impl Fn(&str) -> Option<OsString>,
+    problems: &mut Problems,
+) -> Option<Config> {
+    let credentials: BTreeMap<_, _> = file
+        .credentials
+        .into_iter()
+        .map(|(name, raw)| {
+            let compiled = raw.and_then(|raw| credential(&name, raw, &environment, problems));
+            (name, compiled)
+        })
+        .collect();
+    let policies: BTreeMap<_, _> = file
+        .policies
+        .into_iter()
+        .map(|(name, raw)| {
+            let compiled = raw.and_then(|raw| policy(&name, raw, &credentials, problems));
+            (name, compiled)
+        })
+        .collect();
+    let tenants = tenants(file.tenants, &policies, problems);
+    Some(Config {
+        agent: file.agent?,
+        access_log: file.access_log?,
+        resolver: file.resolver?,
+        limits: file.limits?,
+        policies: policies
+            .into_values()
+            .flatten()
+            .map(|(policy, _)| policy)
+            .collect(),
+        tenants,
+    })
+}
+
+fn credential(
+    name: &str,
+    raw: raw::Credential,
+    environment: impl Fn(&str) -> Option<OsString>,
+    problems: &mut Problems,
+) -> Option<Arc<Credential>> {
+    let credentials = KeyPath::Key(&KeyPath::Top, "credentials");
+    let path = KeyPath::Key(&credentials, name);
+    bound_hosts(&raw, &path, problems);
+    let secret = match raw.secret.value.resolve(environment) {
+        Ok(secret) => secret,
+        Err(why) => {
+            let message = format!("{:?}: {why}", raw.secret.value.to_string());
+            problems.add(&raw.secret.place, KeyPath::Key(&path, "secret"), message);
+            return None;
+        }
+    };
+    if HeaderValue::from_bytes(secret.expose()).is_err() {
+        let message = format!(
+            "{:?} holds a character that no header can carry",
+            raw.secret.value.to_string()
+        );
+        problems.add(&raw.secret.place, KeyPath::Key(&path, "secret"), message);
+        return None;
+    }
+    Some(Arc::new(Credential {
+        name: name.into(),
+        hosts: compile(raw.hosts, List::Hosts),
+        allow_plaintext: raw.allow_plaintext,
+        kind: match raw.kind {
+            CredentialType::Header => Kind::Header {
+                name: raw.header,
+                value: raw.value.fill(&secret),
+            },
+        },
+    }))
+}
+
+/// A credential is bound to hosts that it can really go to.
+fn bound_hosts(raw: &raw::Credential, path: &KeyPath<'_>, problems: &mut Problems) {
+    let path = KeyPath::Key(path, "hosts");
+    for (index, Placed { place, value }) in raw.hosts.iter().enumerate() {
+        let path = KeyPath::Index(&path, index);
+        let text = &value.text;
+        if value.pattern == Pattern::Any {
+            let message =
+                format!("{text:?}: a credential for every host goes to strangers; name its hosts");
+            problems.add(place, path, message);
+        } else if value.scheme == Some(Scheme::Tcp) {
+            let message = format!("{text:?}: nothing can be added to tcp; write http or https");
+            problems.add(place, path, message);
+        } else if value.scheme == Some(Scheme::Http) && !raw.allow_plaintext {
+            let message = format!("{text:?}: plain HTTP needs allow_plaintext = true");
+            problems.add(place, path, message);
+        }
+    }
+}
+
+fn policy(
+    name: &str,
+    raw: raw::Policy,
+    credentials: &BTreeMap<String, Option<Arc<Credential>>>,
+    problems: &mut Problems,
+) -> Option<Compiled> {
+    let policies = KeyPath::Key(&KeyPath::Top, "policies");
+    let path = KeyPath::Key(&policies, name);
+    let path = KeyPath::Key(&path, "credentials");
+    let mut attached = Vec::new();
+    for (index, wanted) in raw.credentials.iter().enumerate() {
+        let path = KeyPath::Index(&path, index);
+        attached.push(refer(wanted, credentials, "credential", &path, problems).cloned());
+    }
+    let policy = Policy {
+        name: name.into(),
+        mode: raw.mode,
+        default: raw.default,
+        allow: compile(raw.allow, List::Allow),
+        deny: compile(raw.deny, List::Deny),
+    };
+    let attached = attached.into_iter().collect::<Option<_>>()?;
+    Some((Arc::new(policy), attached))
+}
+
+fn tenants(
+    raw: Vec<Option<raw::Tenant>>,
+    policies: &BTreeMap<String, Option<Compiled>>,
+    problems: &mut Problems,
+) -> Vec<TenantSpec> {
+    let tenants = KeyPath::Key(&KeyPath::Top, "tenants");
+    let mut names = HashMap::new();
+    let mut cgroups = HashMap::new();
+    let mut specs = Vec::new();
+    for (index, tenant) in raw.into_iter().enumerate() {
+        let Some(tenant) = tenant else { continue };
+        let path = KeyPath::Index(&tenants, index);
+        let raw::Tenant {
+            name,
+            policy,
+            cgroup,
+            inbound,
+        } = tenant;
+        if let Some(first) = names.insert(name.value.clone(), name.place.clone()) {
+            let message = format!("tenant {} is already written at {first}", name.value);
+            problems.add(&name.place, KeyPath::Key(&path, "name"), message);
+        }
+        let owner = (name.value.clone(), cgroup.place.clone());
+        if let Some((owner, first)) = cgroups.insert(cgroup.value.clone(), owner) {
+            let shown = cgroup.value.display();
+            let message = format!("cgroup \"/{shown}\" is already given to {owner} at {first}");
+            problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
+        }
+        let path = KeyPath::Key(&path, "policy");
+        let Some((policy, credentials)) = refer(&policy, policies, "policy", &path, problems)
+        else {
+            continue;
+        };
+        specs.push(TenantSpec {
+            tenant: Arc::new(Tenant {
+                id: name.value,
+                policy: Arc::clone(policy),
+                credentials: credentials.clone(),
+            }),
+            cgroup: cgroup.value,
+            inbound,
+        });
+    }
+    specs
+}
+
+/// What a name refers to; nothing where there is none, or where it has a problem of its own.
+fn refer<'a, T>(
+    wanted: &Placed<String>,
+    known: &'a BTreeMap<String, Option<T>>,
+    what: &str,
+    path: &KeyPath<'_>,
+    problems: &mut Problems,
+) -> Option<&'a T> {
+    let Placed { place, value } = wanted;
+    if let Some(found) = known.get(value) {
+        return found.as_ref();
+    }
+    let names: Vec<_> = known.keys().map(String::as_str).collect();
+    let hint = match nearest(value, &names) {
+        Some(nearest) => format!("; did you mean {nearest:?}?"),
+        None if names.is_empty() => "; there is none yet".to_owned(),
+        None => format!("; there is {}", names.join(", ")),
+    };
+    problems.add(place, path, format!("no {what} is called {value:?}{hint}"));
+    None
+}
+
+fn compile(targets: Vec<Placed<Target>>, list: List) -> Targets {
+    let targets = targets
+        .into_iter()
+        .map(|Placed { place, value }| (value, Some(place)));
+    Targets::compile_placed(targets, list)
+}

@@ -1,0 +1,218 @@
+//! The file's shape: what stands in it, before anything refers to anything.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use http::HeaderName;
+use http::header;
+
+use super::document::{Node, Table, Value};
+use super::kind::compound::{InPlace, List, Placed};
+use super::kind::{CgroupPath, Flag, HeaderText, Kind as _, TargetText, TenantName, Text, words};
+use super::problem::{KeyPath, Problems};
+use super::secret::{SecretReference, SecretText, Template, TemplateText};
+use super::section::{Section, as_table, refuse_unknown_keys, section};
+use super::{AccessLog, Agent, Limits, Resolver};
+use crate::model::place::Place;
+use crate::model::policy::{Fallback, Mode};
+use crate::model::target::Target;
+use crate::model::tenant::TenantId;
+
+section! {
+    /// Rules, by name. Tenants refer to them.
+    ///
+    /// **Deny wins over allow.** A target is `[scheme://]host[:port]`:
+    ///
+    /// - `example.com` is that name alone; `*.example.com` is every name below it, at any
+    ///   depth, **and not `example.com` itself**; `192.0.2.7` and `192.0.2.0/24` are addresses;
+    ///   `*` is every host.
+    /// - Without a scheme an allow is for `http` and `https`, a deny for everything. Other
+    ///   protocols are allowed by `tcp://host:port`.
+    /// - Without a port an allow is for 80 and 443, a deny for every port. `:*` is every port.
+    ///
+    /// Loopback, private, link-local and other special addresses are refused, also where an
+    /// allowed name leads to one, unless `allow` has that very address or a range around it.
+    /// A cloud's metadata service is refused unless `allow` has its very address or name.
+    pub(super) struct Policy {
+        /// Whether verdicts bind. `audit` lets through what would be denied and marks it with
+        /// `would_deny` in the access log; `off` judges nothing.
+        mode: Mode as ModeText = Mode::default();
+        /// What holds where neither list matches.
+        default: Fallback as FallbackText = Fallback::default();
+        /// Targets that may be reached.
+        allow: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Targets that may not, whatever `allow` says.
+        deny: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Names of the credentials that are added to the requests of its tenants.
+        credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
+    }
+}
+
+section! {
+    /// What proves a tenant's right to an upstream, by name. The tenant never sees it: the
+    /// agent adds it after everything else and removes what the tenant sent in its place.
+    pub(super) struct Credential {
+        /// What is added: `header` is one header.
+        kind as "type": CredentialType as CredentialTypeText;
+        /// Targets that it may go to. Without a port: 80 and 443.
+        hosts: Vec<Placed<Target>> as List<InPlace<TargetText>>;
+        /// The header's name.
+        header: HeaderName as HeaderText = header::AUTHORIZATION;
+        /// The header's value.
+        value: Template as TemplateText = Template::default();
+        /// Where the secret is: a file (without one newline at its end), an environment
+        /// variable of the agent, or a credential of its systemd unit.
+        secret: Placed<SecretReference> as InPlace<SecretText>;
+        /// Whether it may go over plain HTTP, where everybody on the way can read it.
+        allow_plaintext: bool as Flag = false;
+    }
+}
+
+section! {
+    /// Who is charged, limited and ruled as one.
+    pub(super) struct Tenant {
+        /// Its name, in logs, metrics and on the command line.
+        name: Placed<TenantId> as InPlace<TenantName>;
+        /// The name of its policy.
+        policy: Placed<String> as InPlace<Text>;
+        /// Its cgroup, below the cgroup root; what is in a cgroup below it is the tenant's as
+        /// well, unless that one is given to another tenant.
+        cgroup: Placed<PathBuf> as InPlace<CgroupPath>;
+        /// Whether its servers may answer peers that connect to them.
+        inbound: bool as Flag = false;
+    }
+}
+
+/// The types of credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CredentialType {
+    /// One header.
+    Header,
+}
+
+words!(CredentialTypeText: CredentialType, "\"header\"", {
+    "header" => CredentialType::Header,
+});
+
+words!(ModeText: Mode, "\"enforce\", \"audit\" or \"off\"", {
+    "enforce" => Mode::Enforce,
+    "audit" => Mode::Audit,
+    "off" => Mode::Off,
+});
+
+words!(FallbackText: Fallback, "\"deny\" or \"allow\"", {
+    "deny" => Fallback::Deny,
+    "allow" => Fallback::Allow,
+});
+
+/// Everything that stands in the files. What could not be read is `None`: its problem is
+/// told, and what refers to it is not a second one.
+pub(super) struct File {
+    pub(super) agent: Option<Agent>,
+    pub(super) access_log: Option<AccessLog>,
+    pub(super) resolver: Option<Resolver>,
+    pub(super) limits: Option<Limits>,
+    pub(super) policies: BTreeMap<String, Option<Policy>>,
+    pub(super) credentials: BTreeMap<String, Option<Credential>>,
+    pub(super) tenants: Vec<Option<Tenant>>,
+}
+
+impl File {
+    pub(super) fn read(table: &Table, problems: &mut Problems) -> Self {
+        refuse_unknown_keys(table, &KEYS, &KeyPath::Top, problems);
+        Self {
+            agent: settings(table, "agent", problems),
+            access_log: settings(table, "access_log", problems),
+            resolver: settings(table, "resolver", problems),
+            limits: settings(table, "limits", problems),
+            policies: named(table, "policies", problems),
+            credentials: named(table, "credentials", problems),
+            tenants: tenants(table, problems),
+        }
+    }
+}
+
+const KEYS: [&str; 7] = [
+    "agent",
+    "access_log",
+    "resolver",
+    "limits",
+    "policies",
+    "credentials",
+    "tenants",
+];
+
+/// Takes `version` out of a file; the main file has to have it.
+pub(super) fn take_version(
+    table: &mut Table,
+    required_at: Option<&Place>,
+    problems: &mut Problems,
+) {
+    let path = KeyPath::Key(&KeyPath::Top, "version");
+    match (table.0.remove("version"), required_at) {
+        (Some(entry), _) => match entry.node.value {
+            Value::Integer(1) => {}
+            _ => {
+                let message = format!(
+                    "{} is not accepted; this agent reads version 1",
+                    entry.node.shown()
+                );
+                problems.add(&entry.node.place, path, message);
+            }
+        },
+        (None, Some(place)) => problems.add(
+            place,
+            KeyPath::Top,
+            "the key `version` is missing; write version = 1",
+        ),
+        (None, None) => {}
+    }
+}
+
+fn settings<S: Section + Default>(table: &Table, key: &str, problems: &mut Problems) -> Option<S> {
+    match table.0.get(key) {
+        Some(entry) => S::read(&entry.node, &KeyPath::Key(&KeyPath::Top, key), problems),
+        None => Some(S::default()),
+    }
+}
+
+fn named<S: Section>(
+    table: &Table,
+    key: &str,
+    problems: &mut Problems,
+) -> BTreeMap<String, Option<S>> {
+    let Some(entry) = table.0.get(key) else {
+        return BTreeMap::new();
+    };
+    let path = KeyPath::Key(&KeyPath::Top, key);
+    let Some(table) = as_table(&entry.node, &path, problems) else {
+        return BTreeMap::new();
+    };
+    let read = |(name, entry): (&String, &super::document::Entry)| {
+        let path = KeyPath::Key(&path, name);
+        if TenantId::new(name).is_none() {
+            problems.add(
+                &entry.place,
+                path,
+                format!("is no name; write {}", TenantName::accepted()),
+            );
+        }
+        (name.clone(), S::read(&entry.node, &path, problems))
+    };
+    table.0.iter().map(read).collect()
+}
+
+fn tenants(table: &Table, problems: &mut Problems) -> Vec<Option<Tenant>> {
+    let Some(entry) = table.0.get("tenants") else {
+        return Vec::new();
+    };
+    let path = KeyPath::Key(&KeyPath::Top, "tenants");
+    let Value::Array(nodes) = &entry.node.value else {
+        let message = format!("{} is not accepted; write [[tenants]]", entry.node.shown());
+        problems.add(&entry.place, path, message);
+        return Vec::new();
+    };
+    let read =
+        |(index, node): (usize, &Node)| Tenant::read(node, &KeyPath::Index(&path, index), problems);
+    nodes.iter().enumerate().map(read).collect()
+}

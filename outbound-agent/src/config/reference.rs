@@ -1,0 +1,83 @@
+//! The reference of the configuration: `docs/configuration.md`, made of the declarations.
+
+use super::raw::{Credential, Policy, Tenant};
+use super::section::{Key, Section, Unwritten};
+use super::{AccessLog, Agent, Limits, Resolver};
+
+/// The whole document.
+pub fn markdown() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (heading, about, keys) in sections() {
+        write_section(&mut page, heading, about, &keys);
+    }
+    page
+}
+
+/// Every table of the file, in the order of the documents.
+pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 7] {
+    fn section<S: Section>(heading: &'static str) -> (&'static str, &'static str, Vec<Key>) {
+        (heading, S::ABOUT, S::keys())
+    }
+    [
+        section::<Agent>("[agent]"),
+        section::<AccessLog>("[access_log]"),
+        section::<Resolver>("[resolver]"),
+        section::<Limits>("[limits]"),
+        section::<Policy>("[policies.NAME]"),
+        section::<Credential>("[credentials.NAME]"),
+        section::<Tenant>("[[tenants]]"),
+    ]
+}
+
+fn write_section(page: &mut String, heading: &str, about: &str, keys: &[Key]) {
+    let about = unindent(about);
+    let mut row = |text: String| {
+        page.push_str(&text);
+        page.push('\n');
+    };
+    row(format!("\n## `{heading}`\n\n{about}\n"));
+    row("| Key | Value | Default | |".to_owned());
+    row("|---|---|---|---|".to_owned());
+    for key in keys {
+        let unwritten = match &key.unwritten {
+            Unwritten::Refused => "must be written".to_owned(),
+            Unwritten::Nothing => "none".to_owned(),
+            Unwritten::Default(default) => format!("`{default}`"),
+        };
+        let about = unindent(key.about).replace('\n', " ");
+        row(format!(
+            "| `{}` | {} | {unwritten} | {} |",
+            key.name,
+            cell(&key.accepted),
+            cell(&about)
+        ));
+    }
+}
+
+/// Takes off the space that stands behind `///`.
+fn unindent(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+/// A bar would end the cell, a star begin emphasis.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('*', "\\*")
+}
+
+const INTRODUCTION: &str = "\
+<!-- Made of the declarations in src/config; `UPDATE_DOCS=1 cargo test -p outbound-agent` writes it anew. -->
+
+# Configuration
+
+`/etc/outbound/outbound.toml`, and whatever stands in `conf.d/*.toml` beside it, in the order of
+the names. Tables and lists of tables grow from file to file; any other key is written once.
+The file begins with `version = 1`. `outbound check` says whether the configuration is right, and
+for one request what would happen to it. Every problem is told at once, with its file, line and
+key; an unknown key is a problem.
+
+Times are written with their unit, `ms`, `s`, `m` or `h`; sizes with `B`, `KiB`, `MiB` or `GiB`.
+Every path is absolute.
+";

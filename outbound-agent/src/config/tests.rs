@@ -1,0 +1,363 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::model::credential::Kind;
+use crate::model::policy::{Fallback, Mode};
+
+mod files;
+mod documents;
+
+/// Parses a text that stands behind `version = 1`, on line 2 onwards; the variable `TOKEN`
+/// is set.
+fn read(text: &str) -> Result<Config, Error> {
+    let mut problems = Problems::default();
+    let text = format!("version = 1\n{text}");
+    let table = parse_file(&text, Path::new("o.toml"), true, &mut problems);
+    let environment = |name: &str| match name {
+        "TOKEN" => Some("t0ken".into()),
+        "EMPTY" => Some(OsString::new()),
+        "BROKEN" => Some("a\nb".into()),
+        _ => None,
+    };
+    finish(&table, environment, problems)
+}
+
+#[track_caller]
+fn config(text: &str) -> Config {
+    read(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What is wrong with a text, a line each.
+#[track_caller]
+fn problems(text: &str) -> String {
+    read(text).map(drop).unwrap_err().to_string()
+}
+
+const WHOLE: &str = r#"
+[agent]
+admin_group = "outbound"
+metrics = "[::1]:9000"
+watch = ["/tenants.slice"]
+port = 0
+threads = 2
+log_level = "debug"
+[access_log]
+path = "stdout"
+required = true
+[resolver]
+hosts = { "Api.Test" = ["192.0.2.1", "2001:db8::1"] }
+servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+[limits]
+detect = "50ms"
+header_bytes = "16KiB"
+[policies.standard]
+mode = "audit"
+default = "allow"
+allow = ["api.test", "tcp://db.test:5432"]
+deny = ["*.evil.test"]
+credentials = ["api"]
+[credentials.api]
+type = "header"
+hosts = ["api.test"]
+header = "X-Api-Key"
+value = "Bearer {secret}"
+secret = "env:TOKEN"
+[[tenants]]
+name = "acme"
+policy = "standard"
+cgroup = "/tenants.slice/acme"
+[[tenants]]
+name = "nested"
+policy = "standard"
+cgroup = "tenants.slice/acme/nested/"
+inbound = true
+"#;
+
+#[test]
+fn everything_that_is_written_is_taken() {
+    let Config {
+        agent,
+        access_log,
+        resolver,
+        limits,
+        policies,
+        tenants,
+    } = config(WHOLE);
+    assert_eq!(agent.admin_group.as_deref(), Some("outbound"));
+    assert_eq!(agent.metrics.to_string(), "[::1]:9000");
+    assert_eq!(agent.watch, [PathBuf::from("tenants.slice")]);
+    assert_eq!((agent.port, agent.threads), (0, Some(2)));
+    assert_eq!(agent.log_level, LogLevel::Debug);
+    assert_eq!(
+        (access_log.target, access_log.required),
+        (LogTarget::Stdout, true)
+    );
+    assert_eq!(resolver.hosts[&"api.test".parse().unwrap()].len(), 2);
+    assert_eq!(
+        resolver.servers,
+        [
+            "192.0.2.53:53".parse().unwrap(),
+            "[2001:db8::53]:5353".parse().unwrap()
+        ]
+    );
+    assert_eq!(limits.detect, Duration::from_millis(50));
+    assert_eq!(limits.header_bytes, 16 * 1024);
+    assert_eq!(
+        (policies[0].mode, policies[0].default),
+        (Mode::Audit, Fallback::Allow)
+    );
+
+    let [acme, nested] = &tenants[..] else {
+        panic!("{tenants:?}")
+    };
+    assert_eq!(acme.tenant.id.as_str(), "acme");
+    assert_eq!(acme.cgroup, Path::new("tenants.slice/acme"));
+    assert_eq!(nested.cgroup, Path::new("tenants.slice/acme/nested"));
+    assert!(!acme.inbound && nested.inbound);
+    assert!(Arc::ptr_eq(&acme.tenant.policy, &policies[0]));
+    let credential = &acme.tenant.credentials[0];
+    let Kind::Header { name, value } = &credential.kind;
+    assert_eq!(
+        (name.as_str(), value.expose()),
+        ("x-api-key", &b"Bearer t0ken"[..])
+    );
+    assert!(!credential.allow_plaintext);
+}
+
+#[test]
+fn a_rule_knows_where_it_is_written() {
+    let config = config("[policies.p]\nallow = [\n  \"a.test\",\n  \"b.test\"]");
+    let rules = &config.policies[0].allow.exact[&"b.test".parse().unwrap()];
+    assert_eq!(rules[0].place.as_ref().unwrap().to_string(), "o.toml:5:3");
+    assert_eq!(&*rules[0].label, "allow b.test");
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let text = r#"
+[agent]
+metric = "127.0.0.1:1"
+port = 70000
+state_dir = "var"
+[limit]
+[limits]
+detect = 50
+idle = "5 minutes"
+drain = "0s"
+header_bytes = "64"
+headers = 0
+[policies.p]
+mode = "enforced"
+allow = ["ftp://a.test", "a.test", 7]
+[[tenants]]
+name = "a b"
+policy = "q"
+"#;
+    assert_eq!(
+        problems(text),
+        r#"o.toml:4:1: agent.metric: unknown key; did you mean `metrics`?
+o.toml:5:8: agent.port: 70000 is not accepted; write a port, 1 to 65535, or 0 for any that is free
+o.toml:6:13: agent.state_dir: "var" is not accepted; write an absolute path
+o.toml:7:2: limit: unknown key; did you mean `limits`?
+o.toml:9:10: limits.detect: 50 is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
+o.toml:10:8: limits.idle: "5 minutes" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
+o.toml:11:9: limits.drain: "0s" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
+o.toml:12:16: limits.header_bytes: "64" is not accepted; write a size above zero with its unit, B, KiB, MiB or GiB, as in "64KiB"
+o.toml:13:11: limits.headers: 0 is not accepted; write a whole number from 1 to 16777216
+o.toml:15:8: policies.p.mode: "enforced" is not accepted; write "enforce", "audit" or "off"
+o.toml:16:10: policies.p.allow[0]: "ftp://a.test": `ftp://` is not a scheme; write http, https or tcp
+o.toml:16:36: policies.p.allow[2]: 7 is not accepted; write [scheme://]host[:port], where the host is a name, "*.name", an address, a range or "*"
+o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme"
+o.toml:18:8: tenants[0].name: "a b" is not accepted; write 1 to 63 letters, digits, `.`, `_` or `-`, the first no `.`"#
+    );
+}
+
+#[test]
+fn keys_of_later_versions_are_unknown() {
+    let told =
+        problems("[services.egress]\nmain = \"egress.js\"\n[[policies.p.rules]]\nname = \"r\"");
+    assert!(
+        told.contains("services: unknown key; known here: agent, access_log"),
+        "{told}"
+    );
+    assert!(told.contains("policies.p.rules: unknown key"), "{told}");
+}
+
+#[test]
+fn syntax_errors_are_told_with_their_place() {
+    let told = problems("[agent]\nport = = 1\n[limits]\nidle = 5");
+    assert!(told.contains("o.toml:3:8: "), "{told}");
+    assert!(told.contains("limits.idle"), "{told}");
+    let told = problems("a = 1\na = 2");
+    assert!(told.contains("o.toml:3:1: duplicate key"), "{told}");
+}
+
+#[test]
+fn the_version_is_required_and_known() {
+    let read = |text| {
+        parse(text, Path::new("o.toml"))
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        read(""),
+        "o.toml:1:1: the key `version` is missing; write version = 1"
+    );
+    assert_eq!(
+        read("version = 2"),
+        "o.toml:1:11: version: 2 is not accepted; this agent reads version 1"
+    );
+}
+
+#[test]
+fn a_reference_to_nothing_is_a_problem() {
+    let told = problems(
+        "[policies.standard]\ncredentials = [\"api\"]\n[[tenants]]\nname = \"a\"\npolicy = \"standart\"\ncgroup = \"/a\"",
+    );
+    assert_eq!(
+        told,
+        "o.toml:3:16: policies.standard.credentials[0]: no credential is called \"api\"; there is none yet\n\
+         o.toml:6:10: tenants[0].policy: no policy is called \"standart\"; did you mean \"standard\"?"
+    );
+}
+
+#[test]
+fn what_refers_to_something_broken_is_no_second_problem() {
+    let told = problems(
+        "[policies.p]\nmode = 1\n[[tenants]]\nname = \"a\"\npolicy = \"p\"\ncgroup = \"/a\"",
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn a_tenant_and_a_cgroup_are_written_once() {
+    let tenant = |name, cgroup| {
+        format!("[[tenants]]\nname = \"{name}\"\npolicy = \"p\"\ncgroup = \"{cgroup}\"\n")
+    };
+    let told = problems(&format!(
+        "[policies.p]\n{}{}{}",
+        tenant("a", "/a"),
+        tenant("a", "/b"),
+        tenant("c", "a/")
+    ));
+    assert_eq!(
+        told,
+        "o.toml:8:8: tenants[1].name: tenant a is already written at o.toml:4:8\n\
+         o.toml:14:10: tenants[2].cgroup: cgroup \"/a\" is already given to a at o.toml:6:10"
+    );
+}
+
+#[test]
+fn a_cgroup_is_below_the_root_and_nowhere_else() {
+    for cgroup in ["/", "", "/..", "/a/../b", "/a/./b", "//a", "/a//b", "."] {
+        let told = problems(&format!(
+            "[policies.p]\n[[tenants]]\nname = \"a\"\npolicy = \"p\"\ncgroup = \"{cgroup}\""
+        ));
+        assert!(told.contains("tenants[0].cgroup"), "{cgroup}: {told}");
+    }
+}
+
+fn credential(keys: &[(&str, &str)]) -> String {
+    let mut all = BTreeMap::from([
+        ("type", "\"header\""),
+        ("hosts", "[\"api.test\"]"),
+        ("secret", "\"env:TOKEN\""),
+    ]);
+    all.extend(keys.iter().copied());
+    let lines: Vec<_> = all
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    format!("[credentials.c]\n{}", lines.join("\n"))
+}
+
+#[test]
+fn a_secret_is_named_and_never_shown() {
+    config(&credential(&[]));
+    for (key, value, expected) in WRONG_CREDENTIALS {
+        let told = problems(&credential(&[(key, value)]));
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+/// A key, its value, and what is told of it.
+const WRONG_CREDENTIALS: [(&str, &str, &str); 16] = [
+    (
+        "secret",
+        "\"sk-hunter2\"",
+        "credentials.c.secret: the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "\"file:hunter2\"",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "[\"hunter2\"]",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "\"env:MISSING\"",
+        "\"env:MISSING\": the agent's environment has no such variable",
+    ),
+    ("secret", "\"env:EMPTY\"", "\"env:EMPTY\": is empty"),
+    (
+        "secret",
+        "\"env:BROKEN\"",
+        "\"env:BROKEN\" holds a character that no header can carry",
+    ),
+    (
+        "secret",
+        "\"file:/nonexistent/x\"",
+        "\"file:/nonexistent/x\": cannot read /nonexistent/x: No such file",
+    ),
+    (
+        "secret",
+        "\"credential:x\"",
+        "systemd handed over no credentials",
+    ),
+    (
+        "value",
+        "\"Bearer hunter2\"",
+        "credentials.c.value: the value (not shown) is not accepted",
+    ),
+    (
+        "value",
+        "\"{secret}{secret}\"",
+        "credentials.c.value: the value (not shown)",
+    ),
+    (
+        "header",
+        "\"Content-Length\"",
+        "credentials.c.header: \"Content-Length\" is not accepted",
+    ),
+    (
+        "header",
+        "\"a b\"",
+        "credentials.c.header: \"a b\" is not accepted",
+    ),
+    (
+        "hosts",
+        "[\"*\"]",
+        "credentials.c.hosts[0]: \"*\": a credential for every host",
+    ),
+    (
+        "hosts",
+        "[\"tcp://a.test:1\"]",
+        "nothing can be added to tcp",
+    ),
+    (
+        "hosts",
+        "[\"http://a.test\"]",
+        "plain HTTP needs allow_plaintext = true",
+    ),
+    (
+        "type",
+        "\"headers\"",
+        "credentials.c.type: \"headers\" is not accepted; write \"header\"",
+    ),
+];

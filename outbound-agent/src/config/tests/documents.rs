@@ -1,0 +1,113 @@
+//! What the documents say is what the declarations say.
+
+use std::env;
+
+use super::*;
+use crate::config::section::Unwritten;
+
+const EXAMPLE: &str = include_str!("../../../outbound.example.toml");
+
+/// The example with every key that is commented out written.
+fn uncommented() -> String {
+    let is_key = |line: &str| {
+        line.starts_with('[')
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| !key.contains(' '))
+    };
+    let line = |line: &'static str| match line.strip_prefix("# ") {
+        Some(inner) if is_key(inner) => inner,
+        _ => line,
+    };
+    EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_is_the_one_in_the_repository() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let page = reference::markdown();
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/configuration.md is old; run this test with UPDATE_DOCS=1"
+    );
+}
+
+#[test]
+fn the_example_is_a_configuration_of_defaults() {
+    let config = parse(EXAMPLE, Path::new("outbound.example.toml")).unwrap();
+    let taken = (
+        config.agent,
+        config.access_log,
+        config.resolver,
+        config.limits,
+    );
+    let defaults = (
+        Agent::default(),
+        AccessLog::default(),
+        Resolver::default(),
+        Limits::default(),
+    );
+    assert_eq!(format!("{taken:?}"), format!("{defaults:?}"));
+    assert!(config.tenants.is_empty());
+}
+
+/// The lines of each section.
+fn sections_of(text: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut sections = BTreeMap::new();
+    let mut heading = "";
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        if line.starts_with('[') {
+            heading = line;
+            sections.insert(heading, Vec::new());
+        } else if let Some(lines) = sections.get_mut(heading) {
+            lines.push(line);
+        }
+    }
+    sections
+}
+
+#[test]
+fn the_example_has_every_key_with_its_default() {
+    let text = uncommented();
+    let written = sections_of(&text);
+    for (heading, _, keys) in reference::sections() {
+        let heading = match heading {
+            "[policies.NAME]" => "[policies.standard]",
+            "[credentials.NAME]" => "[credentials.api]",
+            other => other,
+        };
+        let lines = &written[heading];
+        assert_eq!(lines.len(), keys.len(), "{heading}: {lines:?}");
+        for (line, key) in lines.iter().zip(keys) {
+            let (name, value) = line.split_once(" = ").unwrap();
+            assert_eq!(name, key.name, "{heading}");
+            if let Unwritten::Default(default) = key.unwritten {
+                let value = value.split("  ").next().unwrap();
+                assert_eq!(value, default, "{heading} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_example_is_accepted_with_every_key_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("api.token");
+    fs::write(&token, "t0ken\n").unwrap();
+    let text = uncommented().replace("/etc/outbound/api.token", token.to_str().unwrap());
+    let config = parse(&text, Path::new("outbound.example.toml"));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.tenants.len(), 1);
+    assert_eq!(
+        format!("{:?}", config.limits),
+        format!("{:?}", Limits::default())
+    );
+}

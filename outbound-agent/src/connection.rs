@@ -1,0 +1,250 @@
+//! Story 1: one connection, from accept to record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+
+use crate::drain::Tasks;
+use crate::exchange;
+use crate::model::flow::{Flow, Flows};
+use crate::model::host::Host;
+use crate::model::reason::{Ending, Reason};
+use crate::model::target::Scheme;
+use crate::model::tenant::{Tenant, Tenants};
+use crate::observe::labels::Protocol;
+use crate::observe::record::{ConnectionRecord, Records};
+use crate::path::accept::{self, Accepted};
+use crate::path::detect::{self, Detected, Hello, detect};
+use crate::path::http;
+use crate::path::identify::{Identified, Refused, identify};
+use crate::path::policy::{self, Facts, Permit, Verdict};
+use crate::path::replay::Replay;
+use crate::path::tunnel;
+use crate::path::upstream::Upstream;
+
+/// What every connection needs: built once, shared by all.
+pub struct Agent {
+    /// The kernel's memory of redirected connects.
+    pub flows: Arc<dyn Flows>,
+    /// Which cgroup is whose.
+    pub tenants: Arc<ArcSwap<Tenants>>,
+    /// Where every ending is written.
+    pub records: Records,
+    /// The way out.
+    pub upstream: Upstream,
+    /// Tasks that a drain waits for.
+    pub tasks: Tasks,
+    /// The agent's own ports: nobody's destination.
+    pub agent_ports: Vec<u16>,
+    /// How long and how much.
+    pub limits: Limits,
+}
+
+/// The limits of every stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of `detect`.
+    pub detect: detect::Limits,
+    /// Of `http`.
+    pub http: http::Limits,
+    /// A tunnel in which nothing moves.
+    pub tunnel_idle: Duration,
+}
+
+/// A connection whose tenant is known, and the agent that carries it.
+pub struct Session<'a> {
+    /// The agent.
+    pub agent: &'a Agent,
+    /// Tenant and flow.
+    pub who: &'a Who,
+    /// The connection's record.
+    pub record: &'a ConnectionRecord,
+}
+
+/// Tenant and flow of a connection.
+pub struct Who {
+    /// Whose it is.
+    pub tenant: Arc<Tenant>,
+    /// What the kernel remembers of it.
+    pub flow: Flow,
+}
+
+/// Carries one connection to its end, and writes that down.
+pub async fn serve(accepted: Accepted, agent: Arc<Agent>) {
+    let mut record = agent.records.open(accepted.downstream);
+    let ending = carry(accepted, &agent, &mut record).await;
+    record.close(ending);
+}
+
+async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord) -> Ending {
+    let tenants = agent.tenants.load();
+    let identified = match identify(accepted, &*agent.flows, &tenants, &agent.agent_ports) {
+        Ok(identified) => identified,
+        Err(refused) => return refuse(*refused, record),
+    };
+    drop(tenants);
+    let Identified {
+        stream,
+        flow,
+        tenant,
+        place: _place,
+    } = identified;
+    record.identified(&tenant, &flow);
+    let who = Who { tenant, flow };
+    match detect(stream, agent.limits.detect).await {
+        Ok(Detected::Http(stream)) => {
+            record.protocol(Protocol::Http);
+            let session = Session {
+                agent,
+                who: &who,
+                record,
+            };
+            let handle = |request| exchange::handle(request, &session);
+            http::serve(stream, agent.limits.http, agent.tasks.draining(), handle).await
+        }
+        Ok(Detected::Tls(hello, stream)) => {
+            record.protocol(Protocol::Tls);
+            pass_tls_through(hello, stream, &who, agent, record).await
+        }
+        Ok(Detected::Opaque(stream)) => {
+            record.protocol(Protocol::Tcp);
+            carry_opaque(stream, &who, agent, record).await
+        }
+        Err((stream, reason)) => {
+            accept::reset(&stream);
+            Ending::of(reason)
+        }
+    }
+}
+
+/// Whatever is known of a refused connection is written down before it is reset.
+fn refuse(refused: Refused, record: &mut ConnectionRecord) -> Ending {
+    if let Some(flow) = &refused.flow {
+        record.unidentified(flow);
+    }
+    refused.accepted.reset();
+    Ending::of(refused.reason)
+}
+
+/// TLS whose inside is the workload's own: judged by the name that its ClientHello claims, and
+/// carried to what the agent itself finds under that name.
+async fn pass_tls_through(
+    hello: Hello,
+    stream: Replay<TcpStream>,
+    who: &Who,
+    agent: &Agent,
+    record: &mut ConnectionRecord,
+) -> Ending {
+    let named = hello.server_name;
+    // Without a name the address speaks for itself.
+    let host = named
+        .clone()
+        .unwrap_or_else(|| Host::from(who.flow.original_dst.ip()));
+    if let Some(name) = &named {
+        record.server_name(name);
+    }
+    match decide(Scheme::Https, &host, who) {
+        Verdict::Allow(permit) => relay(stream, permit, who, agent, record).await,
+        Verdict::Deny(denial) => {
+            let unnamed = named.is_none() && denial.reason == Reason::NoRule;
+            denied_by(record, denial.rule.as_deref());
+            end(
+                stream,
+                if unnamed {
+                    Reason::NoServerName
+                } else {
+                    denial.reason
+                },
+            )
+        }
+    }
+}
+
+/// Bytes that say nothing about themselves: a rule has to name the address, or a name that the
+/// agent itself finds to have that address.
+async fn carry_opaque(
+    stream: Replay<TcpStream>,
+    who: &Who,
+    agent: &Agent,
+    record: &mut ConnectionRecord,
+) -> Ending {
+    let asked = who.flow.original_dst;
+    for name in policy::opaque_names(&who.tenant.policy, asked.port()) {
+        if agent.upstream.addresses(name).await.contains(&asked.ip())
+            && let Verdict::Allow(permit) = decide(Scheme::Tcp, name, who)
+        {
+            record.server_name(name);
+            return relay(stream, permit, who, agent, record).await;
+        }
+    }
+    match decide(Scheme::Tcp, &Host::from(asked.ip()), who) {
+        Verdict::Allow(permit) => relay(stream, permit, who, agent, record).await,
+        Verdict::Deny(denial) => {
+            denied_by(record, denial.rule.as_deref());
+            end(stream, denial.reason)
+        }
+    }
+}
+
+fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
+    let port = who.flow.original_dst.port();
+    policy::decide(
+        &who.tenant.policy,
+        &Facts {
+            scheme,
+            host,
+            port,
+            method: None,
+            path: None,
+        },
+    )
+}
+
+/// Spends a permit on a tunnel.
+async fn relay(
+    stream: Replay<TcpStream>,
+    mut permit: Permit,
+    who: &Who,
+    agent: &Agent,
+    record: &mut ConnectionRecord,
+) -> Ending {
+    if !agent.records.writable() {
+        return end(stream, Reason::LogUnavailable);
+    }
+    let connected = agent
+        .upstream
+        .connect(&mut permit, who.flow.original_dst)
+        .await;
+    record.allowed(
+        permit.rule(),
+        permit.would_deny().map(|denial| denial.reason),
+    );
+    match connected {
+        Ok((upstream, peer)) => {
+            record.upstream(peer);
+            tunnel::relay(stream, upstream, &*record.bytes(), agent.limits.tunnel_idle).await
+        }
+        Err(failure) => {
+            if let Some(peer) = failure.peer {
+                record.upstream(peer);
+            }
+            denied_by(record, failure.rule.as_deref());
+            end(stream, failure.reason)
+        }
+    }
+}
+
+fn denied_by(record: &mut ConnectionRecord, rule: Option<&str>) {
+    if let Some(rule) = rule {
+        record.denied_by(rule);
+    }
+}
+
+/// Ends a connection that cannot be answered in its own protocol.
+fn end(stream: Replay<TcpStream>, reason: Reason) -> Ending {
+    let (_first, stream) = stream.into_parts();
+    accept::reset(&stream);
+    Ending::of(reason)
+}

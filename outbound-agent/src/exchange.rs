@@ -1,0 +1,270 @@
+//! Story 2: one HTTP request, from its canonical form to its record.
+
+use std::time::Duration;
+
+use http::header::{HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::{self, OnUpgrade};
+use hyper_util::rt::TokioIo;
+
+use crate::connection::Session;
+use crate::model::reason::{Ending, Reason};
+use crate::model::target::Scheme;
+use crate::observe::record::{ExchangeRecord, Requested};
+use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
+use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
+use crate::path::http::normalize::{Asked, normalize};
+use crate::path::http::reply;
+use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
+use crate::path::upstream::pool::Lease;
+use crate::path::upstream::{Answer, Failure};
+use crate::path::{credentials, tunnel};
+
+/// Answers one request of the workload; its record closes when the answer has gone out.
+pub async fn handle(request: Request<Incoming>, session: &Session<'_>) -> Response<Body> {
+    let mut record = session.record.exchange();
+    let method = request.method().clone();
+    let target = request.uri().clone();
+    let asked = normalize(&request, Scheme::Http, session.who.flow.original_dst);
+    record.request(Requested {
+        method: &method,
+        scheme: Scheme::Http,
+        host: asked.as_ref().ok().map(|asked| &asked.host),
+        port: Some(session.who.flow.original_dst.port()),
+        path: target.path(),
+        version: request.version(),
+    });
+    let carried = match &asked {
+        Ok(asked) => carry(request, asked, session, &mut record).await,
+        Err(reason) => Err((*reason).into()),
+    };
+    match carried {
+        Ok(carried) => carried.respond(record, session),
+        Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, session),
+    }
+}
+
+/// Decide, add credentials, send.
+async fn carry(
+    mut request: Request<Incoming>,
+    asked: &Asked,
+    session: &Session<'_>,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let tenant = &session.who.tenant;
+    if !session.agent.records.writable() {
+        return Err(Reason::LogUnavailable.into());
+    }
+    let facts = Facts {
+        scheme: asked.scheme,
+        host: &asked.host,
+        port: asked.port,
+        method: Some(request.method()),
+        path: Some(&asked.path),
+    };
+    let mut permit = match policy::decide(&tenant.policy, &facts) {
+        Verdict::Allow(permit) => permit,
+        Verdict::Deny(denial) => return Err(denial.into()),
+    };
+    if let Some(parent) = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+    {
+        record.traceparent(parent);
+    }
+    let upgrade = strip_hop_by_hop(request.headers_mut());
+    let workload = upgrade.is_some().then(|| upgrade::on(&mut request));
+    if let Some(protocol) = upgrade {
+        ask_upgrade(request.headers_mut(), protocol);
+    }
+    let destination = permit.destination();
+    let applying = tenant
+        .credentials
+        .iter()
+        .filter(|credential| policy::applies(credential, destination));
+    for name in credentials::attach(applying, request.headers_mut())? {
+        record.credential(&name);
+    }
+    let (request, sent) = outgoing(request, &permit, session, record)?;
+    let original_dst = session.who.flow.original_dst;
+    let answered = session
+        .agent
+        .upstream
+        .send(&tenant.id, &mut permit, original_dst, request, sent)
+        .await;
+    record.allowed(
+        permit.rule(),
+        permit.would_deny().map(|denial| denial.reason),
+    );
+    let Answer {
+        response,
+        peer,
+        lease,
+    } = answered.map_err(|failure| Refused::failed(failure, record))?;
+    record.upstream(peer);
+    match (response.status(), workload) {
+        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => {
+            Ok(Carried::Upgrade { response, workload })
+        }
+        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
+        _ => Ok(Carried::Response { response, lease }),
+    }
+}
+
+/// The request as the upstream gets it: origin-form target (RFC 9112 section 3.2.1), a `Host`,
+/// and everything else as the workload wrote it.
+fn outgoing(
+    request: Request<Incoming>,
+    permit: &Permit,
+    session: &Session<'_>,
+    record: &ExchangeRecord,
+) -> Result<(Request<Outgoing>, Sent), Reason> {
+    let (mut head, body) = request.into_parts();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    head.uri = target.parse().map_err(|_invalid| Reason::Malformed)?;
+    head.version = Version::HTTP_11;
+    if !head.headers.contains_key(HOST) {
+        let host = HeaderValue::from_str(&permit.destination().authority())
+            .map_err(|_invalid| Reason::NoHost)?;
+        head.headers.insert(HOST, host);
+    }
+    let (body, sent) = Outgoing::new(body, record.bytes(), session.agent.limits.http.body_idle);
+    Ok((Request::from_parts(head, body), sent))
+}
+
+/// A request that its upstream answered.
+enum Carried {
+    Response {
+        response: Response<Incoming>,
+        lease: Lease,
+    },
+    Upgrade {
+        response: Response<Incoming>,
+        workload: OnUpgrade,
+    },
+}
+
+impl Carried {
+    fn respond(self, mut record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
+        match self {
+            Self::Response {
+                mut response,
+                lease,
+            } => {
+                record.status(response.status());
+                strip_hop_by_hop(response.headers_mut());
+                let (traffic, idle) = (record.bytes(), session.agent.limits.http.body_idle);
+                let on_end = Box::new(move |ending| {
+                    if ending == Ending::COMPLETED {
+                        lease.give_back();
+                    }
+                    record.close(ending);
+                });
+                response.map(|body| Body::Streamed(Streamed::new(body, traffic, idle, on_end)))
+            }
+            Self::Upgrade {
+                mut response,
+                workload,
+            } => {
+                record.status(response.status());
+                if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
+                    ask_upgrade(response.headers_mut(), protocol);
+                }
+                let upstream = upgrade::on(&mut response);
+                let idle = session.agent.limits.tunnel_idle;
+                session
+                    .agent
+                    .tasks
+                    .spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
+                response.map(|_none| Body::empty())
+            }
+        }
+    }
+}
+
+/// After 101 both sides speak what they agreed on; the agent copies.
+async fn carry_upgraded(
+    workload: OnUpgrade,
+    upstream: OnUpgrade,
+    record: ExchangeRecord,
+    idle: Duration,
+) {
+    let ending = match tokio::join!(workload, upstream) {
+        (Ok(workload), Ok(upstream)) => {
+            tunnel::relay(
+                TokioIo::new(workload),
+                TokioIo::new(upstream),
+                &*record.bytes(),
+                idle,
+            )
+            .await
+        }
+        (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
+        (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
+    };
+    record.close(ending);
+}
+
+/// A request that does not go on.
+struct Refused {
+    reason: Reason,
+    rule: Option<Box<str>>,
+}
+
+impl Refused {
+    fn failed(failure: Failure, record: &mut ExchangeRecord) -> Self {
+        if let Some(peer) = failure.peer {
+            record.upstream(peer);
+        }
+        Self {
+            reason: failure.reason,
+            rule: failure.rule,
+        }
+    }
+
+    fn respond(
+        &self,
+        method: &Method,
+        target: &Uri,
+        asked: Option<&Asked>,
+        mut record: ExchangeRecord,
+        session: &Session<'_>,
+    ) -> Response<Body> {
+        if let Some(rule) = &self.rule {
+            record.denied_by(rule);
+        }
+        let response = reply::refusal(&reply::Refusal {
+            reason: self.reason,
+            tenant: session.who.tenant.id.as_str(),
+            method,
+            host: asked.map(|asked| asked.host.to_string()).as_deref(),
+            port: session.who.flow.original_dst.port(),
+            path: target.path(),
+            rule: self.rule.as_deref(),
+            request_id: &record.request_id().to_string(),
+        });
+        record.status(response.status());
+        record.close(Ending::of(self.reason));
+        response
+    }
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, rule: None }
+    }
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self {
+            reason: denial.reason,
+            rule: denial.rule,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Closed lists that only logs and metrics print; the others are in [`crate::model::reason`].
+
+use crate::model::reason::closed_list;
+
+closed_list! {
+    /// What a connection turned out to speak.
+    Protocol {
+        /// HTTP/1.x in the clear, or inside TLS that the agent ended.
+        Http = "http",
+        /// TLS that is passed through.
+        Tls = "tls",
+        /// Any other bytes.
+        Tcp = "tcp",
+        /// It ended before that was known.
+        Unknown = "unknown",
+    }
+}
+
+closed_list! {
+    /// Policy's answer.
+    Verdict {
+        /// Allowed, in audit mode also what enforce would have denied.
+        Allow = "allow",
+        /// Denied.
+        Deny = "deny",
+        /// It ended before policy was asked.
+        None = "none",
+    }
+}
+
+closed_list! {
+    /// Which way bytes went, as the workload sees it.
+    Direction {
+        /// From the workload.
+        Sent = "sent",
+        /// To the workload.
+        Received = "received",
+    }
+}
+
+closed_list! {
+    /// How a reload of the configuration ended.
+    Reload {
+        /// The new configuration holds.
+        Applied = "applied",
+        /// It is wrong; the last good one holds.
+        Rejected = "rejected",
+    }
+}
+
+closed_list! {
+    /// What a line of the access log is about.
+    Kind {
+        /// One exchange.
+        Http = "http",
+        /// One connection of TLS that was passed through.
+        Tls = "tls",
+        /// One connection of other bytes, or one that ended before it said what it speaks.
+        Tcp = "tcp",
+        /// Something that no well-behaved workload does.
+        SecurityEvent = "security_event",
+    }
+}

@@ -1,0 +1,352 @@
+//! The one account of a connection or an exchange: opened once, closed once, also on drop.
+//!
+//! Access log and metrics come from here and from nowhere else. What is written:
+//!
+//! - an exchange writes one line of kind `http`;
+//! - a connection that carried no exchange writes one line: kind `tls` or `tcp` by what it
+//!   spoke, `tcp` where it ended before that was known;
+//! - a connection that carried exchanges writes a line only where it was itself refused, as
+//!   with bytes after the first request that are no request;
+//! - the kind of a connection's line is `security_event` where the reason is one that no
+//!   well-behaved workload gives ([`is_security_event`]), and so is that of every system call
+//!   that the kernel refused.
+//!
+//! In metrics every connection and every exchange is counted closed exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::access_log::{AccessLog, Claim};
+use super::labels::{Kind, Protocol, Verdict};
+use super::metrics::{Metrics, TenantMetrics};
+use super::timestamp::Timestamp;
+use crate::model::addr::{Downstream, UpstreamAddr};
+use crate::model::flow::Flow;
+use crate::model::host::Host;
+use crate::model::reason::{Ending, Outcome, Reason};
+use crate::model::tenant::Tenant;
+
+mod bytes;
+mod exchange;
+mod line;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+pub use bytes::ByteCounter;
+pub use exchange::{ExchangeRecord, Requested};
+pub use refusal::KernelRefusal;
+
+use line::Line;
+
+/// Opens records. A clone writes to the same log and the same metrics.
+#[derive(Clone, Debug)]
+pub struct Records {
+    metrics: Metrics,
+    log: AccessLog,
+}
+
+impl Records {
+    /// Records that end in `metrics` and `log`.
+    pub const fn new(metrics: Metrics, log: AccessLog) -> Self {
+        Self { metrics, log }
+    }
+
+    /// A connection was accepted.
+    pub fn open(&self, downstream: Downstream) -> ConnectionRecord {
+        let metrics = self.metrics.no_tenant();
+        ConnectionRecord {
+            records: self.clone(),
+            who: Arc::new(Who {
+                downstream,
+                tenant: None,
+                flow: None,
+                metrics,
+            }),
+            opened: Opened::now(),
+            protocol: Protocol::Unknown,
+            server_name: None,
+            account: Account::default(),
+            bytes: Arc::default(),
+            carried_exchange: AtomicBool::new(false),
+            is_closed: false,
+        }
+    }
+
+    /// The kernel refused a system call.
+    pub fn refusal(&self, refusal: &KernelRefusal) {
+        let metrics = refusal.tenant.as_ref().map_or_else(
+            || self.metrics.no_tenant(),
+            |tenant| self.metrics.tenant(tenant),
+        );
+        metrics.denied(Reason::Kernel);
+        self.write(&refusal.line(), Claim::Refused);
+    }
+
+    /// Whether what happens now can be logged; `false` only where the log is required. The
+    /// stories ask before they let anything out.
+    pub fn writable(&self) -> bool {
+        self.log.writable()
+    }
+
+    fn write(&self, line: &Line<'_>, claim: Claim) {
+        if self.log.write(line.to_json(), claim).is_err() {
+            self.metrics.access_log_lost();
+        }
+    }
+}
+
+/// When a record was opened, on both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    at: Timestamp,
+    clock: Instant,
+}
+
+impl Opened {
+    fn now() -> Self {
+        Self {
+            at: Timestamp::now(),
+            clock: Instant::now(),
+        }
+    }
+}
+
+/// Whose connection it is; an exchange shares its connection's.
+#[derive(Debug)]
+struct Who {
+    downstream: Downstream,
+    tenant: Option<Arc<Tenant>>,
+    flow: Option<Flow>,
+    metrics: Arc<TenantMetrics>,
+}
+
+/// What policy, credentials and upstream did.
+#[derive(Debug, Default)]
+struct Account {
+    is_allowed: bool,
+    rule: Option<Box<str>>,
+    would_deny: Option<Reason>,
+    credential: Option<Arc<str>>,
+    upstream: Option<UpstreamAddr>,
+}
+
+impl Account {
+    /// A denial stands, also where something was allowed before it.
+    const fn verdict(&self, ending: Ending) -> Verdict {
+        match ending.outcome {
+            Outcome::Denied => Verdict::Deny,
+            Outcome::Completed
+            | Outcome::Refused
+            | Outcome::Failed
+            | Outcome::TimedOut
+            | Outcome::Aborted => {
+                if self.is_allowed {
+                    Verdict::Allow
+                } else {
+                    Verdict::None
+                }
+            }
+        }
+    }
+
+    fn count(&self, metrics: &TenantMetrics, ending: Ending) {
+        if claim(ending) == Claim::Refused
+            && let Some(reason) = ending.reason
+        {
+            metrics.denied(reason);
+        } else if let Some(reason) = self.would_deny {
+            metrics.would_deny(reason);
+        }
+    }
+}
+
+/// One connection, from accept to its end.
+#[must_use = "a record dropped without an ending is logged as aborted"]
+#[derive(Debug)]
+pub struct ConnectionRecord {
+    records: Records,
+    who: Arc<Who>,
+    opened: Opened,
+    protocol: Protocol,
+    server_name: Option<Host>,
+    account: Account,
+    bytes: Arc<ByteCounter>,
+    carried_exchange: AtomicBool,
+    is_closed: bool,
+}
+
+impl ConnectionRecord {
+    /// Whose it is and where it wanted to go. Said once, before any exchange.
+    pub fn identified(&mut self, tenant: &Arc<Tenant>, flow: &Flow) {
+        let metrics = self.records.metrics.tenant(&tenant.id);
+        metrics.connection_opened();
+        self.bytes.charge(&metrics);
+        self.who = Arc::new(Who {
+            downstream: self.who.downstream,
+            tenant: Some(Arc::clone(tenant)),
+            flow: Some(flow.clone()),
+            metrics,
+        });
+    }
+
+    /// Where it wanted to go, although it is refused before its tenant is known.
+    pub fn unidentified(&mut self, flow: &Flow) {
+        self.who = Arc::new(Who {
+            downstream: self.who.downstream,
+            tenant: None,
+            flow: Some(flow.clone()),
+            metrics: Arc::clone(&self.who.metrics),
+        });
+    }
+
+    /// What it speaks.
+    pub const fn protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// The server's name, as the ClientHello says it.
+    pub fn server_name(&mut self, host: &Host) {
+        self.server_name = Some(host.clone());
+    }
+
+    /// Policy allowed it, by this rule if by one; in audit mode, with the reason for which
+    /// enforce mode would have denied it.
+    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Reason>) {
+        self.account.is_allowed = true;
+        self.account.rule = rule.map(Into::into);
+        self.account.would_deny = would_deny;
+    }
+
+    /// Policy denied it by this rule. That it was denied is what the ending says.
+    pub fn denied_by(&mut self, rule: &str) {
+        self.account.rule = Some(rule.into());
+    }
+
+    /// What was dialled for it.
+    pub const fn upstream(&mut self, address: UpstreamAddr) {
+        self.account.upstream = Some(address);
+    }
+
+    /// Where a tunnel counts what it carries. Bodies of exchanges count with their exchange.
+    pub fn bytes(&self) -> Arc<ByteCounter> {
+        Arc::clone(&self.bytes)
+    }
+
+    /// A request has arrived on it.
+    pub fn exchange(&self) -> ExchangeRecord {
+        self.carried_exchange.store(true, Ordering::Relaxed);
+        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
+    }
+
+    /// It has ended.
+    pub fn close(mut self, ending: Ending) {
+        self.finish(ending);
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        self.is_closed = true;
+        let metrics = &self.who.metrics;
+        if self.who.tenant.is_none() {
+            metrics.connection_opened();
+            self.bytes.charge(metrics);
+        }
+        metrics.connection_closed(self.protocol, ending.outcome);
+        self.account.count(metrics, ending);
+        let claim = claim(ending);
+        if claim == Claim::Refused || !self.carried_exchange.load(Ordering::Relaxed) {
+            self.records.write(&self.line(ending), claim);
+        }
+    }
+
+    fn kind(&self, ending: Ending) -> Kind {
+        if ending.reason.is_some_and(is_security_event) {
+            return Kind::SecurityEvent;
+        }
+        match self.protocol {
+            Protocol::Tls => Kind::Tls,
+            Protocol::Tcp | Protocol::Http | Protocol::Unknown => Kind::Tcp,
+        }
+    }
+
+    fn line(&self, ending: Ending) -> Line<'_> {
+        let mut line = Line::new(self.kind(ending), self.opened);
+        line.who(&self.who);
+        if let Some(name) = &self.server_name {
+            line.server_address = Some(name.into());
+        }
+        line.network_protocol_name = match self.protocol {
+            Protocol::Unknown => None,
+            Protocol::Http | Protocol::Tls | Protocol::Tcp => Some(self.protocol.label()),
+        };
+        line.account(&self.account, ending);
+        line.carried(&self.bytes, self.opened);
+        line
+    }
+}
+
+impl Drop for ConnectionRecord {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            self.finish(ending_of_drop());
+        }
+    }
+}
+
+/// How something ended that nobody closed: a panic is the agent's failure, all else an abort.
+fn ending_of_drop() -> Ending {
+    if thread::panicking() {
+        return Ending::of(Reason::Internal);
+    }
+    Ending {
+        outcome: Outcome::Aborted,
+        reason: None,
+        fault: None,
+    }
+}
+
+/// What the access log has to keep room for.
+const fn claim(ending: Ending) -> Claim {
+    match ending.outcome {
+        Outcome::Denied | Outcome::Refused => Claim::Refused,
+        Outcome::Completed | Outcome::Failed | Outcome::TimedOut | Outcome::Aborted => {
+            Claim::Carried
+        }
+    }
+}
+
+/// Whether a connection that ends for this reason was attempted by something that probes the
+/// agent, rather than by a workload that policy or the network stopped.
+pub const fn is_security_event(reason: Reason) -> bool {
+    match reason {
+        Reason::UnknownFlow
+        | Reason::UnknownTenant
+        | Reason::FlowMismatch
+        | Reason::AgentAddress
+        | Reason::MetadataAddress
+        | Reason::Malformed
+        | Reason::DestinationMismatch
+        | Reason::Kernel => true,
+        Reason::RuleDeny
+        | Reason::NoRule
+        | Reason::PrivateAddress
+        | Reason::NoServerName
+        | Reason::NoHost
+        | Reason::UnsupportedProtocol
+        | Reason::DownstreamTimeout
+        | Reason::DownstreamAborted
+        | Reason::ConnectionLimit
+        | Reason::CredentialUnavailable
+        | Reason::UpstreamUnresolved
+        | Reason::UpstreamRefused
+        | Reason::UpstreamUnreachable
+        | Reason::UpstreamTimeout
+        | Reason::UpstreamReset
+        | Reason::UpstreamMalformed
+        | Reason::LogUnavailable
+        | Reason::Draining
+        | Reason::Internal => false,
+    }
+}

@@ -1,0 +1,25 @@
+//! The stages, in the order in which a connection meets them.
+//!
+//! A stage takes the type that an earlier stage made and never calls a sibling. It returns an
+//! ending; only the stories (`connection`, `exchange`) write it into a record.
+//!
+//! | | Stage | Takes | Gives |
+//! |---|---|---|---|
+//! | 1 | [`accept`] | listener | [`accept::Accepted`] |
+//! | 2 | [`identify`] | `Accepted` | [`identify::Identified`] |
+//! | 3 | [`detect`] | the stream | [`detect::Detected`] |
+//! | 5 | [`http`] | HTTP bytes | requests, [`http::normalize::Asked`] |
+//! | 6 | [`policy`] | [`policy::Facts`] | [`policy::Verdict`], and with it the permit |
+//! | 8 | [`credentials`] | the permitted request | the request with what the tenant never holds |
+//! | 9 | [`upstream`] | permit and request | the response |
+//! | 9b | [`tunnel`] | both ends | both ends closed, bytes counted |
+
+pub mod accept;
+pub mod identify;
+pub mod detect;
+pub mod http;
+pub mod policy;
+pub mod credentials;
+pub mod upstream;
+pub mod tunnel;
+pub mod replay;

@@ -1,0 +1,92 @@
+//! Stage 5, `http`: one connection's requests, one after the other.
+//!
+//! Takes the workload's bytes, gives each request to the story of the exchange and writes back
+//! what that returns. Bodies stream; nothing is read ahead of what the other side takes.
+
+pub mod body;
+pub mod headers;
+pub mod normalize;
+pub mod reply;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::body::Body;
+use crate::model::reason::{Ending, Reason};
+
+/// What a connection may ask of the agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For the whole head of a request, from when the connection could take it.
+    pub request_header: Duration,
+    /// Between two pieces of a body.
+    pub body_idle: Duration,
+    /// Size of a request's head.
+    pub header_bytes: usize,
+    /// Number of header fields.
+    pub headers: usize,
+}
+
+/// Serves HTTP/1.x on `io` until the workload or `draining` ends it. A connection on which at
+/// least one request was answered and that then goes quiet has completed.
+pub async fn serve<S, H, F>(
+    io: S,
+    limits: Limits,
+    draining: impl Future<Output = ()>,
+    handle: H,
+) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        let handled = handle(request);
+        async { Ok::<_, Infallible>(handled.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.request_header)
+        .max_headers(limits.headers)
+        .max_header_size(limits.header_bytes)
+        .preserve_header_case(true)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut draining = pin!(draining);
+    let served = tokio::select! {
+        biased; // An answer that is ready goes out before the connection is told to end.
+        served = connection.as_mut() => served,
+        () = draining.as_mut() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    match served {
+        Ok(()) => Ending::COMPLETED,
+        Err(error) if error.is_timeout() && asked.load(Ordering::Relaxed) => Ending::COMPLETED,
+        Err(error) => Ending::of(reason(&error)),
+    }
+}
+
+fn reason(error: &hyper::Error) -> Reason {
+    if error.is_timeout() {
+        Reason::DownstreamTimeout
+    } else if error.is_parse() {
+        Reason::Malformed
+    } else {
+        Reason::DownstreamAborted
+    }
+}

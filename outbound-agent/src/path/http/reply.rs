@@ -1,0 +1,243 @@
+//! Replies that the agent writes itself, all in one place and one shape.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use serde::Serialize;
+
+use super::body::Body;
+use crate::model::reason::Reason;
+
+/// What a refusal tells the workload about its own request, and nothing about anybody else's.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// Why.
+    pub reason: Reason,
+    /// Whose request it was.
+    pub tenant: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// The host, where the request named one.
+    pub host: Option<&'a str>,
+    /// The port of the original destination.
+    pub port: u16,
+    /// The path, without query.
+    pub path: &'a str,
+    /// The rule that decided.
+    pub rule: Option<&'a str>,
+    /// Number of the exchange, as in the access log.
+    pub request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    error: &'static str,
+    reason: &'static str,
+    tenant: &'a str,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    port: u16,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    hint: &'static str,
+    request_id: &'a str,
+}
+
+/// The reply to a request that does not go on: JSON, and the reason in `outbound-reason`.
+pub fn refusal(refusal: &Refusal<'_>) -> Response<Body> {
+    let (status, error, hint) = face(refusal.reason);
+    let document = Document {
+        error,
+        reason: refusal.reason.label(),
+        tenant: refusal.tenant,
+        method: refusal.method.as_str(),
+        host: refusal.host,
+        port: refusal.port,
+        path: refusal.path,
+        rule: refusal.rule,
+        hint,
+        request_id: refusal.request_id,
+    };
+    let mut json = serde_json::to_vec(&document).unwrap_or_default();
+    json.push(b'\n');
+    let mut response = Response::new(Body::from(Bytes::from(json)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        OUTBOUND_REASON,
+        HeaderValue::from_static(refusal.reason.label()),
+    );
+    if closes(refusal.reason) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Status, `error` and `hint` of each reason. Policy never answers 5xx.
+const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
+    use Reason as R;
+    use StatusCode as S;
+    match reason {
+        R::RuleDeny => (
+            S::FORBIDDEN,
+            "denied",
+            "a rule of this platform denies the destination; ask its operator",
+        ),
+        R::NoRule => (
+            S::FORBIDDEN,
+            "denied",
+            "no rule of this platform allows the destination; ask its operator to add one",
+        ),
+        R::PrivateAddress => (
+            S::FORBIDDEN,
+            "denied",
+            "the destination is not on the public Internet and no rule names its address",
+        ),
+        R::MetadataAddress => (
+            S::FORBIDDEN,
+            "denied",
+            "the metadata service of the host is not for workloads",
+        ),
+        R::AgentAddress => (
+            S::FORBIDDEN,
+            "denied",
+            "the destination is the platform itself",
+        ),
+        R::DestinationMismatch => (
+            S::MISDIRECTED_REQUEST,
+            "misdirected",
+            "the request names another host or port than the connection was opened to",
+        ),
+        R::NoHost => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request names no host, or not a valid one",
+        ),
+        R::Malformed => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request is malformed or ambiguous",
+        ),
+        R::UnsupportedProtocol => (
+            S::NOT_IMPLEMENTED,
+            "unsupported",
+            "the platform does not carry this protocol or method",
+        ),
+        R::ConnectionLimit => (
+            S::TOO_MANY_REQUESTS,
+            "limited",
+            "too many connections at once",
+        ),
+        R::DownstreamTimeout => (
+            S::REQUEST_TIMEOUT,
+            "timeout",
+            "the request did not arrive in time",
+        ),
+        R::DownstreamAborted => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request ended before it was complete",
+        ),
+        R::CredentialUnavailable => (
+            S::BAD_GATEWAY,
+            "credential_unavailable",
+            "the platform could not obtain a credential for the destination",
+        ),
+        R::UpstreamUnresolved => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the host name has no address",
+        ),
+        R::UpstreamRefused => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination refuses connections",
+        ),
+        R::UpstreamUnreachable => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "there is no route to the destination",
+        ),
+        R::UpstreamReset => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination closed the connection before it answered",
+        ),
+        R::UpstreamMalformed => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination's answer is malformed",
+        ),
+        R::UpstreamTimeout => (
+            S::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "the destination did not answer in time",
+        ),
+        R::LogUnavailable | R::Draining => (
+            S::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the platform takes no requests at the moment; try again",
+        ),
+        R::UnknownFlow
+        | R::UnknownTenant
+        | R::FlowMismatch
+        | R::NoServerName
+        | R::Kernel
+        | R::Internal => (
+            S::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the platform failed; tell its operator the request_id",
+        ),
+    }
+}
+
+/// Whether the connection cannot be trusted to be in step after this.
+const fn closes(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Malformed
+            | Reason::DownstreamAborted
+            | Reason::DownstreamTimeout
+            | Reason::Draining
+    )
+}
+
+/// Says the reason to machines.
+pub const OUTBOUND_REASON: HeaderName = HeaderName::from_static("outbound-reason");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_answers_403_and_says_why() {
+        let response = refusal(&Refusal {
+            reason: Reason::NoRule,
+            tenant: "acme",
+            method: &Method::GET,
+            host: Some("evil.example"),
+            port: 80,
+            path: "/x",
+            rule: None,
+            request_id: "1",
+        });
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert_eq!(response.headers()[OUTBOUND_REASON], "no_rule");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn a_denial_is_never_a_gateway_error() {
+        for reason in Reason::ALL {
+            let denied = crate::model::reason::Ending::of(*reason).outcome
+                == crate::model::reason::Outcome::Denied;
+            assert!(
+                !denied || face(*reason).0 == StatusCode::FORBIDDEN,
+                "{reason:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Stage 9b, `tunnel`: bytes that the agent does not read, copied both ways and counted.
+//!
+//! Takes both ends after the permit was spent. Each direction ends by itself (half-close is
+//! passed on); an error in one direction ends both. Ends too when both have been idle too long.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until};
+
+use crate::model::reason::{Ending, Reason};
+use crate::model::traffic::Traffic;
+
+/// Copies until both directions have ended, one fails, or nothing moved for `idle`.
+pub async fn relay<D, U>(
+    downstream: D,
+    upstream: U,
+    traffic: &impl Traffic,
+    idle: Duration,
+) -> Ending
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let (from_workload, to_workload) = tokio::io::split(downstream);
+    let (from_upstream, to_upstream) = tokio::io::split(upstream);
+    let both = async {
+        let sending = pump(from_workload, to_upstream, |bytes| {
+            traffic.count_sent(bytes)
+        });
+        let receiving = pump(from_upstream, to_workload, |bytes| {
+            traffic.count_received(bytes)
+        });
+        tokio::try_join!(
+            async {
+                sending
+                    .await
+                    .map_err(|side| side.reason(Side::Read, Reason::DownstreamAborted))
+            },
+            async {
+                receiving
+                    .await
+                    .map_err(|side| side.reason(Side::Write, Reason::DownstreamAborted))
+            },
+        )
+    };
+    tokio::select! {
+        biased; // What has ended by itself did not time out.
+        ended = both => match ended {
+            Ok(_) => Ending::COMPLETED,
+            Err(reason) => Ending::of(reason),
+        },
+        () = idle_for(traffic, idle) => Ending::of(Reason::DownstreamTimeout),
+    }
+}
+
+/// Which half of a copy failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Read,
+    Write,
+}
+
+impl Side {
+    /// `reason` where the workload's half failed, otherwise the upstream did.
+    fn reason(self, workload: Self, reason: Reason) -> Reason {
+        if self == workload {
+            reason
+        } else {
+            Reason::UpstreamReset
+        }
+    }
+}
+
+async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize)) -> Result<(), Side>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = from.read(&mut buffer).await.map_err(|_error| Side::Read)?;
+        if length == 0 {
+            // A peer that is gone already needs no end of stream.
+            drop(to.shutdown().await);
+            return Ok(());
+        }
+        to.write_all(&buffer[..length])
+            .await
+            .map_err(|_error| Side::Write)?;
+        count(length);
+    }
+}
+
+/// Returns once the counts have stood still for `idle`.
+async fn idle_for(traffic: &impl Traffic, idle: Duration) {
+    let moved = || traffic.passed();
+    loop {
+        let before = moved();
+        sleep_until(Instant::now() + idle).await;
+        if moved() == before {
+            return;
+        }
+    }
+}
+
+const BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::model::reason::Outcome;
+
+    #[derive(Default)]
+    struct Counts {
+        sent: AtomicU64,
+        received: AtomicU64,
+    }
+
+    impl Traffic for Counts {
+        fn count_sent(&self, bytes: usize) {
+            self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+
+        fn count_received(&self, bytes: usize) {
+            self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+
+        fn passed(&self) -> u64 {
+            self.sent.load(Ordering::Relaxed) + self.received.load(Ordering::Relaxed)
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn half_close_is_passed_on_and_bytes_are_counted() {
+        let ((mut workload, downstream), (upstream, mut server)) = (duplex(64), duplex(64));
+        let traffic = Counts::default();
+        let relayed = async { relay(downstream, upstream, &traffic, LONG).await };
+        let talk = async {
+            workload.write_all(b"ping").await.unwrap();
+            workload.shutdown().await.unwrap();
+            let mut asked = Vec::new();
+            server.read_to_end(&mut asked).await.unwrap();
+            server.write_all(b"pong!").await.unwrap();
+            drop(server);
+            let mut answered = Vec::new();
+            workload.read_to_end(&mut answered).await.unwrap();
+            (asked, answered)
+        };
+        let (ending, (asked, answered)) = tokio::join!(relayed, talk);
+        assert_eq!(
+            (asked.as_slice(), answered.as_slice()),
+            (&b"ping"[..], &b"pong!"[..])
+        );
+        assert_eq!(ending, Ending::COMPLETED);
+        assert_eq!(traffic.sent.into_inner(), 4);
+        assert_eq!(traffic.received.into_inner(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_moves_nothing_times_out() {
+        let ((_workload, downstream), (upstream, _server)) = (duplex(64), duplex(64));
+        let ending = relay(downstream, upstream, &Counts::default(), LONG).await;
+        assert_eq!(ending.outcome, Outcome::TimedOut);
+    }
+}

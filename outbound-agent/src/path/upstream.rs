@@ -1,0 +1,261 @@
+//! Stage 9, `upstream`: the request leaves, to where its permit says and nowhere else.
+//!
+//! Takes a [`Permit`] with the request, gives the [`Answer`]. The permit's destination is what
+//! is resolved, checked and dialled; the request's own target is never read again.
+//! Connections are reused per tenant and destination, never across tenants.
+
+pub mod dial;
+pub mod pool;
+pub mod resolve;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use self::pool::{Idle, Key, Lease, Pool};
+use self::resolve::Resolve;
+use super::http::body::{Outgoing, Sent};
+use super::policy::{Denial, Permit};
+use crate::drain::Tasks;
+use crate::model::addr::{OriginalDst, UpstreamAddr};
+use crate::model::host::Host;
+use crate::model::reason::Reason;
+use crate::model::tenant::TenantId;
+
+/// How long to wait for an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For the addresses of a name.
+    pub resolve: Duration,
+    /// For one connect.
+    pub connect: Duration,
+    /// From the end of the request to the head of the response.
+    pub response_header: Duration,
+    /// A connection that is kept for reuse.
+    pub pool_idle: Duration,
+    /// How many are kept for one tenant and destination.
+    pub pool_connections: usize,
+}
+
+/// The way out.
+pub struct Upstream {
+    resolver: Box<dyn Resolve>,
+    limits: Limits,
+    agent_ports: Vec<u16>,
+    pool: Pool,
+    tasks: Tasks,
+}
+
+/// A response, its source, and the connection that it comes over.
+pub struct Answer {
+    /// The response; its body is still to come.
+    pub response: Response<Incoming>,
+    /// Who sent it.
+    pub peer: UpstreamAddr,
+    /// Give it back when the body has ended well; dropping it closes the connection.
+    pub lease: Lease,
+}
+
+/// Why nothing came back.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// The rule, where a rule refused the address.
+    pub rule: Option<Box<str>>,
+    /// The address that was tried last.
+    pub peer: Option<UpstreamAddr>,
+}
+
+impl Failure {
+    const fn new(reason: Reason, peer: Option<UpstreamAddr>) -> Self {
+        Self {
+            reason,
+            rule: None,
+            peer,
+        }
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        Self {
+            reason: denial.reason,
+            rule: denial.rule,
+            peer: None,
+        }
+    }
+}
+
+impl Upstream {
+    /// `agent_ports` on loopback are never dialled.
+    pub fn new(
+        resolver: Box<dyn Resolve>,
+        limits: Limits,
+        agent_ports: Vec<u16>,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            resolver,
+            limits,
+            agent_ports,
+            pool: Pool::new(limits.pool_idle, limits.pool_connections),
+            tasks,
+        }
+    }
+
+    /// Sends `request` under `permit`. `asked` is where the workload wanted to go: of several
+    /// addresses it is tried first. A request is sent a second time only where a kept
+    /// connection turned out to be closed before any of it was written.
+    pub async fn send(
+        &self,
+        tenant: &TenantId,
+        permit: &mut Permit,
+        asked: OriginalDst,
+        mut request: Request<Outgoing>,
+        sent: Sent,
+    ) -> Result<Answer, Failure> {
+        let key = Key {
+            tenant: tenant.clone(),
+            destination: permit.destination().clone(),
+        };
+        while let Some(mut kept) = self.pool.take(&key).await {
+            permit.check_address(kept.peer.ip())?;
+            match self.exchange(&mut kept, request, sent.clone()).await {
+                Ok(response) => return Ok(self.answer(response, key, kept, sent)),
+                Err(Broken {
+                    unsent: Some(unsent),
+                    ..
+                }) => request = *unsent,
+                Err(Broken { reason, .. }) => return Err(Failure::new(reason, Some(kept.peer))),
+            }
+        }
+        let (stream, peer) = self.connect(permit, asked).await?;
+        let mut fresh = self.handshake(stream, peer).await?;
+        match self.exchange(&mut fresh, request, sent.clone()).await {
+            Ok(response) => Ok(self.answer(response, key, fresh, sent)),
+            Err(Broken { reason, .. }) => Err(Failure::new(reason, Some(peer))),
+        }
+    }
+
+    /// Opens a connection to what the permit names.
+    pub async fn connect(
+        &self,
+        permit: &mut Permit,
+        asked: OriginalDst,
+    ) -> Result<(TcpStream, UpstreamAddr), Failure> {
+        let mut addresses = self.addresses(&permit.destination().host).await;
+        prefer(&mut addresses, asked.ip());
+        let mut failure = Failure::new(Reason::UpstreamUnresolved, None);
+        for address in addresses {
+            let peer = match permit.check_address(address) {
+                Ok(peer) => peer,
+                // A name that has addresses of both kinds is reached at those that may be.
+                Err(denial) if failure.peer.is_none() => {
+                    failure = denial.into();
+                    continue;
+                }
+                Err(_denial) => continue,
+            };
+            if peer.ip().is_loopback() && self.agent_ports.contains(&peer.port()) {
+                return Err(Failure::new(Reason::AgentAddress, Some(peer)));
+            }
+            match dial::dial(peer, self.limits.connect).await {
+                Ok(stream) => return Ok((stream, peer)),
+                Err(reason) => failure = Failure::new(reason, Some(peer)),
+            }
+        }
+        Err(failure)
+    }
+
+    /// The agent's own look-up of a host.
+    pub async fn addresses(&self, host: &Host) -> Vec<IpAddr> {
+        match host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => timeout(self.limits.resolve, self.resolver.addresses(name))
+                .await
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Closes connections that were kept too long.
+    pub fn forget_idle(&self) {
+        self.pool.forget_idle();
+    }
+
+    async fn handshake(&self, stream: TcpStream, peer: UpstreamAddr) -> Result<Idle, Failure> {
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_error| Failure::new(Reason::UpstreamReset, Some(peer)))?;
+        self.tasks.spawn("upstream", async move {
+            // What goes wrong here is seen by whoever waits for the response.
+            drop(connection.with_upgrades().await);
+        });
+        Ok(Idle::new(sender, peer))
+    }
+
+    async fn exchange(
+        &self,
+        connection: &mut Idle,
+        request: Request<Outgoing>,
+        mut sent: Sent,
+    ) -> Result<Response<Incoming>, Broken> {
+        let late = async {
+            sent.wait().await;
+            tokio::time::sleep(self.limits.response_header).await;
+        };
+        tokio::select! {
+            biased; // A response that is there is not late.
+            answered = connection.sender.try_send_request(request) => answered.map_err(|mut error| Broken {
+                reason: reason(error.error()),
+                unsent: error.take_message().map(Box::new),
+            }),
+            () = late => Err(Broken { reason: Reason::UpstreamTimeout, unsent: None }),
+        }
+    }
+
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        key: Key,
+        connection: Idle,
+        sent: Sent,
+    ) -> Answer {
+        let peer = connection.peer;
+        Answer {
+            response,
+            peer,
+            lease: self.pool.lease(key, connection, sent),
+        }
+    }
+}
+
+/// A request that was not answered; `unsent` where it may be sent again.
+struct Broken {
+    reason: Reason,
+    unsent: Option<Box<Request<Outgoing>>>,
+}
+
+fn reason(error: &hyper::Error) -> Reason {
+    if error.is_parse() {
+        Reason::UpstreamMalformed
+    } else if error.is_user() {
+        // The workload's body broke off.
+        Reason::DownstreamAborted
+    } else {
+        Reason::UpstreamReset
+    }
+}
+
+/// What the workload asked for goes first, then its address family, otherwise as resolved.
+fn prefer(addresses: &mut [IpAddr], asked: IpAddr) {
+    addresses.sort_by_key(|address| (*address != asked, address.is_ipv4() != asked.is_ipv4()));
+}

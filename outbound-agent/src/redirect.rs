@@ -1,0 +1,368 @@
+//! The kernel side, as the agent has it: loads or adopts the pinned programs and maps, says which
+//! cgroups are whose and where the agent listens, and reads flows, refusals and counters.
+//!
+//! Programs and maps are pinned and outlive the agent: while it is away the workloads of watched
+//! cgroups have no egress. [`detach`] alone takes them off.
+
+mod host;
+mod load;
+mod attach;
+mod pins;
+mod flows;
+mod refusals;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use outbound_common::names::map;
+use outbound_common::tenant::SLOTS;
+use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
+
+use crate::model::tenant::CgroupId;
+
+pub use flows::KernelFlows;
+pub use host::{cgroup_root, own_cgroup};
+pub use load::Features;
+pub use pins::{Attachment, attachments, detach};
+pub use refusals::Refusals;
+
+/// Where things are on this host.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Directory below a bpffs for what is pinned.
+    pub pin_dir: PathBuf,
+    /// Mount point of the cgroup v2 hierarchy, see [`cgroup_root`].
+    pub cgroup_root: PathBuf,
+}
+
+/// The loaded kernel side. One process at a time holds it.
+pub struct Redirect {
+    settings: Settings,
+    features: Features,
+    object: Ebpf,
+    tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
+    listeners: Mutex<HashMap<MapData, u64, ListenerEntry>>,
+    flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
+    _lock: host::DirectoryLock,
+}
+
+/// Why the kernel side cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not privileged enough.
+    #[error("missing capability {capability}; run as root or grant it to the service")]
+    Capability {
+        /// As in capabilities(7).
+        capability: &'static str,
+    },
+    /// The kernel is too old or lacks something.
+    #[error("this kernel ({release}) does not support {feature}; Linux 5.15 or newer is needed")]
+    Kernel {
+        /// As `uname -r` says.
+        release: String,
+        /// What is missing.
+        feature: &'static str,
+    },
+    /// No cgroup v2 hierarchy.
+    #[error("no cgroup v2 hierarchy at {path}; mount one with `mount -t cgroup2 none {path}`")]
+    NoCgroup2 {
+        /// Where it was expected.
+        path: PathBuf,
+    },
+    /// No bpffs.
+    #[error("{path} is not below a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`")]
+    NoBpffs {
+        /// The directory for pins.
+        path: PathBuf,
+    },
+    /// Another process holds the pinned directory.
+    #[error("another agent is using {path}")]
+    InUse {
+        /// The directory for pins.
+        path: PathBuf,
+    },
+    /// Pinned maps of another version.
+    #[error(
+        "{path} holds maps of layout {found}, this agent knows layout {known}; \
+         run `outbound detach` with the version that pinned them"
+    )]
+    Layout {
+        /// The directory for pins.
+        path: PathBuf,
+        /// What is there.
+        found: u32,
+        /// What this agent pins.
+        known: u32,
+    },
+    /// A pinned link of a program that this version does not have.
+    #[error("{path} was pinned by another version; run `outbound detach` with that version")]
+    UnknownPin {
+        /// The pin.
+        path: PathBuf,
+    },
+    /// The agent would redirect itself.
+    #[error("the agent itself runs in {cgroup}; move it out of the cgroups that are watched")]
+    OwnCgroup {
+        /// The watched cgroup.
+        cgroup: PathBuf,
+    },
+    /// A slot beyond the last.
+    #[error("slot {slot} is beyond the last; a host has {SLOTS}")]
+    Slot {
+        /// As asked for.
+        slot: u32,
+    },
+    /// The object as a whole.
+    #[error("cannot load the kernel object")]
+    Object(#[source] aya::EbpfError),
+    /// One program.
+    #[error("cannot load the program {program}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel says.
+        source: aya::programs::ProgramError,
+    },
+    /// A link.
+    #[error("cannot attach {program} to {cgroup}{}", attach::hint(source))]
+    Attach {
+        /// Its name.
+        program: &'static str,
+        /// The cgroup's directory.
+        cgroup: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A map.
+    #[error("cannot use the map {map}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel says.
+        source: MapError,
+    },
+    /// A file.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+impl Redirect {
+    /// Loads the object, or adopts what is pinned: maps are taken as they are, the programs of
+    /// links are replaced at once.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        host::check_capabilities()?;
+        host::check_kernel()?;
+        host::check_cgroup_root(&settings.cgroup_root)?;
+        let lock = host::take_pin_dir(&settings.pin_dir)?;
+        load::check_layout(&settings.pin_dir)?;
+        let (object, features) = load::load(&settings.pin_dir)?;
+        let redirect = Self {
+            tenants: open_map(&settings.pin_dir, map::TENANTS)?.into(),
+            listeners: open_map(&settings.pin_dir, map::LISTENERS)?.into(),
+            flows: open_map(&settings.pin_dir, map::FLOWS)?.into(),
+            settings: settings.clone(),
+            features,
+            object,
+            _lock: lock,
+        };
+        redirect.adopt()?;
+        Ok(redirect)
+    }
+
+    /// What this kernel offers beyond the minimum.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Attaches the workload's programs to a cgroup: from now on the processes in it and below
+    /// it reach nothing but the agent, and nothing at all until they are assigned.
+    ///
+    /// The path is absolute or starts at the cgroup root. Does nothing twice.
+    pub fn watch(&mut self, cgroup: &Path) -> Result<(), Error> {
+        let directory = self.cgroup_directory(cgroup);
+        let own = own_cgroup(&self.settings.cgroup_root)?;
+        if own.starts_with(&directory) {
+            return Err(Error::OwnCgroup { cgroup: directory });
+        }
+        let group = self.group(&directory)?;
+        self.attach(&group, &directory, attach::WORKLOAD)
+    }
+
+    /// Takes the programs off a cgroup that was watched: its processes are free. Also clears
+    /// away what cgroups that were removed have left.
+    pub fn unwatch(&mut self, cgroup: &Path) -> Result<(), Error> {
+        let directory = self.cgroup_directory(cgroup);
+        match self.group(&directory) {
+            Ok(group) => pins::detach_group(&group)?,
+            // Removed, and its links with it: the pins are dealt with below.
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.adopt()
+    }
+
+    /// Attaches the agent's end of the hand-over to the cgroup that this process is in, and the
+    /// sentinel to the cgroup root.
+    pub fn guard_agent(&mut self) -> Result<(), Error> {
+        let root = self.settings.cgroup_root.clone();
+        let own = own_cgroup(&root)?;
+        self.attach(&self.settings.pin_dir.join("agent"), &own, attach::AGENT)?;
+        self.attach(
+            &self.settings.pin_dir.join("sentinel"),
+            &root,
+            attach::SENTINEL,
+        )
+    }
+
+    /// Says where the agent listens in a network namespace.
+    pub fn listen(&self, netns_cookie: u64, entry: ListenerEntry) -> Result<(), Error> {
+        locked(&self.listeners)
+            .insert(netns_cookie, entry, 0)
+            .map_err(map_error(map::LISTENERS))
+    }
+
+    /// The agent has left a network namespace.
+    pub fn unlisten(&self, netns_cookie: u64) -> Result<(), Error> {
+        removed(locked(&self.listeners).remove(&netns_cookie)).map_err(map_error(map::LISTENERS))
+    }
+
+    /// Makes a cgroup a tenant's, from the next socket on. Cgroups deeper than 16 levels below
+    /// the root are not found by the kernel side: they stay without egress.
+    pub fn assign(&self, cgroup: CgroupId, slot: u32, flags: u32) -> Result<(), Error> {
+        if slot >= SLOTS {
+            return Err(Error::Slot { slot });
+        }
+        let entry = TenantEntry {
+            cgroup: cgroup.0,
+            slot,
+            flags,
+        };
+        locked(&self.tenants)
+            .insert(cgroup.0, entry, 0)
+            .map_err(map_error(map::TENANTS))
+    }
+
+    /// Takes a cgroup's tenant away: nothing more leaves it, open connections included.
+    pub fn unassign(&self, cgroup: CgroupId) -> Result<(), Error> {
+        removed(locked(&self.tenants).remove(&cgroup.0)).map_err(map_error(map::TENANTS))
+    }
+
+    /// Every assigned cgroup, also by an earlier agent.
+    pub fn assigned(&self) -> Result<Vec<TenantEntry>, Error> {
+        locked(&self.tenants)
+            .iter()
+            .map(|entry| entry.map(|(_cgroup, tenant)| tenant))
+            .collect::<Result<_, _>>()
+            .map_err(map_error(map::TENANTS))
+    }
+
+    /// Flows of accepted connections and received datagrams.
+    pub fn flows(&self) -> Result<KernelFlows, Error> {
+        KernelFlows::open(&self.settings.pin_dir)
+    }
+
+    /// Refusals, as they happen. One reader gets each.
+    pub fn refusals(&self) -> Result<Refusals, Error> {
+        Refusals::open(&self.settings.pin_dir)
+    }
+
+    /// What the kernel side has counted since it was first loaded.
+    pub fn counters(&self) -> Result<Vec<(Counter, u64)>, Error> {
+        let data = pinned(&self.settings.pin_dir, map::COUNTERS)?;
+        let cells = PerCpuArray::<_, u64>::try_from(aya::maps::Map::PerCpuArray(data))
+            .map_err(map_error(map::COUNTERS))?;
+        Counter::ALL
+            .iter()
+            .map(|&counter| {
+                let values = cells.get(&(counter as u32), 0);
+                let values = values.map_err(map_error(map::COUNTERS))?;
+                Ok((counter, values.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// Removes flows that nobody came for: datagrams, and connects whose socket outlived them.
+    /// Gives their number.
+    pub fn sweep(&self, older_than: Duration) -> Result<usize, Error> {
+        let now = host::monotonic_now();
+        let mut flows = locked(&self.flows);
+        let old: Vec<FlowKey> = flows
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_key, flow)| {
+                now.saturating_sub(Duration::from_nanos(flow.connected_ns)) >= older_than
+            })
+            .map(|(key, _flow)| key)
+            .collect();
+        for key in &old {
+            removed(flows.remove(key)).map_err(map_error(map::FLOWS))?;
+        }
+        Ok(old.len())
+    }
+
+    /// How many flows are between a workload's socket and the agent's.
+    pub fn pending(&self) -> usize {
+        locked(&self.flows).keys().filter_map(Result::ok).count()
+    }
+
+    fn cgroup_directory(&self, cgroup: &Path) -> PathBuf {
+        let root = &self.settings.cgroup_root;
+        if cgroup.starts_with(root) {
+            return cgroup.to_owned();
+        }
+        root.join(cgroup.strip_prefix("/").unwrap_or(cgroup))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // One system call is made under the lock; a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// To remove what is gone already is no failure.
+fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn map_error(map: &'static str) -> impl Fn(MapError) -> Error {
+    move |source| Error::Map { map, source }
+}
+
+fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn pinned(pin_dir: &Path, name: &'static str) -> Result<MapData, Error> {
+    MapData::from_pin(pin_dir.join(name)).map_err(map_error(name))
+}
+
+fn open_map<K: aya::Pod, V: aya::Pod>(
+    pin_dir: &Path,
+    name: &'static str,
+) -> Result<HashMap<MapData, K, V>, Error> {
+    let data = pinned(pin_dir, name)?;
+    HashMap::try_from(aya::maps::Map::HashMap(data)).map_err(map_error(name))
+}

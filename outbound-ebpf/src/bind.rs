@@ -1,0 +1,26 @@
+//! `bind`: nobody takes the agent's ports, least of all while the agent is away.
+
+use aya_ebpf::programs::SockAddrContext;
+use outbound_common::Counter;
+
+use crate::call::{Call, Ip};
+use crate::maps::{SOCKETS, listener};
+use crate::refuse::{EADDRINUSE, LET_THROUGH};
+
+#[inline(always)]
+pub(crate) fn bind(ctx: &SockAddrContext, ip: Ip) -> i32 {
+    let call = Call::read(ctx, ip);
+    let port = call.port.get();
+    // Port 0 is any port; the agent's are outside the range that those are taken from.
+    if port == 0 {
+        return LET_THROUGH;
+    }
+    let Some(listener) = listener(call.netns()) else {
+        return LET_THROUGH;
+    };
+    if port != listener.tcp_port && port != listener.dns_port {
+        return LET_THROUGH;
+    }
+    let tenant = SOCKETS.get(call.sk).map_or(0, |flow| flow.tenant_cgroup);
+    call.attempt(tenant).refuse(Counter::AgentPort, EADDRINUSE)
+}

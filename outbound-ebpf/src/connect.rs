@@ -1,0 +1,149 @@
+//! `connect`: remember where the workload wants to go, and send it to the agent.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use aya_ebpf::programs::SockAddrContext;
+use outbound_common::flow::{FLOW_INBOUND, FLOW_V6ONLY};
+use outbound_common::tenant::{
+    AGENT_V6, LISTENER_NO_IPV6, LISTENER_PREFER_IPV4, TENANT_STRICT, agent_v4,
+};
+use outbound_common::{Addr16, Counter, Flow, ListenerEntry, PortBe, TenantEntry};
+
+use crate::call::{AF_INET, AF_INET6, Call, Ip, TCP, UDP, tenant_of_caller};
+use crate::maps::{SOCKETS, count, listener, tenant};
+use crate::refuse::{ECONNREFUSED, ENETUNREACH, EPERM, LET_THROUGH, comm};
+
+const DNS: u16 = 53;
+const LOOPBACK_NET: u32 = 127;
+
+#[inline(always)]
+pub(crate) fn connect(ctx: &SockAddrContext, ip: Ip) -> i32 {
+    let call = Call::read(ctx, ip);
+    let (flow, tenant, listener) = match judge(&call) {
+        Ok(known) => known,
+        Err(refused) => return refused,
+    };
+    if call.protocol == TCP {
+        let (port, counter) = if call.port.get() == DNS && listener.dns_port != 0 {
+            (listener.dns_port, Counter::RedirectedDns)
+        } else {
+            (listener.tcp_port, Counter::Redirected)
+        };
+        return redirect(&call, flow, tenant, listener, port, counter);
+    }
+    redirect_dns(&call, flow, tenant, listener)
+}
+
+/// Checks that hold for connects and datagrams alike.
+#[inline(always)]
+pub(crate) fn judge(
+    call: &Call,
+) -> Result<(&'static mut Flow, &'static TenantEntry, &'static ListenerEntry), i32> {
+    let Some(flow) = SOCKETS.get(call.sk) else {
+        return Err(call.attempt(0).refuse(Counter::NoStamp, EPERM));
+    };
+    let attempt = call.attempt(flow.tenant_cgroup);
+    let Some(tenant) = tenant(flow.tenant_cgroup) else {
+        return Err(attempt.refuse(Counter::NoTenant, EPERM));
+    };
+    if tenant.flags & TENANT_STRICT != 0 {
+        let is_own = matches!(tenant_of_caller(), Some(caller) if caller.cgroup == tenant.cgroup);
+        if !is_own {
+            return Err(attempt.refuse(Counter::WrongTenant, EPERM));
+        }
+    }
+    let Some(listener) = listener(flow.netns) else {
+        return Err(attempt.refuse(Counter::NoListener, ENETUNREACH));
+    };
+    // A packet for a loopback address leaves by the device that its socket is bound to.
+    if call.is_device_bound() {
+        return Err(attempt.refuse(Counter::BoundDevice, ENETUNREACH));
+    }
+    if call.protocol != TCP && call.protocol != UDP {
+        return Err(attempt.refuse(Counter::SocketKind, EPERM));
+    }
+    Ok((flow, tenant, listener))
+}
+
+/// A datagram: to the resolver if it is DNS, refused otherwise, at once, so that QUIC clients
+/// fall back to TCP.
+#[inline(always)]
+pub(crate) fn redirect_dns(
+    call: &Call,
+    flow: &mut Flow,
+    tenant: &TenantEntry,
+    listener: &ListenerEntry,
+) -> i32 {
+    if call.port.get() != DNS || listener.dns_port == 0 {
+        let attempt = call.attempt(tenant.cgroup);
+        return attempt.refuse(Counter::Datagram, ECONNREFUSED);
+    }
+    let counter = Counter::RedirectedDns;
+    redirect(call, flow, tenant, listener, listener.dns_port, counter)
+}
+
+#[inline(always)]
+fn redirect(
+    call: &Call,
+    flow: &mut Flow,
+    tenant: &TenantEntry,
+    listener: &ListenerEntry,
+    agent_port: u16,
+    counter: Counter,
+) -> i32 {
+    if is_agent(call, listener) {
+        let attempt = call.attempt(tenant.cgroup);
+        return attempt.refuse(Counter::AgentAddress, ECONNREFUSED);
+    }
+    let by_v4 = call.address.is_v4() || goes_by_v4(call, flow, listener);
+    flow.cookie = call.cookie();
+    // SAFETY: a helper without arguments.
+    flow.connected_ns = unsafe { bpf_ktime_get_ns() };
+    flow.destination = call.address;
+    flow.destination_port = call.port;
+    flow.family = if call.address.is_v4() { AF_INET } else { AF_INET6 } as u8;
+    flow.flags &= !FLOW_INBOUND;
+    flow.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    flow.uid = bpf_get_current_uid_gid() as u32;
+    flow.slot = tenant.slot;
+    flow.comm = comm();
+
+    let agent = if by_v4 {
+        let port = call.port.get();
+        Addr16::from_v4_word(agent_v4(tenant.slot, call.address, port))
+    } else {
+        AGENT_V6
+    };
+    call.rewrite(agent, PortBe::new(agent_port));
+    count(counter);
+    LET_THROUGH
+}
+
+/// Whether a connect to an IPv6 address goes to the agent over IPv4. TCP only: a sendmsg6 that
+/// was rewritten to a mapped address is refused by the kernel.
+#[inline(always)]
+fn goes_by_v4(call: &Call, flow: &Flow, listener: &ListenerEntry) -> bool {
+    if listener.flags & LISTENER_NO_IPV6 != 0 {
+        return true;
+    }
+    listener.flags & LISTENER_PREFER_IPV4 != 0
+        && call.protocol == TCP
+        && flow.flags & FLOW_V6ONLY == 0
+        && !call.is_source_bound()
+}
+
+/// Whether a destination is the agent itself: one of its ports on any loopback address, all of
+/// which lead to it.
+#[inline(always)]
+fn is_agent(call: &Call, listener: &ListenerEntry) -> bool {
+    let port = call.port.get();
+    if port != listener.tcp_port && (listener.dns_port == 0 || port != listener.dns_port) {
+        return false;
+    }
+    let address = call.address;
+    if address.is_v4() {
+        let word = u32::from_be(address.v4_word());
+        return word == 0 || word >> 24 == LOOPBACK_NET;
+    }
+    address == AGENT_V6 || address == Addr16::UNSPECIFIED
+}

@@ -1,0 +1,197 @@
+//! The agent in this process, and workloads that the stand-in kernel redirects to it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use outbound_agent::app::App;
+use outbound_agent::config;
+use outbound_agent::drain::Drained;
+use outbound_agent::model::tenant::{CgroupId, Tenants};
+use outbound_agent::observe::access_log::{AccessLog, Lines};
+use outbound_agent::observe::metrics::Metrics;
+use outbound_agent::observe::record::Records;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::kernel::FakeFlows;
+use crate::{DEADLINE, eventually};
+
+/// A running agent without a kernel.
+pub struct Agent {
+    app: App,
+    flows: Arc<FakeFlows>,
+    tenants: Vec<(String, CgroupId)>,
+    lines: Lines,
+    metrics: Metrics,
+}
+
+impl Agent {
+    /// Starts one with `config` behind the settings that every test shares. The tenants'
+    /// cgroups are numbered 1, 2, 3 in the order of the configuration.
+    pub fn start(config: &str) -> Self {
+        let text = format!("version = 1\n[agent]\nport = 0\n{config}");
+        let config =
+            config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
+        let numbered = || (1..).map(CgroupId).zip(&config.tenants);
+        let snapshot: Tenants = numbered()
+            .map(|(cgroup, spec)| (cgroup, Arc::clone(&spec.tenant)))
+            .collect();
+        let tenants = numbered()
+            .map(|(cgroup, spec)| (spec.tenant.id.to_string(), cgroup))
+            .collect();
+        let flows = Arc::new(FakeFlows::default());
+        let metrics = Metrics::new("test", None);
+        let (log, lines) = AccessLog::memory().unwrap();
+        let records = Records::new(metrics.clone(), log);
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let app = App::start(&config, Arc::clone(&flows) as _, snapshot, records).unwrap();
+        Self {
+            app,
+            flows,
+            tenants,
+            lines,
+            metrics,
+        }
+    }
+
+    /// A connection of `tenant` to `original_dst`, as the kernel would redirect it.
+    pub async fn connect(&self, tenant: &str, original_dst: SocketAddr) -> TcpStream {
+        let (_, cgroup) = self
+            .tenants
+            .iter()
+            .find(|(name, _)| name == tenant)
+            .expect("a tenant of the configuration");
+        self.connect_as(Some(*cgroup), original_dst).await.unwrap()
+    }
+
+    /// A connection of a cgroup that need not be a tenant's; without one the kernel has no flow.
+    /// The agent may reset it before this returns.
+    pub async fn connect_as(
+        &self,
+        cgroup: Option<CgroupId>,
+        original_dst: SocketAddr,
+    ) -> io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        if let Some(cgroup) = cgroup {
+            self.flows
+                .redirect(socket.local_addr().unwrap(), cgroup, original_dst);
+        }
+        socket
+            .connect(SocketAddr::from(([127, 0, 0, 1], self.app.port())))
+            .await
+    }
+
+    /// One request on a connection of its own: gives all that comes back.
+    pub async fn ask(&self, tenant: &str, original_dst: SocketAddr, request: &str) -> Reply {
+        let mut stream = self.connect(tenant, original_dst).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Reply::read(&mut stream).await
+    }
+
+    /// `GET path` of `host`, where the connection was opened to `original_dst`.
+    pub async fn get(
+        &self,
+        tenant: &str,
+        original_dst: SocketAddr,
+        host: &str,
+        path: &str,
+    ) -> Reply {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        self.ask(tenant, original_dst, &request).await
+    }
+
+    /// Waits for an access log line that has all of `fields`, and gives it.
+    #[track_caller]
+    pub fn expect_log(&self, fields: &[(&str, &str)]) -> Value {
+        eventually(
+            &format!("a log line with {fields:?} among {:#?}", self.log()),
+            || {
+                self.log().into_iter().find(|line| {
+                    fields.iter().all(|(name, expected)| match &line[*name] {
+                        Value::String(text) => text == expected,
+                        other => other.to_string() == *expected,
+                    })
+                })
+            },
+        )
+    }
+
+    /// Every access log line so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.lines
+            .all()
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
+    }
+
+    /// Waits until a sample, named with its labels as in the exposition, has `value`.
+    #[track_caller]
+    pub fn expect_metric(&self, sample: &str, value: f64) {
+        eventually(&format!("{sample} {value}"), || {
+            (self.metric(sample) == Some(value)).then_some(())
+        });
+    }
+
+    fn metric(&self, sample: &str) -> Option<f64> {
+        let text = self.metrics.text();
+        let line = text.lines().find(|line| {
+            line.strip_prefix(sample)
+                .is_some_and(|rest| rest.starts_with(' '))
+        })?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// Drains within `deadline`.
+    pub async fn stop(self, deadline: Duration) -> Drained {
+        self.app.stop(deadline).await
+    }
+}
+
+/// A response as a workload sees it.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code; 0 where the connection ended without a response.
+    pub status: u16,
+    /// The head, as it came.
+    pub head: String,
+    /// What came behind it.
+    pub body: String,
+}
+
+impl Reply {
+    /// Reads to the end of the connection.
+    pub async fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        // A reset is an answer too: what came before it counts.
+        drop(
+            tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes))
+                .await
+                .expect("an answer in time"),
+        );
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
+        Self {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.body.trim()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
