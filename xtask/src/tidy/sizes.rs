@@ -47,7 +47,14 @@ fn is_table(function: &str) -> bool {
     let Some(open) = body(function, 0) else {
         return false;
     };
-    let Some(arms) = function[open + 1..].trim_start().strip_prefix("match ") else {
+    let mut inside = function[open + 1..].trim_start();
+    while let Some((_names, rest)) = inside
+        .strip_prefix("use ")
+        .and_then(|use_| use_.split_once(';'))
+    {
+        inside = rest.trim_start();
+    }
+    let Some(arms) = inside.strip_prefix("match ") else {
         return false;
     };
     let rest = arms
@@ -96,7 +103,8 @@ mod tests {
     #[test]
     fn a_table_is_as_long_as_its_list() {
         let arms = "        A => 1,\n".repeat(70);
-        let table = format!("fn table(a: A) -> u8 {{\n    match a {{\n{arms}    }}\n}}\n");
+        let table =
+            format!("fn table(a: A) -> u8 {{\n    use A as B;\n    match a {{\n{arms}    }}\n}}\n");
         assert_eq!(count(table.clone()), 0);
         assert_eq!(count(table.replace("    match", "    a();\n    match")), 1);
     }
