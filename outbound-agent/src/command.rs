@@ -1,4 +1,71 @@
 //! The commands of the `outbound` binary, a file each.
 
+pub mod agent;
+pub mod run;
 pub mod check;
+pub mod status;
+pub mod detach;
+pub mod client;
 pub mod output;
+mod subject;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::config::{self, Config};
+use output::complain;
+
+/// Does what the command line says. 0 done, 1 failed, 2 wrong usage; `run` gives back its
+/// command's.
+pub fn dispatch(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Agent => agent::run(&cli.config).map(|()| ExitCode::SUCCESS),
+        Command::Run(run) => socket(run.admin.socket, &cli.config)
+            .and_then(|socket| wait(run::run(&socket, &run.tenant, &run.command)))
+            .map(ExitCode::from),
+        Command::Check(check) => Ok(check::run(&check, &cli.config)),
+        Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
+        Command::Detach(detach) => {
+            pin_dir(detach.pin_dir, &cli.config).and_then(|pin_dir| detach::run(&pin_dir)).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        complain(output::chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8> {
+    let socket = socket(status.admin.socket.clone(), config)?;
+    let pin_dir = pin_dir(None, config)?;
+    let attached = || subject::attachments(&pin_dir);
+    let answer = wait(async { Ok(status::run(&socket, status.json, attached, &mut io::stdout().lock()).await?) })?;
+    Ok(answer.exit_code())
+}
+
+/// The admin socket: as said, or as the configuration says, or the default where there is none.
+fn socket(said: Option<PathBuf>, config: &Path) -> anyhow::Result<PathBuf> {
+    said.map_or_else(|| Ok(settings(config)?.admin_socket), Ok)
+}
+
+/// The directory of pins, likewise.
+fn pin_dir(said: Option<PathBuf>, config: &Path) -> anyhow::Result<PathBuf> {
+    said.map_or_else(|| Ok(settings(config)?.pin_dir), Ok)
+}
+
+fn settings(path: &Path) -> anyhow::Result<config::Agent> {
+    match config::load(path) {
+        Ok(Config { agent, .. }) => Ok(agent),
+        Err(config::Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(config::Agent::default())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A command is one task on one thread.
+fn wait<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}

@@ -1,3 +1,11 @@
-//! The `outbound` binary.
+//! The `outbound` binary: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use outbound_agent::cli::Cli;
+use outbound_agent::command;
+
+fn main() -> ExitCode {
+    command::dispatch(Cli::parse())
+}

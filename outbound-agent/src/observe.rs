@@ -8,4 +8,7 @@ pub mod record;
 pub mod labels;
 pub mod access_log;
 pub mod metrics;
+pub mod diagnostics;
+pub mod readiness;
+pub mod admin;
 pub mod timestamp;

@@ -66,14 +66,20 @@ pub enum Error {
 }
 
 impl Assignments {
-    /// Takes over the kernel side; nothing is assigned before [`Self::apply`].
-    pub fn new(redirect: Redirect, root: PathBuf, specs: Vec<TenantSpec>, snapshot: Arc<ArcSwap<Tenants>>) -> Self {
+    /// Takes over the kernel side and what an earlier agent assigned there; nothing changes
+    /// before [`Self::apply`].
+    pub fn new(
+        redirect: Redirect,
+        root: PathBuf,
+        specs: Vec<TenantSpec>,
+        snapshot: Arc<ArcSwap<Tenants>>,
+    ) -> Result<Self, Error> {
         let assigned = redirect
-            .assigned()
+            .assigned()?
             .into_iter()
             .map(|entry| (CgroupId(entry.cgroup), Assigned { slot: entry.slot, flags: entry.flags }))
             .collect();
-        Self { redirect, root, specs, snapshot, assigned }
+        Ok(Self { redirect, root, specs, snapshot, assigned })
     }
 
     /// Makes every tenant's cgroup, fences it, and says whose it is. Idempotent: called again,
@@ -121,7 +127,7 @@ impl Assignments {
     pub fn place(&self, tenant: &str) -> Option<(&TenantSpec, Place)> {
         let spec = self.specs.iter().find(|spec| spec.tenant.id.as_str() == tenant)?;
         let path = self.root.join(&spec.cgroup);
-        let id = sys::cgroup_id(&path).ok();
+        let id = sys::cgroup_id(&path).ok().map(CgroupId);
         Some((spec, Place { path, id }))
     }
 
@@ -153,7 +159,7 @@ fn flags(spec: &TenantSpec) -> u32 {
 
 fn make_cgroup(path: &Path) -> io::Result<CgroupId> {
     std::fs::create_dir_all(path)?;
-    sys::cgroup_id(path)
+    sys::cgroup_id(path).map(CgroupId)
 }
 
 /// Assignments that several parts of the agent ask and change.

@@ -3,26 +3,49 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
+use nix::sys::wait::WaitStatus;
 
 use super::client;
-use crate::observe::admin::TenantView;
-use crate::sys;
+use crate::observe::admin::view::TenantView;
+use crate::sys::{self, Launch};
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
 /// (128 + n when signal n ended it). The child starts inside the cgroup and holds no descriptor
 /// of ours but the three standard ones: there is no moment in which it is not fenced.
-pub fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::Result<u8> {
-    let view: TenantView = client::get_json(socket, &format!("/v1/tenants/{tenant}"))?
-        .ok_or_else(|| anyhow!("the agent knows no tenant `{tenant}`; `outbound status` lists them"))?;
-    let cgroup = RunCgroup::make(&view.cgroup)?;
+pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::Result<u8> {
+    let view: TenantView = client::get_json(socket, &format!("/v1/tenants/{tenant}")).await?;
+    let tenants_cgroup = view.cgroup.context("the agent gives the tenant no cgroup")?;
+    let cgroup = RunCgroup::make(&tenants_cgroup)?;
     let directory = File::open(&cgroup.path).with_context(|| format!("cannot open {}", cgroup.path.display()))?;
-    let child = sys::spawn_in_cgroup(command, &directory)
-        .with_context(|| format!("cannot run {}", command[0].to_string_lossy()))?;
-    let status = child.wait().context("cannot wait for the command")?;
-    Ok(status)
+    let [program, arguments @ ..] = command else { anyhow::bail!("no command") };
+    let launch = Launch {
+        program: program.clone(),
+        arguments: arguments.to_vec(),
+        environment: std::env::vars_os().collect(),
+        ..Launch::default()
+    };
+    // The terminal sends its signals to the child as well: it decides, and its end is ours.
+    let _ignored = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let child = sys::spawn_in_cgroup(&launch, directory.as_fd())
+        .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
+    let ended = tokio::task::spawn_blocking(move || child.wait()).await?.context("cannot wait for the command")?;
+    Ok(exit_code(ended))
+}
+
+fn exit_code(ended: WaitStatus) -> u8 {
+    match ended {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+        WaitStatus::Signaled(_, signal, _) => 128_u8.saturating_add(signal as u8),
+        WaitStatus::Stopped(..)
+        | WaitStatus::PtraceEvent(..)
+        | WaitStatus::PtraceSyscall(_)
+        | WaitStatus::Continued(_)
+        | WaitStatus::StillAlive => u8::MAX,
+    }
 }
 
 /// The cgroup of one run; removed afterwards, unless something of the command lives on in it.
@@ -48,7 +71,7 @@ impl RunCgroup {
 impl Drop for RunCgroup {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "cgroup of the run stays");
+            tracing::debug!(path = %self.path.display(), %error, "the cgroup of the run stays");
         }
     }
 }

@@ -23,7 +23,9 @@ pub trait Sink: Send + 'static {
 pub(super) fn open(target: &Target) -> Result<Box<dyn Sink>, Error> {
     Ok(match target {
         Target::Stdout => Box::new(Stdout::open().map_err(|source| Error::Stdout { source })?),
-        Target::Journald => Box::new(Journal::open().map_err(|source| Error::Journald { source })?),
+        Target::Journald => Box::new(
+            Journal::open(Path::new(JOURNAL)).map_err(|source| Error::Journald { source })?,
+        ),
         Target::File(path) => {
             let opened = LogFile::open(path.clone());
             Box::new(opened.map_err(|source| Error::File {
@@ -92,6 +94,7 @@ impl Sink for Stdout {
 /// The journal's own protocol, <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>: one datagram per
 /// entry, one field per line. JSON as we write it has no newline inside.
 struct Journal {
+    path: PathBuf,
     socket: UnixDatagram,
     entry: Vec<u8>,
 }
@@ -99,12 +102,13 @@ struct Journal {
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 impl Journal {
-    fn open() -> io::Result<Self> {
+    fn open(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         // Only to learn now whether it is there: later entries name it each time, so that a
         // journal that was restarted is found again.
-        UnixDatagram::unbound()?.connect(JOURNAL)?;
+        UnixDatagram::unbound()?.connect(path)?;
         Ok(Self {
+            path: path.to_owned(),
             socket,
             entry: Vec::new(),
         })
@@ -121,7 +125,40 @@ impl Sink for Journal {
         self.entry
             .extend_from_slice(b"PRIORITY=6\nSYSLOG_IDENTIFIER=outbound\nMESSAGE=");
         self.entry.extend_from_slice(line);
-        self.socket.send_to(&self.entry, JOURNAL)?;
+        self.socket.send_to(&self.entry, &self.path)?;
         Ok(line.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_gets_one_entry_per_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        let mut sink = Journal::open(&path).unwrap();
+        let lines = b"{\"kind\":\"http\"}\n{\"kind\":\"tcp\"}\n";
+        let taken = sink.write(lines).unwrap();
+        sink.write(&lines[taken..]).unwrap();
+        let mut entry = [0; 256];
+        for kind in ["http", "tcp"] {
+            let length = journal.recv(&mut entry).unwrap();
+            let text = std::str::from_utf8(&entry[..length]).unwrap();
+            assert_eq!(
+                text,
+                format!(
+                    "PRIORITY=6\nSYSLOG_IDENTIFIER=outbound\nMESSAGE={{\"kind\":\"{kind}\"}}\n"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_journal_that_is_not_there_is_noticed_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Journal::open(&directory.path().join("socket")).is_err());
     }
 }

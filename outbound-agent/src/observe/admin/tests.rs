@@ -1,0 +1,307 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::*;
+use crate::observe::access_log::Claim;
+
+const LONG: Duration = Duration::from_secs(30);
+
+struct Two;
+
+impl Subject for Two {
+    fn status(&self) -> Status {
+        Status {
+            version: "1.2.3".to_owned(),
+            commit: None,
+            pid: 7,
+            started: "2026-01-31T00:00:00.000Z".to_owned(),
+            ready: true,
+            waiting_for: Vec::new(),
+            tenants: 2,
+            assigned_cgroups: 2,
+            listeners: Vec::new(),
+            pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
+            attachments: Vec::new(),
+            features: Vec::new(),
+        }
+    }
+
+    fn tenants(&self) -> Vec<TenantView> {
+        ["globex", "acme"]
+            .into_iter()
+            .filter_map(|name| self.tenant(name))
+            .collect()
+    }
+
+    fn tenant(&self, name: &str) -> Option<TenantView> {
+        ["acme", "globex"].contains(&name).then(|| TenantView {
+            name: name.to_owned(),
+            policy: "standard".to_owned(),
+            mode: "enforce".to_owned(),
+            cgroup: None,
+            cgroup_ids: vec![41],
+            credentials: vec!["api-key".to_owned()],
+        })
+    }
+}
+
+struct Bench {
+    directory: TempDir,
+    admin: Admin,
+}
+
+fn bench() -> Bench {
+    let (log, _lines) = AccessLog::memory().unwrap();
+    let metrics = Metrics::new("1.2.3", None);
+    let subject = Arc::new(Two);
+    let admin = Admin::new(metrics, Readiness::new(), log, subject, Tasks::new());
+    let directory = tempfile::tempdir().unwrap();
+    Bench { directory, admin }
+}
+
+impl Bench {
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/admin.sock")
+    }
+
+    fn serving() -> Self {
+        let bench = bench();
+        let socket = AdminSocket::bind(&bench.socket(), "no-such-group").unwrap();
+        bench.admin.serve_socket(socket);
+        bench
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> Answer {
+        let stream = UnixStream::connect(self.socket()).await.unwrap();
+        ask(stream, method, path).await
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    fn json(&self) -> Value {
+        assert!(
+            self.head.contains("content-type: application/json"),
+            "{}",
+            self.head
+        );
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+async fn ask(mut stream: impl Stream, method: &str, path: &str) -> Answer {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    timeout(LONG, stream.read_to_string(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+/// Reads until `wanted` has arrived.
+async fn expect(stream: &mut UnixStream, wanted: &str) -> String {
+    let mut text = Vec::new();
+    let arrived = async {
+        while !String::from_utf8_lossy(&text).contains(wanted) {
+            assert_ne!(
+                stream.read_buf(&mut text).await.unwrap(),
+                0,
+                "ended without {wanted}"
+            );
+        }
+    };
+    timeout(LONG, arrived).await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn the_socket_answers_what_the_agent_is() {
+    let bench = Bench::serving();
+    let status = bench.get("/v1/status").await;
+    assert_eq!(status.status, 200);
+    assert_eq!(status.json()["version"], "1.2.3");
+    let tenants = bench.get("/v1/tenants").await.json();
+    assert_eq!(tenants["tenants"][0]["name"], "acme");
+    assert_eq!(tenants["tenants"][1]["name"], "globex");
+    let tenant = bench.get("/v1/tenants/acme").await.json();
+    assert_eq!(tenant["credentials"], json!(["api-key"]));
+    assert!(
+        bench
+            .get("/metrics")
+            .await
+            .body
+            .contains("outbound_build_info")
+    );
+    assert_eq!(
+        bench.get("/healthz").await.json(),
+        json!({ "status": "ok" })
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_404() {
+    let bench = Bench::serving();
+    for path in [
+        "/",
+        "/v2/status",
+        "/v1/tenants/",
+        "/v1/tenants/nobody",
+        "/v1/tenants/acme/x",
+    ] {
+        let answer = bench.get(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.json()["error"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_405_and_says_which_is_right() {
+    let bench = Bench::serving();
+    for path in ["/metrics", "/v1/status", "/v1/tenants/acme"] {
+        let answer = bench.ask("POST", path).await;
+        assert_eq!(answer.status, 405, "{path}");
+        assert!(answer.head.contains("allow: GET"), "{}", answer.head);
+    }
+}
+
+#[tokio::test]
+async fn readiness_names_what_it_waits_for() {
+    let bench = Bench::serving();
+    let guard = bench.admin.readiness.wait_for("hooks");
+    let answer = bench.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.json(),
+        json!({ "ready": false, "waiting_for": ["hooks"] })
+    );
+    drop(guard);
+    assert_eq!(bench.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_metrics_address_shows_no_tenants_settings() {
+    let bench = bench();
+    let listener = bind_metrics("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    bench.admin.serve_metrics(listener);
+    for (path, status) in [
+        ("/metrics", 200),
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/v1/status", 404),
+        ("/v1/tenants", 404),
+        ("/v1/tenants/acme", 404),
+        ("/v1/events?follow=1", 404),
+    ] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(ask(stream, "GET", path).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_are_logged_and_end_with_the_agent() {
+    let bench = Bench::serving();
+    assert_eq!(bench.get("/v1/events").await.status, 400);
+    let mut stream = UnixStream::connect(bench.socket()).await.unwrap();
+    let request = "GET /v1/events?follow=1 HTTP/1.1\r\nhost: agent\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    expect(&mut stream, "application/x-ndjson").await;
+    bench
+        .admin
+        .log
+        .write(b"{\"kind\":\"http\"}\n".to_vec(), Claim::Carried)
+        .unwrap();
+    expect(&mut stream, "{\"kind\":\"http\"}\n").await;
+    let drained = bench.admin.tasks.drain(LONG).await;
+    assert!(drained.forced.is_empty(), "{drained:?}");
+    expect(&mut stream, "0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_drain_removes_the_socket_and_waits_for_no_idle_client() {
+    let bench = Bench::serving();
+    let idle = UnixStream::connect(bench.socket()).await.unwrap();
+    bench.get("/healthz").await;
+    let drained = bench.admin.tasks.drain(LONG).await;
+    assert!(drained.forced.is_empty(), "{drained:?}");
+    assert!(!bench.socket().exists());
+    drop(idle);
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_owner_and_its_group() {
+    let bench = bench();
+    let socket = AdminSocket::bind(&bench.socket(), "no-such-group").unwrap();
+    let mode = fs::metadata(socket.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[tokio::test]
+async fn what_a_dead_agent_left_is_replaced() {
+    let bench = bench();
+    let path = bench.socket();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
+    assert!(UnixStream::connect(socket.path()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_living_agent_is_left_alone() {
+    let bench = bench();
+    let first = AdminSocket::bind(&bench.socket(), "no-such-group").unwrap();
+    let second = AdminSocket::bind(&bench.socket(), "no-such-group");
+    assert!(
+        matches!(second, Err(Error::AnotherAgent { .. })),
+        "{second:?}"
+    );
+    assert!(UnixStream::connect(first.path()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_not_removed() {
+    let bench = bench();
+    let path = bench.directory.path().join("precious");
+    fs::write(&path, "data").unwrap();
+    let refused = AdminSocket::bind(&path, "no-such-group");
+    assert!(
+        matches!(refused, Err(Error::NotASocket { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+}
+
+#[tokio::test]
+async fn a_socket_that_replaced_ours_survives_our_end() {
+    let bench = bench();
+    let path = bench.socket();
+    let first = AdminSocket::bind(&path, "no-such-group").unwrap();
+    fs::rename(&path, path.with_extension("old")).unwrap();
+    let _second = AdminSocket::bind(&path, "no-such-group").unwrap();
+    drop(first);
+    assert!(UnixStream::connect(Path::new(&path)).await.is_ok());
+}

@@ -1,0 +1,107 @@
+//! What the admin API shows, as its clients read it back.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The agent as a whole: `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The commit it was built from, where the build knew it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub commit: Option<String>,
+    /// Its process id.
+    pub pid: u32,
+    /// Since when it runs, RFC 3339.
+    pub started: String,
+    /// Whether tenants are served.
+    pub ready: bool,
+    /// What readiness waits for.
+    #[serde(default)]
+    pub waiting_for: Vec<String>,
+    /// How many tenants there are.
+    pub tenants: usize,
+    /// How many cgroups are assigned to them.
+    pub assigned_cgroups: usize,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// Where programs and maps are pinned.
+    pub pin_dir: PathBuf,
+    /// Which programs are attached where.
+    pub attachments: Vec<Attachment>,
+    /// What the kernel has of what we can use.
+    pub features: Vec<Feature>,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// What for: `tenants`, `metrics`, `admin`.
+    pub name: String,
+    /// An address and a port, or a path.
+    pub address: String,
+}
+
+/// One program on one cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+    /// The program's name.
+    pub program: String,
+}
+
+/// Something of the kernel that we use where it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub present: bool,
+    /// What would bring it, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remedy: Option<String>,
+}
+
+/// One tenant: `GET /v1/tenants/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantView {
+    /// Its name.
+    pub name: String,
+    /// Its policy's name.
+    pub policy: String,
+    /// That policy's mode: `enforce`, `audit` or `off`.
+    pub mode: String,
+    /// The cgroup that the configuration gives it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cgroup: Option<PathBuf>,
+    /// The ids of the cgroups that are its now.
+    pub cgroup_ids: Vec<u64>,
+    /// The names of its credentials.
+    pub credentials: Vec<String>,
+}
+
+/// Every tenant: `GET /v1/tenants`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantList {
+    /// In the order of their names.
+    pub tenants: Vec<TenantView>,
+}
+
+/// Whether tenants are served: `GET /readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Whether they are.
+    pub ready: bool,
+    /// What is waited for.
+    pub waiting_for: Vec<String>,
+}
+
+/// Every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong, for a person.
+    pub error: String,
+}
