@@ -27,9 +27,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
             .map(ExitCode::from),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
-        Command::Detach(detach) => {
-            pin_dir(detach.pin_dir, &cli.config).and_then(|pin_dir| detach::run(&pin_dir)).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
+            .and_then(|pin_dir| detach::run(&pin_dir))
+            .map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         complain(output::chain(error.as_ref()));
@@ -41,7 +41,9 @@ fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8>
     let socket = socket(status.admin.socket.clone(), config)?;
     let pin_dir = pin_dir(None, config)?;
     let attached = || subject::attachments(&pin_dir);
-    let answer = wait(async { Ok(status::run(&socket, status.json, attached, &mut io::stdout().lock()).await?) })?;
+    let answer = wait(async {
+        Ok(status::run(&socket, status.json, attached, &mut io::stdout().lock()).await?)
+    })?;
     Ok(answer.exit_code())
 }
 
@@ -67,5 +69,8 @@ fn settings(path: &Path) -> anyhow::Result<config::Agent> {
 
 /// A command is one task on one thread.
 fn wait<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
 }

@@ -77,9 +77,23 @@ impl Assignments {
         let assigned = redirect
             .assigned()?
             .into_iter()
-            .map(|entry| (CgroupId(entry.cgroup), Assigned { slot: entry.slot, flags: entry.flags }))
+            .map(|entry| {
+                (
+                    CgroupId(entry.cgroup),
+                    Assigned {
+                        slot: entry.slot,
+                        flags: entry.flags,
+                    },
+                )
+            })
             .collect();
-        Ok(Self { redirect, root, specs, snapshot, assigned })
+        Ok(Self {
+            redirect,
+            root,
+            specs,
+            snapshot,
+            assigned,
+        })
     }
 
     /// Makes every tenant's cgroup, fences it, and says whose it is. Idempotent: called again,
@@ -96,13 +110,21 @@ impl Assignments {
             found.push((id, path, spec));
         }
         let unchanged = found.len() == self.assigned.len()
-            && found.iter().all(|(id, _, spec)| self.assigned.get(id).is_some_and(|known| known.flags == flags(spec)))
+            && found.iter().all(|(id, _, spec)| {
+                self.assigned
+                    .get(id)
+                    .is_some_and(|known| known.flags == flags(spec))
+            })
             && self.snapshot.load().iter().count() == found.len();
         if unchanged {
             return Ok(());
         }
-        let gone: Vec<CgroupId> =
-            self.assigned.keys().filter(|known| !found.iter().any(|(id, ..)| id == *known)).copied().collect();
+        let gone: Vec<CgroupId> = self
+            .assigned
+            .keys()
+            .filter(|known| !found.iter().any(|(id, ..)| id == *known))
+            .copied()
+            .collect();
         for cgroup in gone {
             self.redirect.unassign(cgroup)?;
             self.assigned.remove(&cgroup);
@@ -110,7 +132,12 @@ impl Assignments {
         for (_, path, _) in &found {
             self.redirect.watch(path)?;
         }
-        self.snapshot.store(Arc::new(found.iter().map(|(id, _, spec)| (*id, Arc::clone(&spec.tenant))).collect()));
+        self.snapshot.store(Arc::new(
+            found
+                .iter()
+                .map(|(id, _, spec)| (*id, Arc::clone(&spec.tenant)))
+                .collect(),
+        ));
         for (id, _, spec) in found {
             let slot = match self.assigned.get(&id) {
                 Some(known) => known.slot,
@@ -125,10 +152,21 @@ impl Assignments {
 
     /// Where a tenant's workloads belong.
     pub fn place(&self, tenant: &str) -> Option<(&TenantSpec, Place)> {
-        let spec = self.specs.iter().find(|spec| spec.tenant.id.as_str() == tenant)?;
+        let spec = self
+            .specs
+            .iter()
+            .find(|spec| spec.tenant.id.as_str() == tenant)?;
         let path = self.root.join(&spec.cgroup);
         let id = sys::cgroup_id(&path).ok().map(CgroupId);
         Some((spec, Place { path, id }))
+    }
+
+    /// Whose an assigned cgroup is.
+    pub fn tenant_of(&self, cgroup: CgroupId) -> Option<TenantId> {
+        self.snapshot
+            .load()
+            .of(cgroup)
+            .map(|tenant| tenant.id.clone())
     }
 
     /// Every tenant's configuration.
@@ -147,14 +185,24 @@ impl Assignments {
     }
 
     fn free_slot(&self) -> Result<u32, Error> {
-        let taken: BTreeSet<u32> = self.assigned.values().map(|assigned| assigned.slot).collect();
+        let taken: BTreeSet<u32> = self
+            .assigned
+            .values()
+            .map(|assigned| assigned.slot)
+            .collect();
         let slots = outbound_common::tenant::SLOTS;
-        (0..slots).find(|slot| !taken.contains(slot)).ok_or(Error::Slots { slots })
+        (0..slots)
+            .find(|slot| !taken.contains(slot))
+            .ok_or(Error::Slots { slots })
     }
 }
 
 fn flags(spec: &TenantSpec) -> u32 {
-    if spec.inbound { outbound_common::tenant::TENANT_INBOUND } else { 0 }
+    if spec.inbound {
+        outbound_common::tenant::TENANT_INBOUND
+    } else {
+        0
+    }
 }
 
 fn make_cgroup(path: &Path) -> io::Result<CgroupId> {

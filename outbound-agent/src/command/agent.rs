@@ -35,12 +35,19 @@ use crate::tenants::{Assignments, Shared};
 /// Runs until SIGTERM or SIGINT, drains, and gives back.
 pub fn run(path: &Path) -> anyhow::Result<()> {
     let config = config::load(path)?;
-    diagnostics::start(level(config.agent.log_level), format(config.agent.log_format))?;
+    diagnostics::start(
+        level(config.agent.log_level),
+        format(config.agent.log_format),
+    )?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.agent.threads {
         runtime.worker_threads(threads);
     }
-    runtime.enable_all().build().context("cannot start the runtime")?.block_on(serve(&config))
+    runtime
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(&config))
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -48,7 +55,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let starting = readiness.wait_for("start");
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("OUTBOUND_COMMIT"));
-    let log = AccessLog::open(&target(&config.access_log.target), config.access_log.required)?;
+    let log = AccessLog::open(
+        &target(&config.access_log.target),
+        config.access_log.required,
+    )?;
     let records = Records::new(metrics.clone(), log.clone());
     let metrics_listener = admin::bind_metrics(config.agent.metrics).await?;
     let group = config.agent.admin_group.as_deref().unwrap_or("root");
@@ -60,7 +70,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     };
     let mut redirect = open_redirect(config, &root)?;
     let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
-    let app = App::start(config, Arc::new(redirect.flows()?), Arc::clone(&snapshot), records.clone())?;
+    let app = App::start(
+        config,
+        Arc::new(redirect.flows()?),
+        Arc::clone(&snapshot),
+        records.clone(),
+    )?;
     listen_here(&redirect, &app)?;
     for cgroup in &config.agent.watch {
         watch(&mut redirect, &root, cgroup)?;
@@ -72,16 +87,30 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
     let counted = assignments.clone();
     metrics.read_kernel_events(Box::new(move || {
-        counted.with(|assignments| assignments.redirect().counters()).unwrap_or_else(|error| {
-            warn!(%error, "cannot read the kernel's counters");
-            Vec::new()
-        })
+        counted
+            .with(|assignments| assignments.redirect().counters())
+            .unwrap_or_else(|error| {
+                warn!(%error, "cannot read the kernel's counters");
+                Vec::new()
+            })
     }));
-    app.tasks().spawn("refusals", report_refusals(refusals, records, assignments.clone()));
-    app.tasks().spawn("tenants", keep_true(assignments.clone(), app.tasks().clone()));
+    app.tasks().spawn(
+        "refusals",
+        report_refusals(refusals, records, assignments.clone()),
+    );
+    app.tasks().spawn(
+        "tenants",
+        keep_true(assignments.clone(), app.tasks().clone()),
+    );
     let operators = Tasks::new();
     let host = Host::new(config, assignments, app.port(), readiness.clone());
-    let admin = Admin::new(metrics, readiness.clone(), log.clone(), Arc::new(host), operators.clone());
+    let admin = Admin::new(
+        metrics,
+        readiness.clone(),
+        log.clone(),
+        Arc::new(host),
+        operators.clone(),
+    );
     admin.serve_metrics(metrics_listener);
     admin.serve_socket(socket);
     drop(starting);
@@ -104,7 +133,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 }
 
 fn open_redirect(config: &Config, root: &Path) -> anyhow::Result<Redirect> {
-    let settings = redirect::Settings { pin_dir: config.agent.pin_dir.clone(), cgroup_root: root.to_owned() };
+    let settings = redirect::Settings {
+        pin_dir: config.agent.pin_dir.clone(),
+        cgroup_root: root.to_owned(),
+    };
     let mut redirect = Redirect::open(&settings)?;
     redirect.guard_agent()?;
     Ok(redirect)
@@ -112,10 +144,23 @@ fn open_redirect(config: &Config, root: &Path) -> anyhow::Result<Redirect> {
 
 /// Tells the kernel where the agent listens in its own network namespace, which tenants share.
 fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<()> {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").context("cannot open a socket on loopback")?;
-    let cookie = sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket)).context("cannot tell the network namespace")?;
-    let flags = if app.has_ipv6() { LISTENER_PREFER_IPV4 } else { LISTENER_NO_IPV6 };
-    redirect.listen(cookie, ListenerEntry { tcp_port: app.port(), dns_port: 0, flags })?;
+    let socket =
+        std::net::UdpSocket::bind("127.0.0.1:0").context("cannot open a socket on loopback")?;
+    let cookie = sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
+        .context("cannot tell the network namespace")?;
+    let flags = if app.has_ipv6() {
+        LISTENER_PREFER_IPV4
+    } else {
+        LISTENER_NO_IPV6
+    };
+    redirect.listen(
+        cookie,
+        ListenerEntry {
+            tcp_port: app.port(),
+            dns_port: 0,
+            flags,
+        },
+    )?;
     Ok(())
 }
 
@@ -131,11 +176,18 @@ fn watch(redirect: &mut Redirect, root: &Path, cgroup: &Path) -> anyhow::Result<
 /// Writes down what the kernel refused.
 async fn report_refusals(mut refusals: Refusals, records: Records, assignments: Shared) {
     while let Some(refusal) = refusals.next().await {
-        let Some(counter) = refusal.check() else { continue };
+        let Some(counter) = refusal.check() else {
+            continue;
+        };
         let cgroup = CgroupId(refusal.tenant_cgroup);
         let tenant = assignments.with(|assignments| assignments.tenant_of(cgroup));
-        let destination = outbound_common::addr::socket_addr(refusal.destination, refusal.destination_port);
-        let name = refusal.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let destination =
+            outbound_common::addr::socket_addr(refusal.destination, refusal.destination_port);
+        let name = refusal
+            .comm
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
         records.refusal(&KernelRefusal {
             tenant,
             cgroup: CgroupId(refusal.process_cgroup),
@@ -160,10 +212,16 @@ async fn keep_true(assignments: Shared, tasks: Tasks) {
         }
         let kept = assignments.with(|assignments| {
             assignments.apply()?;
-            assignments.redirect().sweep(FLOW_LIFETIME).map_err(crate::tenants::Error::from)
+            assignments
+                .redirect()
+                .sweep(FLOW_LIFETIME)
+                .map_err(crate::tenants::Error::from)
         });
         if let Err(error) = kept {
-            error!(error = super::output::chain(&error), "cannot keep the tenants' cgroups true");
+            error!(
+                error = super::output::chain(&error),
+                "cannot keep the tenants' cgroups true"
+            );
         }
     }
 }

@@ -11,10 +11,20 @@ use crate::redirect;
 pub fn run(pin_dir: &Path) -> anyhow::Result<()> {
     let detached = redirect::detach(pin_dir)?;
     if detached.is_empty() {
-        say(format_args!("nothing is attached below {}", pin_dir.display()))?;
+        say(format_args!(
+            "nothing is attached below {}",
+            pin_dir.display()
+        ))?;
         return Ok(());
     }
-    let cgroups: BTreeSet<_> = detached.iter().map(|attachment| attachment.cgroup).collect();
-    say(format_args!("detached {} programs from {} cgroups", detached.len(), cgroups.len()))?;
+    let cgroups: BTreeSet<_> = detached
+        .iter()
+        .map(|attachment| attachment.cgroup)
+        .collect();
+    say(format_args!(
+        "detached {} programs from {} cgroups",
+        detached.len(),
+        cgroups.len()
+    ))?;
     Ok(())
 }

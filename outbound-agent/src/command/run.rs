@@ -18,10 +18,15 @@ use crate::sys::{self, Launch};
 /// of ours but the three standard ones: there is no moment in which it is not fenced.
 pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::Result<u8> {
     let view: TenantView = client::get_json(socket, &format!("/v1/tenants/{tenant}")).await?;
-    let tenants_cgroup = view.cgroup.context("the agent gives the tenant no cgroup")?;
+    let tenants_cgroup = view
+        .cgroup
+        .context("the agent gives the tenant no cgroup")?;
     let cgroup = RunCgroup::make(&tenants_cgroup)?;
-    let directory = File::open(&cgroup.path).with_context(|| format!("cannot open {}", cgroup.path.display()))?;
-    let [program, arguments @ ..] = command else { anyhow::bail!("no command") };
+    let directory = File::open(&cgroup.path)
+        .with_context(|| format!("cannot open {}", cgroup.path.display()))?;
+    let [program, arguments @ ..] = command else {
+        anyhow::bail!("no command")
+    };
     let launch = Launch {
         program: program.clone(),
         arguments: arguments.to_vec(),
@@ -32,7 +37,9 @@ pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::R
     let _ignored = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let child = sys::spawn_in_cgroup(&launch, directory.as_fd())
         .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
-    let ended = tokio::task::spawn_blocking(move || child.wait()).await?.context("cannot wait for the command")?;
+    let ended = tokio::task::spawn_blocking(move || child.wait())
+        .await?
+        .context("cannot wait for the command")?;
     Ok(exit_code(ended))
 }
 
@@ -61,7 +68,9 @@ impl RunCgroup {
             // Left behind by a run with our process id; what still lives in it is the same tenant's.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot make the cgroup {}; are you root?", path.display()));
+                return Err(error).with_context(|| {
+                    format!("cannot make the cgroup {}; are you root?", path.display())
+                });
             }
         }
         Ok(Self { path })

@@ -21,8 +21,16 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(config: &Config, assignments: Shared, port: u16, readiness: Readiness) -> Self {
-        let listener = |name: &str, address: String| Listener { name: name.to_owned(), address };
+    pub(super) fn new(
+        config: &Config,
+        assignments: Shared,
+        port: u16,
+        readiness: Readiness,
+    ) -> Self {
+        let listener = |name: &str, address: String| Listener {
+            name: name.to_owned(),
+            address,
+        };
         Self {
             started: Timestamp::from(SystemTime::now()),
             listeners: vec![
@@ -41,7 +49,11 @@ impl Subject for Host {
     fn status(&self) -> Status {
         let waiting_for = self.readiness.waiting_for();
         let (tenants, assigned_cgroups, features) = self.assignments.with(|assignments| {
-            (assignments.specs().len(), assignments.assigned(), features(assignments.redirect().features()))
+            (
+                assignments.specs().len(),
+                assignments.assigned(),
+                features(assignments.redirect().features()),
+            )
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,10 +73,18 @@ impl Subject for Host {
 
     fn tenants(&self) -> Vec<TenantView> {
         self.assignments.with(|assignments| {
-            let names: Vec<_> = assignments.specs().iter().map(|spec| spec.tenant.id.clone()).collect();
+            let names: Vec<_> = assignments
+                .specs()
+                .iter()
+                .map(|spec| spec.tenant.id.clone())
+                .collect();
             let mut views: Vec<_> = names
                 .iter()
-                .filter_map(|name| assignments.place(name.as_str()).map(|(spec, place)| view(spec, place)))
+                .filter_map(|name| {
+                    assignments
+                        .place(name.as_str())
+                        .map(|(spec, place)| view(spec, place))
+                })
                 .collect();
             views.sort_by(|a, b| a.name.cmp(&b.name));
             views
@@ -72,7 +92,11 @@ impl Subject for Host {
     }
 
     fn tenant(&self, name: &str) -> Option<TenantView> {
-        self.assignments.with(|assignments| assignments.place(name).map(|(spec, place)| view(spec, place)))
+        self.assignments.with(|assignments| {
+            assignments
+                .place(name)
+                .map(|(spec, place)| view(spec, place))
+        })
     }
 }
 
@@ -88,7 +112,12 @@ fn view(spec: &TenantSpec, place: Place) -> TenantView {
         mode: mode.to_owned(),
         cgroup: Some(place.path),
         cgroup_ids: place.id.into_iter().map(|id| id.0).collect(),
-        credentials: spec.tenant.credentials.iter().map(|credential| credential.name.to_string()).collect(),
+        credentials: spec
+            .tenant
+            .credentials
+            .iter()
+            .map(|credential| credential.name.to_string())
+            .collect(),
     }
 }
 
@@ -117,6 +146,10 @@ fn features(features: &redirect::Features) -> Vec<Feature> {
     vec![
         feature("errnos", features.errnos, newer("5.18")),
         feature("thread_names", features.thread_names, newer("6.1")),
-        feature("families", features.families.is_ok(), features.families.as_ref().err().cloned()),
+        feature(
+            "families",
+            features.families.is_ok(),
+            features.families.as_ref().err().cloned(),
+        ),
     ]
 }

@@ -19,6 +19,10 @@ impl Refusals {
         let data = pinned(pin_dir, map::REFUSALS)?;
         let ring = RingBuf::try_from(Map::RingBuf(data)).map_err(map_error(map::REFUSALS))?;
         let path = pin_dir.join(map::REFUSALS);
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe; the ring owns its descriptor and never gives it up"
+        )]
         let ring = AsyncFd::new(ring).map_err(file_error("wait on", &path))?;
         Ok(Self { ring })
     }
