@@ -23,3 +23,9 @@ pub(crate) fn cargo(shell: &Shell, subcommand: &str, arguments: &[&str]) -> Comm
     command.arg(subcommand).args(HOST_CRATES).args(arguments);
     command
 }
+
+/// Builds `outbound` alone, for who wants to run it now.
+pub(crate) fn binary(shell: &Shell) -> Result<PathBuf> {
+    shell.show(&mut cargo(shell, "build", &["--bin", "outbound"]))?;
+    Ok(shell.target().join("debug/outbound"))
+}

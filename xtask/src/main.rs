@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::shell::Shell;
 
 mod setup;
+mod demo;
 mod check;
 mod ebpf;
 mod test;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Show the agent at work: two tenants, real requests, in a network of their own (root).
+    Demo(demo::Options),
     /// All that a change must pass and that needs no privilege.
     Check,
     /// Build the kernel object.
@@ -67,6 +70,7 @@ fn run(task: Task) -> Result<()> {
     let shell = Shell::new()?;
     match task {
         Task::Setup { check } => setup::run(&shell, check),
+        Task::Demo(options) => demo::run(&shell, &options),
         Task::Check => check::run(&shell),
         Task::Ebpf => ebpf::run(&shell),
         Task::Test(options) => test::run(&shell, &options),

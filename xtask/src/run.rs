@@ -10,7 +10,7 @@ use crate::shell::Shell;
 /// Builds as the user, runs as root.
 pub(crate) fn run(shell: &Shell, arguments: &[String]) -> Result<()> {
     setup::ensure(shell)?;
-    let binary = build::workspace(shell)?;
+    let binary = build::binary(shell)?;
     let mut command = if Uid::effective().is_root() {
         shell.program(binary)
     } else {

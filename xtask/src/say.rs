@@ -14,9 +14,12 @@ use std::time::Duration;
 /// A colour or weight, by its ANSI number.
 #[derive(Clone, Copy)]
 pub(crate) enum Paint {
+    Bold = 1,
     Dim = 2,
     Red = 31,
     Green = 32,
+    Yellow = 33,
+    Magenta = 35,
     Cyan = 36,
 }
 

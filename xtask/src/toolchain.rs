@@ -1,5 +1,6 @@
 //! The pin of the kernel crate's toolchain, `outbound-ebpf/toolchain.toml`, and how it is called.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -83,20 +84,32 @@ impl Pin {
         })
     }
 
-    /// Cargo for the kernel crate: `-Z build-std` on whatever compiler there is.
-    pub(crate) fn cargo(&self, shell: &Shell, subcommand: &str) -> Command {
+    /// Builds the kernel object, as the agent's build script does; gives the command and where
+    /// the object will be.
+    pub(crate) fn build(&self, shell: &Shell) -> (Command, PathBuf) {
+        let target_dir = shell.target().join("ebpf");
+        let flags = [
+            format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+            // The linker makes the BTF of it that socket storage maps need.
+            "-Cdebuginfo=2".to_owned(),
+            "-Clink-arg=--btf".to_owned(),
+        ];
         let mut command = shell.toolchain(&self.name, "cargo");
         command
-            .args([subcommand, "--package", "outbound-ebpf", "--release"])
+            .args(["build", "--locked", "--release"])
+            .args(["--package", "outbound-ebpf", "--bin", OBJECT])
             .args(["-Z", "build-std=core", "--target", &self.target])
             // Debian's compiler is a release; `-Z build-std` asks for a nightly.
             .env("RUSTC_BOOTSTRAP", "1")
-            // The linker turns DWARF into the BTF that socket storage maps need.
-            .env("RUSTFLAGS", "-Cdebuginfo=2 -Clink-arg=--btf")
-            .env("CARGO_TARGET_DIR", shell.target().join("ebpf"));
-        command
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .env("CARGO_TARGET_DIR", &target_dir);
+        let object = target_dir.join(&self.target).join("release").join(OBJECT);
+        (command, object)
     }
 }
+
+/// The kernel crate's binary.
+const OBJECT: &str = "outbound-kernel";
 
 impl Found {
     /// The rustup toolchain of that name.

@@ -9,32 +9,54 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("drain", &[]),
     ("config", &["model"]),
     ("redirect", &["model", "config", "sys"]),
-    ("tenants", &["model", "config", "sys"]),
-    ("path", &["model", "config", "sys"]),
+    ("tenants", &["model", "config", "sys", "redirect"]),
+    ("path", &["model", "config", "sys", "drain"]),
     ("observe", &["model", "config"]),
     (
         "exchange",
-        &["path", "observe::record", "drain", "config", "model"],
+        &[
+            "connection",
+            STORY[0],
+            STORY[1],
+            STORY[2],
+            STORY[3],
+            STORY[4],
+            STORY[5],
+        ],
     ),
     (
         "connection",
         &[
-            "path",
-            "exchange",
-            "observe::record",
-            "drain",
-            "config",
-            "model",
+            "exchange", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
         ],
     ),
     ("cli", &["config", "model"]),
     (
         "command",
-        &["cli", "config", "model", "redirect", "sys", "app"],
+        &[
+            "cli",
+            "config",
+            "model",
+            "sys",
+            "app",
+            "redirect",
+            "path::policy",
+            "observe::admin",
+        ],
     ),
     ("app", &[""]),
     ("main", &[""]),
     ("lib", &[""]),
+];
+
+/// What the two stories join: the stages, the records, the end of it all.
+const STORY: [&str; 6] = [
+    "path",
+    "observe::record",
+    "observe::labels",
+    "drain",
+    "config",
+    "model",
 ];
 
 /// The stages in path order: one may name the types of an earlier one and nothing else of it.

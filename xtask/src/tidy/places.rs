@@ -22,7 +22,7 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
         &["rustls", "tokio_rustls", "rcgen"],
         &["path/tls", "path/detect", "path/upstream"],
     ),
-    (&["anyhow"], &["main"]),
+    (&["anyhow"], &["main", "command"]),
 ];
 
 /// Where `unsafe` may stand.

@@ -67,6 +67,11 @@ fn stages_hand_over_types_and_call_no_sibling() {
 }
 
 #[test]
+fn stages_may_not_know_the_stories() {
+    assert_eq!(count("path/upstream", "use crate::exchange::handle;"), 1);
+}
+
+#[test]
 fn tests_may_import_what_they_like() {
     assert_eq!(
         count(
