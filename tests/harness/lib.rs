@@ -1,1 +1,3 @@
 //! What a test may say.
+
+pub mod sandbox;
