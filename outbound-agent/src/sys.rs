@@ -227,10 +227,7 @@ pub struct Child {
 impl Child {
     /// Waits for its end; may be called once.
     pub fn wait(&self) -> io::Result<WaitStatus> {
-        Ok(waitid(
-            Id::PIDFd(self.pidfd.as_fd()),
-            WaitPidFlag::WEXITED,
-        )?)
+        Ok(waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED)?)
     }
 }
 

@@ -5,7 +5,9 @@ mod stage;
 
 /// Loading, adopting, refusing what is not known.
 mod load;
-/// A tenant's connect reaches the agent with what it asked for.
+/// A workload's connect reaches the agent with what it asked for.
 mod connect;
 /// Whose connection it is.
 mod identity;
+/// Taking the programs off.
+mod detach;

@@ -57,7 +57,7 @@ impl Stage {
         let mut redirect = Redirect::open(&sandbox.settings()).expect("the kernel side loads");
         redirect.guard_agent().expect("the agent's side attaches");
         let flows = Arc::new(redirect.flows().expect("flows"));
-        let (sender, accepted) = mpsc::channel();
+        let (sender, accepted) = mpsc::sync_channel(256);
         for listener in sandbox.netns().enter(listeners) {
             let (sender, flows) = (sender.clone(), flows.clone());
             thread::spawn(move || {
@@ -94,7 +94,9 @@ impl Stage {
             flags,
         };
         let cookie = self.sandbox.netns().cookie();
-        self.redirect.listen(cookie, entry).expect("a listener entry");
+        self.redirect
+            .listen(cookie, entry)
+            .expect("a listener entry");
     }
 
     /// A cgroup with the programs on it, whose tenant has this slot.
@@ -106,7 +108,9 @@ impl Stage {
         let cgroup = self.sandbox.cgroup(name);
         self.redirect.watch(&cgroup).expect("the programs attach");
         let id = CgroupId(sys::cgroup_id(&cgroup).expect("its id"));
-        self.redirect.assign(id, slot, flags).expect("a tenant entry");
+        self.redirect
+            .assign(id, slot, flags)
+            .expect("a tenant entry");
         Tenant { cgroup, id }
     }
 
@@ -155,7 +159,10 @@ impl Drop for Stage {
         }
         // Wakes the acceptors, so that they end with the channel.
         self.sandbox.netns().enter(|| {
-            for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            for address in [
+                IpAddr::from(Ipv4Addr::LOCALHOST),
+                Ipv6Addr::LOCALHOST.into(),
+            ] {
                 drop(TcpStream::connect((address, TCP_PORT)));
             }
         });
@@ -177,7 +184,9 @@ fn listeners() -> Vec<TcpListener> {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).ok()?;
         socket.set_reuse_address(true).ok()?;
         socket.bind_device(Some(b"lo")).ok()?;
-        socket.bind(&SocketAddr::new(address, TCP_PORT).into()).ok()?;
+        socket
+            .bind(&SocketAddr::new(address, TCP_PORT).into())
+            .ok()?;
         socket.listen(4096).ok()?;
         Some(socket.into())
     })

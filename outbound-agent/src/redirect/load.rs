@@ -31,7 +31,10 @@ pub(super) fn check_layout(pin_dir: &Path) -> Result<(), Error> {
     if !pin_dir.join(map::LAYOUT).exists() {
         return Ok(());
     }
-    match layout(pin_dir)?.get(&0, 0).map_err(map_error(map::LAYOUT))? {
+    match layout(pin_dir)?
+        .get(&0, 0)
+        .map_err(map_error(map::LAYOUT))?
+    {
         0 | LAYOUT_VERSION => Ok(()),
         found => Err(Error::Layout {
             path: pin_dir.to_owned(),

@@ -58,9 +58,7 @@ impl Netns {
     /// Sets a kernel parameter inside, as in `net/ipv4/ip_forward`.
     pub fn sysctl(&self, name: &str, value: &str) {
         self.enter(|| {
-            std::fs::write(format!("/proc/thread-self/../../sys/{name}"), value)
-                .or_else(|_| std::fs::write(format!("/proc/sys/{name}"), value))
-                .expect("a kernel parameter");
+            std::fs::write(format!("/proc/sys/{name}"), value).expect("a kernel parameter");
         });
     }
 

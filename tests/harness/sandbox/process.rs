@@ -107,7 +107,10 @@ impl Process {
         assert_eq!(ready, 1, "process {} did not end", self.child.pid);
         let status = self.child.wait().expect("its status");
         let text = self.output.join().expect("its output");
-        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}: {text}");
+        assert!(
+            matches!(status, WaitStatus::Exited(_, 0)),
+            "{status:?}: {text}"
+        );
         text.trim().to_owned()
     }
 }
@@ -117,10 +120,14 @@ fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).expect("a pipe")
 }
 
-/// The interpreter itself: a version manager's shim in its place would start a shell each time.
+/// The system's interpreter, which any user may run; else the one that is first in the path.
 fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
+        let system = "/usr/bin/python3";
+        if Path::new(system).exists() {
+            return system.to_owned();
+        }
         let found = std::process::Command::new("python3")
             .args(["-c", "import sys; print(sys.executable)"])
             .output()

@@ -43,12 +43,14 @@ fn describe(frame: &[u8]) -> Option<String> {
     let packet = frame.get(14..)?;
     match [*frame.get(12)?, *frame.get(13)?] {
         [0x08, 0x00] => {
-            let address = |at: usize| std::net::Ipv4Addr::from(*packet[at..].first_chunk().unwrap());
+            let address =
+                |at: usize| std::net::Ipv4Addr::from(*packet[at..].first_chunk().unwrap());
             let (from, to) = (address(12), address(16));
             (from.octets()[0] != 0).then(|| format!("{from} > {to} protocol {}", packet[9]))
         }
         [0x86, 0xdd] => {
-            let address = |at: usize| std::net::Ipv6Addr::from(*packet[at..].first_chunk().unwrap());
+            let address =
+                |at: usize| std::net::Ipv6Addr::from(*packet[at..].first_chunk().unwrap());
             let (from, to, next) = (address(8), address(24), packet[6]);
             let is_chatter = next == ICMPV6 || to.is_multicast();
             (!is_chatter).then(|| format!("{from} > {to} next header {next}"))
