@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("redirect", &["model", "config", "sys"]),
     ("tenants", &["model", "config", "sys", "redirect"]),
     ("path", &["model", "config", "sys", "drain"]),
-    ("observe", &["model", "config"]),
+    ("observe", &["model", "config", "drain"]),
     (
         "exchange",
         &[
