@@ -142,7 +142,7 @@ async fn forget_idle(agent: Arc<Agent>, every: Duration) {
     loop {
         tokio::select! {
             biased; // Ends first.
-            () = agent.tasks.draining() => return,
+            () = agent.tasks.draining() => return agent.upstream.close_idle(),
             () = tokio::time::sleep(every) => agent.upstream.forget_idle(),
         }
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::config::{self, Config};
+use crate::config;
 use output::complain;
 
 /// Does what the command line says. 0 done, 1 failed, 2 wrong usage; `run` gives back its
@@ -58,8 +58,8 @@ fn pin_dir(said: Option<PathBuf>, config: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn settings(path: &Path) -> anyhow::Result<config::Agent> {
-    match config::load(path) {
-        Ok(Config { agent, .. }) => Ok(agent),
+    match config::load_agent(path) {
+        Ok(agent) => Ok(agent),
         Err(config::Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             Ok(config::Agent::default())
         }

@@ -240,13 +240,29 @@ pub enum Error {
 /// Reads a file and its drop-ins: `conf.d/*.toml` beside it, in the order of their names.
 /// Tables and lists of tables grow from file to file; any other key is written once.
 pub fn load(path: &Path) -> Result<Config, Error> {
+    let (table, problems) = read_all(path)?;
+    finish(&table, |name| std::env::var_os(name), problems)
+}
+
+/// Reads how to find the agent, and nothing else: the secrets of the rest are not for every
+/// command, nor need they be in its environment.
+pub fn load_agent(path: &Path) -> Result<Agent, Error> {
+    let (table, problems) = read_all(path)?;
+    problems.none_or(Some(())).map_err(Error::Invalid)?;
+    let mut problems = Problems::default();
+    raw::File::read(&table, &mut problems)
+        .agent
+        .ok_or(Error::Invalid(problems))
+}
+
+fn read_all(path: &Path) -> Result<(Table, Problems), Error> {
     let mut problems = Problems::default();
     let mut table = read(path, true, &mut problems)?;
     for path in drop_ins(path)? {
         let more = read(&path, false, &mut problems)?;
         table.merge(more, &KeyPath::Top, &mut problems);
     }
-    finish(&table, |name| std::env::var_os(name), problems)
+    Ok((table, problems))
 }
 
 /// Reads a text as if it were `file`, without drop-ins.

@@ -199,8 +199,9 @@ impl Redirect {
         self.attach(&group, &directory, attach::WORKLOAD)
     }
 
-    /// Takes the programs off a cgroup that was watched: its processes are free. Also clears
-    /// away what cgroups that were removed have left.
+    /// Takes the programs off a cgroup that was watched. Its processes are free once it is
+    /// unassigned as well: until then the sentinel refuses them sockets without a stamp. Also
+    /// clears away what cgroups that were removed have left.
     pub fn unwatch(&mut self, cgroup: &Path) -> Result<(), Error> {
         let directory = self.cgroup_directory(cgroup);
         match self.group(&directory) {

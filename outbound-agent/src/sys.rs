@@ -12,6 +12,7 @@ use std::{fs, ptr};
 
 use nix::libc;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use tokio::io::unix::AsyncFd;
 
 /// Cookie of the network namespace that a socket lives in (`SO_NETNS_COOKIE`, Linux 5.14).
 pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
@@ -55,6 +56,13 @@ pub fn bring_loopback_up() -> io::Result<()> {
 
 const SIOCGIFFLAGS: libc::Ioctl = libc::SIOCGIFFLAGS as libc::Ioctl;
 const SIOCSIFFLAGS: libc::Ioctl = libc::SIOCSIFFLAGS as libc::Ioctl;
+
+/// Lets a task wait for a descriptor.
+pub fn readiness(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, for as long as it lives.
+    let registered = unsafe { AsyncFd::register(descriptor) };
+    registered.map_err(io::Error::from)
+}
 
 /// The kernel's number of a cgroup: the inode of its directory, on 64-bit kernels.
 pub fn cgroup_id(directory: &Path) -> io::Result<u64> {

@@ -21,7 +21,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, ip: Ip) -> i32 {
     let call = Call::read(ctx, ip);
     let (flow, tenant, listener) = match judge(&call) {
         Ok(known) => known,
-        Err(refused) => return refused,
+        Err(verdict) => return verdict,
     };
     if call.protocol == TCP {
         let (port, counter) = if call.port.get() == DNS && listener.dns_port != 0 {
@@ -34,11 +34,19 @@ pub(crate) fn connect(ctx: &SockAddrContext, ip: Ip) -> i32 {
     redirect_dns(&call, flow, tenant, listener)
 }
 
-/// Checks that hold for connects and datagrams alike.
+/// Checks that hold for connects and datagrams alike. Fails with the verdict where there is
+/// nothing more to decide.
 #[inline(always)]
 pub(crate) fn judge(
     call: &Call,
-) -> Result<(&'static mut Flow, &'static TenantEntry, &'static ListenerEntry), i32> {
+) -> Result<
+    (
+        &'static mut Flow,
+        &'static TenantEntry,
+        &'static ListenerEntry,
+    ),
+    i32,
+> {
     let Some(flow) = SOCKETS.get(call.sk) else {
         return Err(call.attempt(0).refuse(Counter::NoStamp, EPERM));
     };
@@ -61,6 +69,9 @@ pub(crate) fn judge(
     }
     if call.protocol != TCP && call.protocol != UDP {
         return Err(attempt.refuse(Counter::SocketKind, EPERM));
+    }
+    if is_redirected(call, flow, tenant, listener) {
+        return Err(LET_THROUGH);
     }
     Ok((flow, tenant, listener))
 }
@@ -101,7 +112,11 @@ fn redirect(
     flow.connected_ns = unsafe { bpf_ktime_get_ns() };
     flow.destination = call.address;
     flow.destination_port = call.port;
-    flow.family = if call.address.is_v4() { AF_INET } else { AF_INET6 } as u8;
+    flow.family = if call.address.is_v4() {
+        AF_INET
+    } else {
+        AF_INET6
+    } as u8;
     flow.flags &= !FLOW_INBOUND;
     flow.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     flow.uid = bpf_get_current_uid_gid() as u32;
@@ -117,6 +132,24 @@ fn redirect(
     call.rewrite(agent, PortBe::new(agent_port));
     count(counter);
     LET_THROUGH
+}
+
+/// Whether the address is where this socket's last destination was redirected to. It is seen
+/// again by the programs of an outer watched cgroup, and by `sendmsg` on a connected socket with
+/// a mapped peer.
+#[inline(always)]
+fn is_redirected(call: &Call, flow: &Flow, tenant: &TenantEntry, listener: &ListenerEntry) -> bool {
+    let is_v4 = flow.destination.is_v4();
+    if flow.family == 0 || !is_agent_port(call.port.get(), listener) {
+        return false;
+    }
+    let by_v4 = agent_v4(tenant.slot, flow.destination, flow.destination_port.get());
+    call.address == Addr16::from_v4_word(by_v4) || (!is_v4 && call.address == AGENT_V6)
+}
+
+#[inline(always)]
+fn is_agent_port(port: u16, listener: &ListenerEntry) -> bool {
+    port == listener.tcp_port || (listener.dns_port != 0 && port == listener.dns_port)
 }
 
 /// Whether a connect to an IPv6 address goes to the agent over IPv4. TCP only: a sendmsg6 that
@@ -136,8 +169,7 @@ fn goes_by_v4(call: &Call, flow: &Flow, listener: &ListenerEntry) -> bool {
 /// which lead to it.
 #[inline(always)]
 fn is_agent(call: &Call, listener: &ListenerEntry) -> bool {
-    let port = call.port.get();
-    if port != listener.tcp_port && (listener.dns_port == 0 || port != listener.dns_port) {
+    if !is_agent_port(call.port.get(), listener) {
         return false;
     }
     let address = call.address;

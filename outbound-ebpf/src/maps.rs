@@ -26,7 +26,8 @@ pub(crate) static TENANTS: HashMap<u64, TenantEntry> = HashMap::pinned(65_536, B
 /// The agent's ports by network namespace cookie. Written by the agent. Full: the agent refuses
 /// the namespace.
 #[map]
-pub(crate) static LISTENERS: HashMap<u64, ListenerEntry> = HashMap::pinned(65_536, BPF_F_NO_PREALLOC);
+pub(crate) static LISTENERS: HashMap<u64, ListenerEntry> =
+    HashMap::pinned(65_536, BPF_F_NO_PREALLOC);
 
 /// Stamp and destination of every workload socket; children of a listening socket get a copy.
 /// No memory: the socket is not made.
@@ -42,7 +43,8 @@ pub(crate) static FLOWS: HashMap<FlowKey, Flow> = HashMap::pinned(131_072, BPF_F
 
 /// Flow of every socket that the agent accepted. Read by the agent, by descriptor.
 #[btf_map]
-pub(crate) static ACCEPTED: SocketStorage<Flow, { BPF_F_NO_PREALLOC as usize }> = SocketStorage::new();
+pub(crate) static ACCEPTED: SocketStorage<Flow, { BPF_F_NO_PREALLOC as usize }> =
+    SocketStorage::new();
 
 /// One number per [`Counter`] and CPU.
 #[map]

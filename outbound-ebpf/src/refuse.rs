@@ -56,7 +56,13 @@ impl Attempt {
         // SAFETY: a helper without arguments.
         let cgroup = unsafe { bpf_get_current_cgroup_id() };
         let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        self.report(counter, cgroup, pid, bpf_get_current_uid_gid() as u32, comm());
+        self.report(
+            counter,
+            cgroup,
+            pid,
+            bpf_get_current_uid_gid() as u32,
+            comm(),
+        );
         set_errno(errno);
         REFUSED
     }
@@ -112,13 +118,7 @@ pub(crate) fn refuse_option(flow: &Flow, sk: *mut bpf_sock) -> i32 {
         0
     };
     let uid = bpf_get_current_uid_gid() as u32;
-    attempt.report(
-        Counter::SocketOption,
-        flow.socket_cgroup,
-        pid,
-        uid,
-        comm(),
-    );
+    attempt.report(Counter::SocketOption, flow.socket_cgroup, pid, uid, comm());
     REFUSED
 }
 

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod kernel;
 pub mod origin;
+pub mod sandbox;
 
 use std::time::{Duration, Instant};
 

@@ -1,1 +1,13 @@
-//! The kernel tier.
+//! The kernel tier: real programs on the running kernel, real cgroups and namespaces. Needs root.
+
+/// The agent's place in the kernel tier.
+mod stage;
+
+/// Loading, adopting, refusing what is not known.
+mod load;
+/// A workload's connect reaches the agent with what it asked for.
+mod connect;
+/// Whose connection it is.
+mod identity;
+/// Taking the programs off.
+mod detach;

@@ -96,7 +96,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }));
     app.tasks().spawn(
         "refusals",
-        report_refusals(refusals, records, assignments.clone()),
+        report_refusals(refusals, records, assignments.clone(), app.tasks().clone()),
     );
     app.tasks().spawn(
         "tenants",
@@ -174,8 +174,18 @@ fn watch(redirect: &mut Redirect, root: &Path, cgroup: &Path) -> anyhow::Result<
 }
 
 /// Writes down what the kernel refused.
-async fn report_refusals(mut refusals: Refusals, records: Records, assignments: Shared) {
-    while let Some(refusal) = refusals.next().await {
+async fn report_refusals(
+    mut refusals: Refusals,
+    records: Records,
+    assignments: Shared,
+    tasks: Tasks,
+) {
+    loop {
+        let refusal = tokio::select! {
+            biased; // What was refused is written down before the end.
+            Some(refusal) = refusals.next() => refusal,
+            () = tasks.draining() => return,
+        };
         let Some(counter) = refusal.check() else {
             continue;
         };

@@ -189,6 +189,11 @@ impl Upstream {
         self.pool.forget_idle();
     }
 
+    /// Keeps no connection for reuse from now on.
+    pub fn close_idle(&self) {
+        self.pool.close();
+    }
+
     async fn handshake(&self, stream: TcpStream, peer: UpstreamAddr) -> Result<Idle, Failure> {
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)

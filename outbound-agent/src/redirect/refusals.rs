@@ -1,5 +1,6 @@
 //! What the kernel side refused, as it happens.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use aya::maps::{Map, MapData, RingBuf};
@@ -8,10 +9,12 @@ use outbound_common::names::map;
 use tokio::io::unix::AsyncFd;
 
 use super::{Error, file_error, map_error, pinned};
+use crate::sys;
 
 /// The reading end of the ring buffer.
 pub struct Refusals {
-    ring: AsyncFd<RingBuf<MapData>>,
+    ring: RingBuf<MapData>,
+    readable: AsyncFd<OwnedFd>,
 }
 
 impl Refusals {
@@ -19,12 +22,12 @@ impl Refusals {
         let data = pinned(pin_dir, map::REFUSALS)?;
         let ring = RingBuf::try_from(Map::RingBuf(data)).map_err(map_error(map::REFUSALS))?;
         let path = pin_dir.join(map::REFUSALS);
-        #[expect(
-            deprecated,
-            reason = "its replacement is unsafe; the ring owns its descriptor and never gives it up"
-        )]
-        let ring = AsyncFd::new(ring).map_err(file_error("wait on", &path))?;
-        Ok(Self { ring })
+        let readable = ring
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(sys::readiness)
+            .map_err(file_error("wait on", &path))?;
+        Ok(Self { ring, readable })
     }
 
     /// The next refusal; `None` when the runtime shuts down. Loses none when dropped midway.
@@ -33,19 +36,15 @@ impl Refusals {
             if let Some(refusal) = self.take() {
                 return Some(refusal);
             }
-            let mut ready = self.ring.readable_mut().await.ok()?;
-            // What came since the look above is seen by the next one: the ring is looked at
-            // again before anything is waited for.
+            let mut ready = self.readable.readable().await.ok()?;
+            // Before anything is waited for, the ring is looked at again.
             ready.clear_ready();
-            if let Some(refusal) = self.take() {
-                return Some(refusal);
-            }
         }
     }
 
     /// The next refusal that is there already.
     pub fn take(&mut self) -> Option<Refusal> {
-        let entry = self.ring.get_mut().next()?;
+        let entry = self.ring.next()?;
         Refusal::from_bytes(&entry)
     }
 }

@@ -60,7 +60,12 @@ pub struct Pool {
     per_destination: usize,
 }
 
-type Shelves = HashMap<Key, Vec<Idle>>;
+/// What is kept, and whether anything still is.
+#[derive(Debug, Default)]
+struct Shelves {
+    by_key: HashMap<Key, Vec<Idle>>,
+    is_closed: bool,
+}
 
 impl Pool {
     /// Keeps a connection for at most `idle`, and `per_destination` of them for one key.
@@ -77,7 +82,7 @@ impl Pool {
         loop {
             let mut kept = {
                 let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-                shelves.get_mut(key)?.pop()?
+                shelves.by_key.get_mut(key)?.pop()?
             };
             if kept.since.elapsed() < self.idle && kept.sender.ready().await.is_ok() {
                 return Some(kept);
@@ -99,10 +104,17 @@ impl Pool {
     /// Closes what was kept for longer than it may.
     pub fn forget_idle(&self) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        shelves.retain(|_, shelf| {
+        shelves.by_key.retain(|_, shelf| {
             shelf.retain(|kept| kept.since.elapsed() < self.idle && !kept.sender.is_closed());
             !shelf.is_empty()
         });
+    }
+
+    /// Closes everything, and keeps nothing from now on.
+    pub fn close(&self) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        shelves.is_closed = true;
+        shelves.by_key.clear();
     }
 }
 
@@ -115,7 +127,10 @@ impl Lease {
         }
         self.connection.since = Instant::now();
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = shelves.entry(self.key).or_default();
+        if shelves.is_closed {
+            return;
+        }
+        let shelf = shelves.by_key.entry(self.key).or_default();
         if shelf.len() < self.per_destination {
             shelf.push(self.connection);
         }

@@ -1,0 +1,189 @@
+use outbound_agent::sys;
+use outbound_common::Counter;
+use outbound_common::tenant::TENANT_STRICT;
+
+use crate::stage::Stage;
+
+const CONNECT: &str = "print(attempt(tcp().connect, ('192.0.2.7', 80)))";
+
+#[test]
+fn a_watched_cgroup_that_is_nobodys_has_no_sockets() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let cgroup = stage.sandbox.cgroup("nobody");
+    stage.redirect.watch(&cgroup).expect("the programs attach");
+    let output = stage.workload(&cgroup).python("print(attempt(socket))");
+    assert_eq!(output, "EPERM");
+    assert_eq!(stage.count(Counter::NoTenant), 1);
+}
+
+#[test]
+fn one_watched_parent_serves_every_tenant_below_it() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let parent = stage.sandbox.cgroup("tenants");
+    stage.redirect.watch(&parent).expect("the programs attach");
+    for (slot, name) in (0..).zip(["tenants/a", "tenants/b"]) {
+        let cgroup = stage.sandbox.cgroup(name);
+        let id = sys::cgroup_id(&cgroup).expect("its id");
+        assert_eq!(
+            stage.workload(&cgroup).python("print(attempt(socket))"),
+            "EPERM"
+        );
+        let id = outbound_agent::model::tenant::CgroupId(id);
+        stage.redirect.assign(id, slot, 0).expect("an entry");
+        assert_eq!(stage.workload(&cgroup).python(CONNECT), "ok");
+        assert_eq!(stage.flow().tenant_cgroup, id);
+    }
+}
+
+#[test]
+fn the_innermost_tenant_is_the_one() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    stage.tenant("outer", 0);
+    let inner = stage.tenant("outer/inner", 1);
+    let below = stage.sandbox.cgroup("outer/inner/below");
+    assert_eq!(stage.workload(&below).python(CONNECT), "ok");
+    assert_eq!(stage.flow().tenant_cgroup, inner.id);
+}
+
+#[test]
+fn an_unassigned_tenant_stops_at_once() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    let workload = stage.workload(&tenant.cgroup).start_python(
+        "other = tcp(); s = tcp(); s.connect(('192.0.2.7', 80)); wait()\n\
+         s.send(b'x'); print(attempt(s.recv, 1))\n\
+         print(attempt(other.connect, ('192.0.2.7', 80)), attempt(socket))",
+    );
+    let accepted = stage.accept();
+    stage.redirect.unassign(tenant.id).expect("the entry goes");
+    assert!(stage.redirect.assigned().expect("a list").is_empty());
+    workload.go_on();
+    assert_eq!(workload.output(), "timed out\nEPERM EPERM");
+    assert!(stage.count(Counter::BeltNoTenant) > 0);
+    accepted.stream.set_nonblocking(true).expect("a socket");
+    let received = std::io::Read::read(&mut &accepted.stream, &mut [0]);
+    assert!(received.is_err(), "{received:?}");
+}
+
+#[test]
+fn a_socket_from_before_the_hooks_is_refused() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let cgroup = stage.sandbox.cgroup("late");
+    let workload = stage.workload(&cgroup).start_python(
+        "s = tcp(); u = udp(); print('made', flush=True); wait()\n\
+         print(attempt(s.connect, ('192.0.2.7', 80)), attempt(u.sendto, b'x', ('192.0.2.7', 53)))",
+    );
+    harness::sandbox::eventually("the workload has its sockets", || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", workload.pid())).ok()?;
+        (open.count() >= 5).then_some(())
+    });
+    stage.tenant("late", 0);
+    workload.go_on();
+    assert_eq!(workload.output(), "made\nEPERM EPERM");
+    assert!(stage.count(Counter::NoStamp) >= 2);
+}
+
+#[test]
+fn a_socket_from_elsewhere_is_refused_inside_a_tenant() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    let free = stage.sandbox.cgroup("free");
+    let enter = format!(
+        "s = tcp(); v = tcp(AF_INET6); u = udp()\n\
+         open('{}/cgroup.procs', 'w').write(str(os.getpid()))\n\
+         print(attempt(s.connect, ('192.0.2.7', 80)), attempt(v.connect, ('2001:db8::7', 80)), \
+         attempt(u.sendto, b'x', ('192.0.2.7', 53)))",
+        tenant.cgroup.display()
+    );
+    assert_eq!(stage.workload(&free).python(&enter), "EPERM EPERM EPERM");
+    assert_eq!(stage.count(Counter::ForeignSocket), 3);
+}
+
+#[test]
+fn a_tenants_socket_stays_its_own_in_anothers_hands() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let a = stage.tenant("a", 0);
+    let b = stage.tenant("b", 1);
+    let move_over = format!(
+        "s = tcp(); open('{}/cgroup.procs', 'w').write(str(os.getpid()))\n\
+         print(attempt(s.connect, ('192.0.2.7', 80)))",
+        b.cgroup.display()
+    );
+    assert_eq!(stage.workload(&a.cgroup).python(&move_over), "ok");
+    assert_eq!(stage.flow().tenant_cgroup, a.id);
+
+    let a = stage.tenant_with("a", 0, TENANT_STRICT);
+    assert_eq!(stage.workload(&a.cgroup).python(&move_over), "EPERM");
+    assert_eq!(stage.count(Counter::WrongTenant), 1);
+    assert_eq!(stage.workload(&a.cgroup).python(CONNECT), "ok");
+}
+
+#[test]
+fn a_namespace_that_a_tenant_makes_leads_nowhere() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    let output = stage.workload(&tenant.cgroup).python(
+        "import ctypes; print(ctypes.CDLL(None).unshare(0x40000000))\n\
+         os.system('ip link set lo up')\n\
+         print(attempt(tcp().connect, ('192.0.2.7', 80)))",
+    );
+    assert_eq!(output, "0\nENETUNREACH");
+    assert_eq!(stage.count(Counter::NoListener), 1);
+}
+
+#[test]
+fn a_removed_cgroup_keeps_its_identity_as_long_as_a_socket_lives() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    let below = stage.sandbox.cgroup("a/below");
+    let leave = format!(
+        "s = tcp(); open('{}/cgroup.procs', 'w').write(str(os.getpid())); os.rmdir('{}')\n\
+         print(attempt(s.connect, ('192.0.2.7', 80)))",
+        tenant.cgroup.display(),
+        below.display()
+    );
+    assert_eq!(stage.workload(&below).python(&leave), "ok");
+    assert_eq!(stage.flow().tenant_cgroup, tenant.id);
+}
+
+#[tokio::test]
+async fn a_refusal_says_who_wanted_what() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    let mut refusals = stage.redirect.refusals().expect("the ring buffer");
+    let output = stage
+        .workload(&tenant.cgroup)
+        .python("print(os.getpid(), attempt(udp().connect, ('192.0.2.7', 443)))");
+    let (pid, outcome) = output.split_once(' ').expect("two words");
+    assert_eq!(outcome, "ECONNREFUSED");
+    let refusal = refusals.next().await.expect("a refusal");
+    assert_eq!(refusal.check(), Some(Counter::Datagram));
+    assert_eq!(refusal.tenant_cgroup, tenant.id.0);
+    assert_eq!(refusal.process_cgroup, tenant.id.0);
+    assert_eq!(refusal.pid.to_string(), pid);
+    assert_eq!(refusal.protocol, 17);
+    let destination =
+        outbound_common::addr::socket_addr(refusal.destination, refusal.destination_port);
+    assert_eq!(destination.to_string(), "192.0.2.7:443");
+    assert!(refusals.take().is_none());
+}
