@@ -1,4 +1,4 @@
-//! The agent of Outbound.
+#![doc = include_str!("../docs/architecture.md")]
 
 pub mod connection;
 pub mod exchange;

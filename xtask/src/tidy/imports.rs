@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -44,6 +44,9 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "observe::admin",
         ],
     ),
+    // The daemon is where everything meets, and what it tells its operators.
+    ("command::agent", &[""]),
+    ("command::subject", &[""]),
     ("app", &[""]),
     ("main", &[""]),
     ("lib", &[""]),
@@ -84,8 +87,13 @@ pub(super) fn complaints(source: &Source) -> Vec<String> {
     let module: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
     let code = source.production_code();
     let mut complaints = Vec::new();
-    let Some((_layer, imports)) = LAYERS.iter().find(|(layer, _)| *layer == module[0]) else {
-        let text = format!("{} stands in no row of tidy's import table", module[0]);
+    let own = module.join("::");
+    let row = LAYERS
+        .iter()
+        .filter(|(layer, _imports)| is_below(&own, layer))
+        .max_by_key(|(layer, _imports)| layer.len());
+    let Some((_layer, imports)) = row else {
+        let text = format!("{own} stands in no row of tidy's import table");
         return vec![source.complaint(0, &text)];
     };
     for (offset, path) in references(&code, &module) {
@@ -99,15 +107,20 @@ pub(super) fn complaints(source: &Source) -> Vec<String> {
             continue;
         }
         let name = path.join("::");
-        let is_within = |import: &&str| {
-            import.is_empty() || name == **import || name.starts_with(&format!("{import}::"))
-        };
-        if !imports.iter().any(is_within) {
-            let text = format!("{} may not import {name}", module.join("::"));
+        if !imports.iter().any(|import| is_below(&name, import)) {
+            let text = format!("{own} may not import {name}");
             complaints.push(source.complaint(offset, &text));
         }
     }
     complaints
+}
+
+/// Whether `path` is `module` or something of it; everything is below the nameless root.
+fn is_below(path: &str, module: &str) -> bool {
+    module.is_empty()
+        || path
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// Types flow forward along the path; calls do not.

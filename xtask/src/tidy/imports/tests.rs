@@ -87,3 +87,11 @@ fn tests_may_import_what_they_like() {
 fn a_new_module_needs_a_row() {
     assert_eq!(count("helpers", ""), 1);
 }
+
+#[test]
+fn the_daemon_may_import_more_than_other_commands() {
+    let text = "use crate::tenants::Assignments;";
+    assert_eq!(count("command/agent", text), 0);
+    assert_eq!(count("command/agent/signals", text), 0);
+    assert_eq!(count("command/agents", text), 1);
+}
