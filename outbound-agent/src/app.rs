@@ -3,6 +3,9 @@
 //! What listens is bound before anything is attached; what is attached stays when the agent
 //! ends, so that its tenants have no egress rather than an open one.
 
+pub mod daemon;
+pub(crate) mod subject;
+
 use std::sync::Arc;
 use std::time::Duration;
 

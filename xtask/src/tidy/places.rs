@@ -22,7 +22,7 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
         &["rustls", "tokio_rustls", "rcgen"],
         &["path/tls", "path/detect", "path/upstream"],
     ),
-    (&["anyhow"], &["main", "command"]),
+    (&["anyhow"], &["main", "command", "app/daemon"]),
 ];
 
 /// Where `unsafe` may stand.

@@ -1,4 +1,4 @@
-//! `outbound agent`: the daemon, put together.
+//! The daemon, put together.
 //!
 //! The order is the safety: what can fail is built first; listeners are bound before the kernel
 //! is told where they are; each cgroup is fenced before it is told whose it is. On the way out
@@ -16,9 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
+use super::App;
 use super::subject::Host;
-use crate::app::App;
-use crate::config::{self, Config, LogFormat, LogLevel, LogTarget};
+use crate::config::{Config, LogFormat, LogLevel, LogTarget};
 use crate::drain::Tasks;
 use crate::model::addr::OriginalDst;
 use crate::model::tenant::{CgroupId, Tenants};
@@ -33,8 +33,7 @@ use crate::sys;
 use crate::tenants::{Assignments, Shared};
 
 /// Runs until SIGTERM or SIGINT, drains, and gives back.
-pub fn run(path: &Path) -> anyhow::Result<()> {
-    let config = config::load(path)?;
+pub fn run(config: &Config) -> anyhow::Result<()> {
     diagnostics::start(
         level(config.agent.log_level),
         format(config.agent.log_format),
@@ -47,7 +46,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(&config))
+        .block_on(serve(config))
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -59,49 +58,13 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         &target(&config.access_log.target),
         config.access_log.required,
     )?;
-    let records = Records::new(metrics.clone(), log.clone());
     let metrics_listener = admin::bind_metrics(config.agent.metrics).await?;
     let group = config.agent.admin_group.as_deref().unwrap_or("root");
     let socket = AdminSocket::bind(&config.agent.admin_socket, group)?;
 
-    let root = match &config.agent.cgroup_root {
-        Some(root) => root.clone(),
-        None => redirect::cgroup_root()?,
-    };
-    let mut redirect = open_redirect(config, &root)?;
-    let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
-    let app = App::start(
-        config,
-        Arc::new(redirect.flows()?),
-        Arc::clone(&snapshot),
-        records.clone(),
-    )?;
-    listen_here(&redirect, &app)?;
-    for cgroup in &config.agent.watch {
-        watch(&mut redirect, &root, cgroup)?;
-    }
-    let refusals = redirect.refusals()?;
-    let mut assignments = Assignments::new(redirect, root, config.tenants.clone(), snapshot)?;
-    assignments.apply()?;
-    let assignments = Shared::new(assignments);
-
-    let counted = assignments.clone();
-    metrics.read_kernel_events(Box::new(move || {
-        counted
-            .with(|assignments| assignments.redirect().counters())
-            .unwrap_or_else(|error| {
-                warn!(%error, "cannot read the kernel's counters");
-                Vec::new()
-            })
-    }));
-    app.tasks().spawn(
-        "refusals",
-        report_refusals(refusals, records, assignments.clone(), app.tasks().clone()),
-    );
-    app.tasks().spawn(
-        "tenants",
-        keep_true(assignments.clone(), app.tasks().clone()),
-    );
+    let records = Records::new(metrics.clone(), log.clone());
+    let (app, assignments) = fence(config, &records)?;
+    read_kernel_events(&metrics, &assignments);
     let operators = Tasks::new();
     let host = Host::new(config, assignments, app.port(), readiness.clone());
     let admin = Admin::new(
@@ -130,6 +93,54 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         error!("the access log could not be written to its end");
     }
     Ok(())
+}
+
+/// Opens the kernel side, listens, and fences every tenant, in this order.
+fn fence(config: &Config, records: &Records) -> anyhow::Result<(App, Shared)> {
+    let root = match &config.agent.cgroup_root {
+        Some(root) => root.clone(),
+        None => redirect::cgroup_root()?,
+    };
+    let mut redirect = open_redirect(config, &root)?;
+    let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
+    let app = App::start(
+        config,
+        Arc::new(redirect.flows()?),
+        Arc::clone(&snapshot),
+        records.clone(),
+    )?;
+    listen_here(&redirect, &app)?;
+    for cgroup in &config.agent.watch {
+        watch(&mut redirect, &root, cgroup)?;
+    }
+    let refusals = redirect.refusals()?;
+    let mut assignments = Assignments::new(redirect, root, config.tenants.clone(), snapshot)?;
+    assignments.apply()?;
+    let assignments = Shared::new(assignments);
+    let tasks = app.tasks();
+    tasks.spawn(
+        "refusals",
+        report_refusals(
+            refusals,
+            records.clone(),
+            assignments.clone(),
+            tasks.clone(),
+        ),
+    );
+    tasks.spawn("tenants", keep_true(assignments.clone(), tasks.clone()));
+    Ok((app, assignments))
+}
+
+fn read_kernel_events(metrics: &Metrics, assignments: &Shared) {
+    let assignments = assignments.clone();
+    metrics.read_kernel_events(Box::new(move || {
+        assignments
+            .with(|assignments| assignments.redirect().counters())
+            .unwrap_or_else(|error| {
+                warn!(%error, "cannot read the kernel's counters");
+                Vec::new()
+            })
+    }));
 }
 
 fn open_redirect(config: &Config, root: &Path) -> anyhow::Result<Redirect> {
@@ -229,7 +240,7 @@ async fn keep_true(assignments: Shared, tasks: Tasks) {
         });
         if let Err(error) = kept {
             error!(
-                error = super::output::chain(&error),
+                error = &error as &dyn std::error::Error,
                 "cannot keep the tenants' cgroups true"
             );
         }

@@ -1,6 +1,6 @@
 //! What the admin API shows of a running agent.
 
-use std::time::SystemTime;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Config, TenantSpec};
 use crate::model::policy::Mode;
@@ -15,7 +15,7 @@ use crate::tenants::{Place, Shared};
 pub(super) struct Host {
     started: Timestamp,
     listeners: Vec<Listener>,
-    pin_dir: std::path::PathBuf,
+    pin_dir: PathBuf,
     assignments: Shared,
     readiness: Readiness,
 }
@@ -32,7 +32,7 @@ impl Host {
             address,
         };
         Self {
-            started: Timestamp::from(SystemTime::now()),
+            started: Timestamp::now(),
             listeners: vec![
                 listener("tenants", format!("127.0.0.0/8:{port}")),
                 listener("metrics", config.agent.metrics.to_string()),
@@ -121,8 +121,8 @@ fn view(spec: &TenantSpec, place: Place) -> TenantView {
     }
 }
 
-/// What is attached; also without an agent.
-pub(super) fn attachments(pin_dir: &std::path::Path) -> Vec<Attachment> {
+/// What is attached, also without an agent.
+pub(crate) fn attachments(pin_dir: &Path) -> Vec<Attachment> {
     let attached = redirect::attachments(pin_dir).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read what is attached");
         Vec::new()
