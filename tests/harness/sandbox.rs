@@ -92,6 +92,34 @@ impl Sandbox {
         self.outside.as_ref().expect("a sandbox with an uplink")
     }
 
+    /// A witness on the far side of the uplink.
+    pub fn sniff(&self) -> Sniffer {
+        Sniffer::new(self.outside())
+    }
+
+    /// Waits until something listens on a TCP port of the namespace.
+    #[track_caller]
+    pub fn await_listener(&self, port: u16) {
+        // proc(5): local address and port in hexadecimal; state 0A is LISTEN.
+        let wanted = format!(":{port:04X} 00000000:0000 0A");
+        eventually("a listener", || {
+            let sockets = self
+                .netns
+                .enter(|| fs::read_to_string("/proc/thread-self/net/tcp"));
+            sockets.ok()?.contains(&wanted).then_some(())
+        });
+    }
+
+    /// Kills what runs in a cgroup and waits until it is gone.
+    #[track_caller]
+    pub fn kill(&self, cgroup: &Path) {
+        fs::write(cgroup.join("cgroup.kill"), "1").expect("cgroup.kill");
+        eventually("the processes are gone", || {
+            let left = fs::read_to_string(cgroup.join("cgroup.procs"));
+            left.is_ok_and(|left| left.is_empty()).then_some(())
+        });
+    }
+
     /// Makes a cgroup below the sandbox's, parents included.
     pub fn cgroup(&self, name: &str) -> PathBuf {
         let path = self.cgroup.join(name);
