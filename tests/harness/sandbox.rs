@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use outbound_agent::redirect;
 
 pub use netns::Netns;
@@ -110,13 +112,16 @@ impl Sandbox {
         });
     }
 
-    /// Kills what runs in a cgroup and waits until it is gone.
+    /// Kills what runs in a cgroup and waits until it is gone. One by one: where `cgroup.kill`
+    /// was used, Linux 6.18 kills whatever is started there by `CLONE_INTO_CGROUP` afterwards.
     #[track_caller]
     pub fn kill(&self, cgroup: &Path) {
-        fs::write(cgroup.join("cgroup.kill"), "1").expect("cgroup.kill");
         eventually("the processes are gone", || {
-            let left = fs::read_to_string(cgroup.join("cgroup.procs"));
-            left.is_ok_and(|left| left.is_empty()).then_some(())
+            let left = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+            for pid in left.lines().filter_map(|line| line.parse().ok()) {
+                let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            left.is_empty().then_some(())
         });
     }
 
@@ -165,6 +170,12 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// Says aloud that a test did not run.
+#[expect(clippy::print_stdout, reason = "libtest has no other way to say it")]
+pub fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
 /// Whether this process may make namespaces, cgroups and programs. A tier that must run says so
 /// in `OUTBOUND_TESTS_NO_SKIP=1`.
 pub fn is_privileged() -> bool {
@@ -173,6 +184,6 @@ pub fn is_privileged() -> bool {
     }
     let must_run = std::env::var_os("OUTBOUND_TESTS_NO_SKIP").is_some_and(|value| value == "1");
     assert!(!must_run, "this tier needs root");
-    println!("skipped: needs root");
+    skipped("needs root");
     false
 }

@@ -227,9 +227,9 @@ fn flows_of_datagrams_are_swept() {
         return;
     };
     let tenant = stage.tenant("a", 0);
-    stage
-        .workload(&tenant.cgroup)
-        .python("for n in range(50): udp().sendto(b'q', ('192.0.2.53', 53))");
+    stage.workload(&tenant.cgroup).python(
+        "kept = [udp() for n in range(50)]; [u.sendto(b'q', ('192.0.2.53', 53)) for u in kept]",
+    );
     assert_eq!(stage.pending(), 50);
     assert_eq!(
         stage
