@@ -18,7 +18,11 @@ use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
 use crate::path::accept::{self, Listener};
+use crate::path::tls::Terminator;
+use crate::path::tls::authority::{self, Authority};
+use crate::path::tls::leaf::Leaves;
 use crate::path::upstream::resolve::{self, Resolver};
+use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
 use crate::path::{detect, http};
 
@@ -39,6 +43,12 @@ pub enum Error {
     /// Its resolver.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// Its certificate authority.
+    #[error(transparent)]
+    Authority(#[from] authority::Error),
+    /// Whom it trusts.
+    #[error(transparent)]
+    Verifier(#[from] tls::Error),
 }
 
 impl App {
@@ -55,6 +65,7 @@ impl App {
         let tasks = Tasks::new();
         let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
         let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
+        let authority = authority(config)?;
         let limits = &config.limits;
         let upstream_limits = upstream::Limits {
             resolve: limits.resolve,
@@ -67,8 +78,10 @@ impl App {
             flows,
             tenants,
             records,
+            terminator: Terminator::new(Leaves::new(authority), limits.tls_handshake),
             upstream: Upstream::new(
                 Box::new(resolver),
+                Verifier::new(&config.tls.roots, limits.tls_handshake)?,
                 upstream_limits,
                 agent_ports.clone(),
                 tasks.clone(),
@@ -126,6 +139,15 @@ impl App {
     /// them.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.tasks.drain(deadline).await
+    }
+}
+
+/// The operator's own authority, or the agent's.
+fn authority(config: &Config) -> Result<Authority, authority::Error> {
+    match (&config.tls.authority, &config.tls.authority_key) {
+        (Some(certificate), Some(key)) => Authority::load(certificate, key),
+        (Some(certificate), None) => Authority::load(certificate, certificate),
+        (None, _) => Authority::load_or_make(&config.agent.state_dir),
     }
 }
 

@@ -70,7 +70,7 @@ impl Records {
             server_name: None,
             account: Account::default(),
             bytes: Arc::default(),
-            carried_exchange: AtomicBool::new(false),
+            carried_exchange: Arc::default(),
             is_closed: false,
         }
     }
@@ -174,7 +174,7 @@ pub struct ConnectionRecord {
     server_name: Option<Host>,
     account: Account,
     bytes: Arc<ByteCounter>,
-    carried_exchange: AtomicBool,
+    carried_exchange: Arc<AtomicBool>,
     is_closed: bool,
 }
 
@@ -235,10 +235,13 @@ impl ConnectionRecord {
         Arc::clone(&self.bytes)
     }
 
-    /// A request has arrived on it.
-    pub fn exchange(&self) -> ExchangeRecord {
-        self.carried_exchange.store(true, Ordering::Relaxed);
-        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
+    /// Opens the records of the requests that arrive on it.
+    pub fn exchanges(&self) -> Exchanges {
+        Exchanges {
+            records: self.records.clone(),
+            who: Arc::clone(&self.who),
+            carried: Arc::clone(&self.carried_exchange),
+        }
     }
 
     /// It has ended.
@@ -284,6 +287,22 @@ impl ConnectionRecord {
         line.account(&self.account, ending);
         line.carried(&self.bytes, self.opened);
         line
+    }
+}
+
+/// Opens the records of one connection's requests, from whichever task serves them.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    records: Records,
+    who: Arc<Who>,
+    carried: Arc<AtomicBool>,
+}
+
+impl Exchanges {
+    /// A request has arrived.
+    pub fn open(&self) -> ExchangeRecord {
+        self.carried.store(true, Ordering::Relaxed);
+        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
     }
 }
 
@@ -337,6 +356,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UnsupportedProtocol
         | Reason::DownstreamTimeout
         | Reason::DownstreamAborted
+        | Reason::DownstreamTls
         | Reason::ConnectionLimit
         | Reason::CredentialUnavailable
         | Reason::UpstreamUnresolved
@@ -344,6 +364,8 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UpstreamUnreachable
         | Reason::UpstreamTimeout
         | Reason::UpstreamReset
+        | Reason::UpstreamTls
+        | Reason::UpstreamTlsUnverified
         | Reason::UpstreamMalformed
         | Reason::LogUnavailable
         | Reason::Draining
