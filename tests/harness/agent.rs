@@ -15,7 +15,8 @@ use outbound_agent::observe::access_log::{AccessLog, Lines};
 use outbound_agent::observe::metrics::Metrics;
 use outbound_agent::observe::record::Records;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::kernel::FakeFlows;
@@ -28,13 +29,18 @@ pub struct Agent {
     tenants: Vec<(String, CgroupId)>,
     lines: Lines,
     metrics: Metrics,
+    state: TempDir,
 }
 
 impl Agent {
     /// Starts one with `config` behind the settings that every test shares. The tenants'
     /// cgroups are numbered 1, 2, 3 in the order of the configuration.
     pub fn start(config: &str) -> Self {
-        let text = format!("version = 1\n[agent]\nport = 0\n{config}");
+        let state = tempfile::tempdir().unwrap();
+        let text = format!(
+            "version = 1\n[agent]\nport = 0\nstate_dir = {:?}\n{config}",
+            state.path()
+        );
         let config =
             config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
         let numbered = || (1..).map(CgroupId).zip(&config.tenants);
@@ -56,6 +62,7 @@ impl Agent {
             tenants,
             lines,
             metrics,
+            state,
         }
     }
 
@@ -115,7 +122,7 @@ impl Agent {
                 self.log().into_iter().find(|line| {
                     fields.iter().all(|(name, expected)| match &line[*name] {
                         Value::String(text) => text == expected,
-                        other => *expected == *other.to_string(),
+                        other => **expected == *other.to_string(),
                     })
                 })
             },
@@ -148,6 +155,11 @@ impl Agent {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// The certificate that workloads have to trust, as PEM.
+    pub fn authority(&self) -> String {
+        std::fs::read_to_string(self.state.path().join("ca.pem")).unwrap()
+    }
+
     /// Drains within `deadline`.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.app.stop(deadline).await
@@ -167,7 +179,7 @@ pub struct Reply {
 
 impl Reply {
     /// Reads to the end of the connection.
-    pub async fn read(stream: &mut TcpStream) -> Self {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         // A reset is an answer too: what came before it counts.
         drop(

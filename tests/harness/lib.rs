@@ -13,6 +13,7 @@ pub mod agent;
 pub mod kernel;
 pub mod origin;
 pub mod sandbox;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 
