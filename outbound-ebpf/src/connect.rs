@@ -24,11 +24,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, ip: Ip) -> i32 {
         Err(verdict) => return verdict,
     };
     if call.protocol == TCP {
-        let (port, counter) = if call.port.get() == DNS && listener.dns_port != 0 {
-            (listener.dns_port, Counter::RedirectedDns)
-        } else {
-            (listener.tcp_port, Counter::Redirected)
-        };
+        let (port, counter) = (listener.tcp_port, Counter::Redirected);
         return redirect(&call, flow, tenant, listener, port, counter);
     }
     redirect_dns(&call, flow, tenant, listener)

@@ -34,7 +34,7 @@ impl Agent {
     /// Starts one with `config` behind the settings that every test shares. The tenants'
     /// cgroups are numbered 1, 2, 3 in the order of the configuration.
     pub fn start(config: &str) -> Self {
-        let text = format!("version = 1\n[agent]\nport = 0\n{config}");
+        let text = format!("version = 1\n[agent]\nport = 0\ndns_port = 0\n{config}");
         let config =
             config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
         let numbered = || (1..).map(CgroupId).zip(&config.tenants);
