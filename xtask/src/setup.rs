@@ -50,7 +50,10 @@ pub(crate) fn run(shell: &Shell, only_check: bool) -> Result<()> {
     for one in &missing {
         say::complaint(one.describe(&pin));
     }
-    bail!("{} missing; `cargo xtask setup` brings it", missing.len())
+    bail!(
+        "{} of what is needed is missing; `cargo xtask setup` brings it",
+        missing.len()
+    )
 }
 
 /// As [`run`], without a word where nothing is missing.

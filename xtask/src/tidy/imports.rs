@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -44,9 +44,6 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "observe::admin",
         ],
     ),
-    // The daemon is where everything meets, and what it tells its operators.
-    ("command::agent", &[""]),
-    ("command::subject", &[""]),
     ("app", &[""]),
     ("main", &[""]),
     ("lib", &[""]),

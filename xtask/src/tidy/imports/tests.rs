@@ -89,9 +89,8 @@ fn a_new_module_needs_a_row() {
 }
 
 #[test]
-fn the_daemon_may_import_more_than_other_commands() {
+fn a_row_covers_what_is_below_its_module() {
     let text = "use crate::tenants::Assignments;";
-    assert_eq!(count("command/agent", text), 0);
-    assert_eq!(count("command/agent/signals", text), 0);
-    assert_eq!(count("command/agents", text), 1);
+    assert_eq!(count("app/daemon", text), 0);
+    assert_eq!(count("command/run", text), 1);
 }
