@@ -195,7 +195,11 @@ fn show(
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut denied = None;
     records.retain(|record| {
-        let Some(address) = record.data.ip_addr().filter(|_| record.record_type() == kind) else {
+        let Some(address) = record
+            .data
+            .ip_addr()
+            .filter(|_| record.record_type() == kind)
+        else {
             return true;
         };
         match permit.check_address(address) {

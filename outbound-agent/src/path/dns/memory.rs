@@ -59,7 +59,10 @@ impl Names {
             .map(|(name, told)| (name, told.last))
             .collect();
         found.sort_by_key(|(_name, last)| std::cmp::Reverse(*last));
-        found.into_iter().map(|(name, _last)| name.clone()).collect()
+        found
+            .into_iter()
+            .map(|(name, _last)| name.clone())
+            .collect()
     }
 
     /// What has expired goes first, then what was told longest ago.
@@ -130,11 +133,20 @@ mod tests {
         let (mut names, start) = (Names::default(), Instant::now());
         for number in 0..=MAX_NAMES {
             let now = start + Duration::from_millis(number as u64);
-            names.remember(&host(&format!("n{number}.test")), &[ip("192.0.2.1")], HOUR, now);
+            names.remember(
+                &host(&format!("n{number}.test")),
+                &[ip("192.0.2.1")],
+                HOUR,
+                now,
+            );
             assert!(names.by_name.len() <= MAX_NAMES);
         }
         assert!(!names.by_name.contains_key(&host("n0.test")));
-        assert!(names.by_name.contains_key(&host(&format!("n{MAX_NAMES}.test"))));
+        assert!(
+            names
+                .by_name
+                .contains_key(&host(&format!("n{MAX_NAMES}.test")))
+        );
         assert_eq!(names.by_name.len(), MAX_NAMES - MAX_NAMES / 4 + 1);
     }
 
@@ -142,10 +154,18 @@ mod tests {
     fn a_name_has_so_many_addresses_and_no_more() {
         let (mut names, start) = (Names::default(), Instant::now());
         for octet in 0..=255 {
-            names.remember(&host("a.test"), &[ip(&format!("192.0.2.{octet}"))], HOUR, start);
+            names.remember(
+                &host("a.test"),
+                &[ip(&format!("192.0.2.{octet}"))],
+                HOUR,
+                start,
+            );
         }
         assert!(names.having(ip("192.0.2.0"), start).is_empty());
         assert_eq!(names.having(ip("192.0.2.255"), start), [host("a.test")]);
-        assert_eq!(names.by_name[&host("a.test")].addresses.len(), MAX_ADDRESSES);
+        assert_eq!(
+            names.by_name[&host("a.test")].addresses.len(),
+            MAX_ADDRESSES
+        );
     }
 }

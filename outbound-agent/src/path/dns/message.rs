@@ -135,7 +135,11 @@ impl Asked {
         }
         let labels: Vec<&str> = name
             .iter()
-            .map(|label| std::str::from_utf8(label).ok().filter(|label| !label.contains('.')))
+            .map(|label| {
+                let label = std::str::from_utf8(label).ok()?;
+                // A dot inside a label, or octets that a host would have in another form.
+                (label.is_ascii() && !label.contains('.')).then_some(label)
+            })
             .collect::<Option<_>>()?;
         match labels.join(".").parse() {
             Ok(host @ Host::Name(_)) => Some(host),

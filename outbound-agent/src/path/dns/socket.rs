@@ -230,15 +230,25 @@ mod tests {
             .map(|ip| SocketAddr::new(ip.parse().unwrap(), port))
             .into();
         for socket in sockets.each() {
-            for &asked in asked.iter().filter(|asked| asked.is_ipv4() == socket.local.is_ipv4()) {
-                let here = if asked.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+            for &asked in asked
+                .iter()
+                .filter(|asked| asked.is_ipv4() == socket.local.is_ipv4())
+            {
+                let here = if asked.is_ipv4() {
+                    "127.0.0.1:0"
+                } else {
+                    "[::1]:0"
+                };
                 let workload = UdpSocket::bind(here).await.unwrap();
                 workload.send_to(b"query", asked).await.unwrap();
                 let datagram = socket.receive().await;
                 assert_eq!((&*datagram.message, datagram.local), (&b"query"[..], asked));
                 let source = datagram.source;
                 assert_eq!(source.0, workload.local_addr().unwrap());
-                socket.send(b"answer", datagram.local, source).await.unwrap();
+                socket
+                    .send(b"answer", datagram.local, source)
+                    .await
+                    .unwrap();
                 let mut answer = [0; 16];
                 let (length, from) = workload.recv_from(&mut answer).await.unwrap();
                 assert_eq!((&answer[..length], from), (&b"answer"[..], asked));

@@ -139,10 +139,7 @@ fn is_named(policy: &Policy, host: &Host) -> bool {
 }
 
 /// The rule of a deny list that leaves no port open, where all of `schemes` have one.
-fn closing<'r, R>(
-    schemes: impl Iterator<Item = Scheme>,
-    rules: impl Fn() -> R,
-) -> Option<&'r Rule>
+fn closing<'r, R>(schemes: impl Iterator<Item = Scheme>, rules: impl Fn() -> R) -> Option<&'r Rule>
 where
     R: Iterator<Item = &'r Rule>,
 {

@@ -10,9 +10,9 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use hickory_resolver::net::{DnsError, NetError};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::net::{DnsError, NetError};
 
 use crate::model::host::Host;
 use crate::model::reason::Reason;

@@ -35,15 +35,30 @@ fn an_answer_repeats_the_question_to_the_letters_case() {
     let mut message = query("aPi.TeSt.", RecordType::A);
     message.metadata.authentic_data = true;
     let asked = asked(&message);
-    assert_eq!((asked.name().as_str(), asked.kind().as_str()), ("api.test", "A"));
+    assert_eq!(
+        (asked.name().as_str(), asked.kind().as_str()),
+        ("api.test", "A")
+    );
     assert_eq!(asked.host().unwrap().to_string(), "api.test");
     let found = Found::Records(vec![
-        record("api.test.", RData::CNAME(CNAME(Name::from_ascii("cdn.test.").unwrap()))),
-        record("cdn.test.", RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into())),
-        record("cdn.test.", RData::TXT(TXT::new(vec!["no part of it".into()]))),
+        record(
+            "api.test.",
+            RData::CNAME(CNAME(Name::from_ascii("cdn.test.").unwrap())),
+        ),
+        record(
+            "cdn.test.",
+            RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()),
+        ),
+        record(
+            "cdn.test.",
+            RData::TXT(TXT::new(vec!["no part of it".into()])),
+        ),
     ]);
     let answer = parsed(&asked.answer(found), Transport::Udp);
-    assert_eq!((answer.id, answer.response_code), (4711, ResponseCode::NoError));
+    assert_eq!(
+        (answer.id, answer.response_code),
+        (4711, ResponseCode::NoError)
+    );
     assert!(answer.recursion_desired && answer.recursion_available);
     assert!(!answer.authentic_data && !answer.authoritative && !answer.truncation);
     assert_eq!(answer.queries[0].name().to_ascii(), "aPi.TeSt.");
@@ -55,8 +70,14 @@ fn an_answer_repeats_the_question_to_the_letters_case() {
 #[test]
 fn nothing_is_told_with_what_says_how_long_that_holds() {
     let asked = asked(&query("api.test.", RecordType::A));
-    for (exists, code) in [(true, ResponseCode::NoError), (false, ResponseCode::NXDomain)] {
-        let authority = Some(record("test.", RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into())));
+    for (exists, code) in [
+        (true, ResponseCode::NoError),
+        (false, ResponseCode::NXDomain),
+    ] {
+        let authority = Some(record(
+            "test.",
+            RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()),
+        ));
         let reply = asked.answer(Found::Nothing { exists, authority });
         assert_eq!(reply.answers(), 0);
         let answer = parsed(&reply, Transport::Udp);
@@ -81,10 +102,17 @@ fn what_does_not_fit_a_datagram_is_cut_and_says_so() {
         assert_eq!((whole.truncation, whole.answers.len()), (false, fits));
         let reply = asked.answer(records(too_many));
         let cut = parsed(&reply, Transport::Udp);
-        assert_eq!((cut.truncation, cut.answers.len()), (true, 0), "{payload:?}");
+        assert_eq!(
+            (cut.truncation, cut.answers.len()),
+            (true, 0),
+            "{payload:?}"
+        );
         assert_eq!(cut.edns.is_some(), payload.is_some());
         let over_tcp = parsed(&reply, Transport::Tcp);
-        assert_eq!((over_tcp.truncation, over_tcp.answers.len()), (false, too_many));
+        assert_eq!(
+            (over_tcp.truncation, over_tcp.answers.len()),
+            (false, too_many)
+        );
     }
 }
 
@@ -139,7 +167,11 @@ fn what_is_no_query_is_told_so_or_gets_no_answer() {
     ] {
         let unusable = Asked::read(&bytes).unwrap_err();
         let answer = unusable.reply.map(|reply| parsed(&reply, Transport::Udp));
-        assert_eq!(answer.as_ref().map(|a| a.metadata.response_code), code, "{bytes:?}");
+        assert_eq!(
+            answer.as_ref().map(|a| a.metadata.response_code),
+            code,
+            "{bytes:?}"
+        );
         if let Some(answer) = answer {
             assert_eq!((answer.id, answer.queries.len()), (4711, 0));
             assert_eq!(answer.message_type, MessageType::Response);
@@ -149,23 +181,54 @@ fn what_is_no_query_is_told_so_or_gets_no_answer() {
 
 #[test]
 fn a_name_stands_for_itself_or_for_the_address_that_is_asked_about() {
-    let host = |name: &str| asked(&query(name, RecordType::PTR)).host().map(|h| h.to_string());
+    let host = |name: &str| {
+        asked(&query(name, RecordType::PTR))
+            .host()
+            .map(|h| h.to_string())
+    };
     for (name, expected) in [
         ("_dmarc.API.test.", Some("_dmarc.api.test")),
         ("7.2.0.192.in-addr.arpa.", Some("192.0.2.7")),
-        (&reverse("2001:db8::7".parse().unwrap()).to_ascii(), Some("2001:db8::7")),
+        (
+            &reverse("2001:db8::7".parse().unwrap()).to_ascii(),
+            Some("2001:db8::7"),
+        ),
         // Not in full, not in the one form, or an IPv4 address in disguise.
         ("2.0.192.in-addr.arpa.", None),
         ("007.2.0.192.in-addr.arpa.", None),
-        (&Name::from("::ffff:192.0.2.7".parse::<std::net::Ipv6Addr>().unwrap()).to_ascii(), None),
+        (
+            &Name::from("::ffff:192.0.2.7".parse::<std::net::Ipv6Addr>().unwrap()).to_ascii(),
+            None,
+        ),
         // No names of hosts.
         (".", None),
         ("192.0.2.7.", None),
-        ("a\\.b.test.", None),
-        ("a\\032b.test.", None),
-        ("\\200\\201.test.", None),
     ] {
         assert_eq!(host(name).as_deref(), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_label_of_other_octets_is_no_hosts_name() {
+    let whole = query("abc.test.", RecordType::A).to_vec().unwrap();
+    for octets in [
+        *b"a.b",
+        *b"a b",
+        *b"a\0b",
+        [0xc3, 0xa4, b'a'],
+        [0xff, 0xfe, 0xfd],
+    ] {
+        let mut bytes = whole.clone();
+        bytes[13..16].copy_from_slice(&octets);
+        let asked = Asked::read(&bytes).unwrap();
+        assert_eq!(asked.host(), None, "{octets:?}");
+        assert!(asked.name().is_ascii());
+        assert!(
+            asked
+                .reply(Rcode::Refused)
+                .to_bytes(Transport::Udp)
+                .is_some()
+        );
     }
 }
 
