@@ -10,6 +10,7 @@
 )]
 
 pub mod agent;
+pub mod host;
 pub mod kernel;
 pub mod origin;
 pub mod sandbox;

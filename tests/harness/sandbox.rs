@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use outbound_agent::redirect;
 
 pub use netns::Netns;
+pub(crate) use process::{pipe, python};
 pub use process::{Process, Workload};
 pub use sniffer::Sniffer;
 
