@@ -21,23 +21,22 @@ fn an_allowed_request_reaches_its_origin_and_is_logged_with_tenant_program_and_r
     let from_python = urllib(&host, "acme", &format!("[{ORIGIN_V6}]"), "/python6").output();
     assert_eq!(from_python, "200 hello from api.test/python6\n\n");
 
-    for (path, program, network, address) in [
-        ("/curl4", "curl", "ipv4", ORIGIN_V4),
-        ("/curl6", "curl", "ipv6", ORIGIN_V6),
-        ("/python4", "python3", "ipv4", ORIGIN_V4),
-        ("/python6", "python3", "ipv6", ORIGIN_V6),
+    for (path, program, address) in [
+        ("/curl4", "curl", ORIGIN_V4),
+        ("/curl6", "curl", ORIGIN_V6),
+        ("/python4", "python3", ORIGIN_V4),
+        ("/python6", "python3", ORIGIN_V6),
     ] {
         let line = host.expect_log(&[("url.path", path)]);
         for (field, expected) in [
             ("kind", "http"),
             ("tenant", "acme"),
             ("process.executable.name", program),
-            ("network.type", network),
             ("network.peer.address", address),
             ("server.address", "api.test"),
             ("http.request.method", "GET"),
             ("verdict", "allow"),
-            ("rule", "api.test"),
+            ("rule", "allow api.test"),
             ("outcome", "completed"),
             ("credential", "token"),
         ] {
@@ -62,7 +61,7 @@ fn a_denied_request_gets_a_readable_403_and_never_reaches_the_origin() {
     let _agent = host.agent();
 
     for (tenant, url, reason, rule) in [
-        ("acme", "http://evil.test/x", "rule_deny", Some("evil.test")),
+        ("acme", "http://evil.test/x", "rule_deny", Some("deny evil.test")),
         ("globex", "http://api.test/x", "no_rule", None),
     ] {
         let answer = curl(&host, tenant, url).output();
@@ -123,7 +122,7 @@ fn the_origin_sees_the_credential_and_nobody_else_does() {
         views.push((path, text));
     }
     let ended = agent.stop();
-    assert!(ended.stderr.contains("TRACE"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopping"), "{}", ended.stderr);
     for (name, program) in [
         ("the tenant", tenants_view),
         ("the denied request", denied),

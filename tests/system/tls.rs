@@ -57,7 +57,7 @@ fn https_passes_through_by_name_and_the_tenant_verifies_the_origin_itself() {
         ("network.peer.address", ORIGIN_V4),
         ("process.executable.name", "curl"),
         ("verdict", "allow"),
-        ("rule", "api.test"),
+        ("rule", "allow api.test"),
         ("outcome", "completed"),
     ] {
         assert_eq!(line[field], expected, "{field} of {line:#}");
@@ -85,7 +85,7 @@ fn a_name_that_is_not_allowed_is_reset_and_never_reaches_the_origin() {
         ("kind", "tls"),
         ("verdict", "deny"),
         ("reason", "rule_deny"),
-        ("rule", "evil.test"),
+        ("rule", "deny evil.test"),
         ("outcome", "denied"),
     ] {
         assert_eq!(line[field], expected, "{field} of {line:#}");

@@ -220,7 +220,7 @@ fn take_body(request: &Request, reader: &mut impl io::BufRead) -> io::Result<u64
         let mut received = 0;
         loop {
             let size = u64::from_str_radix(&line(reader)?, 16).map_err(io::Error::other)?;
-            received += skip(reader, size)?;
+            received += skip(&mut *reader, size)?;
             line(reader)?;
             if size == 0 {
                 return Ok(received);
@@ -231,7 +231,7 @@ fn take_body(request: &Request, reader: &mut impl io::BufRead) -> io::Result<u64
     skip(reader, length.parse().map_err(io::Error::other)?)
 }
 
-fn skip(reader: &mut impl io::BufRead, length: u64) -> io::Result<u64> {
+fn skip(reader: impl io::BufRead, length: u64) -> io::Result<u64> {
     io::copy(&mut reader.take(length), &mut io::sink())
 }
 
