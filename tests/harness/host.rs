@@ -74,9 +74,8 @@ impl Host {
     /// Adds a tenant to the configuration.
     pub fn tenant(&self, name: &str, policy: &str) {
         let cgroup = format!("/{}/tenants/{name}", self.sandbox.name());
-        let text = format!(
-            "[[tenants]]\nname = {name:?}\npolicy = {policy:?}\ncgroup = {cgroup:?}\n"
-        );
+        let text =
+            format!("[[tenants]]\nname = {name:?}\npolicy = {policy:?}\ncgroup = {cgroup:?}\n");
         self.configure(&format!("tenant-{name}"), &text);
     }
 

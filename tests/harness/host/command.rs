@@ -58,6 +58,12 @@ impl Invocation {
         self
     }
 
+    /// Program and arguments.
+    pub fn words(&self) -> Vec<&str> {
+        let words = std::iter::once(&self.launch.program).chain(&self.launch.arguments);
+        words.map(|word| word.to_str().expect("text")).collect()
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn start(mut self) -> Running {

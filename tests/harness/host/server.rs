@@ -174,12 +174,7 @@ fn serve(stream: TcpStream, notes: &Notes) -> io::Result<()> {
     Ok(())
 }
 
-fn answer(
-    request: &Request,
-    received: u64,
-    stream: &TcpStream,
-    notes: &Notes,
-) -> io::Result<()> {
+fn answer(request: &Request, received: u64, stream: &TcpStream, notes: &Notes) -> io::Result<()> {
     let head = |length| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
     let say = |text: String| {
         let mut stream = stream;
