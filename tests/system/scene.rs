@@ -54,7 +54,15 @@ pub(crate) fn curl(host: &Host, tenant: &str, url: &str) -> Invocation {
 
 /// As [`curl`], with more arguments.
 pub(crate) fn curl_with(host: &Host, tenant: &str, url: &str, more: &[&str]) -> Invocation {
-    let mut arguments = vec!["curl", "-sS", "--max-time", "50", "-w", "%{http_code}"];
+    let mut arguments = vec![
+        "curl",
+        "-sS",
+        "-N",
+        "--max-time",
+        "50",
+        "-w",
+        "%{http_code}",
+    ];
     // What a tenant says about addresses opens nothing: the agent looks names up by itself.
     for addresses in [
         "*:80:203.0.113.10",

@@ -170,6 +170,9 @@ fn serve(stream: TcpStream, notes: &Notes) -> io::Result<()> {
         }
         let received = take_body(&request, &mut reader)?;
         answer(&request, received, &stream, notes)?;
+        if request.header("connection") == Some("close") {
+            return Ok(());
+        }
     }
     Ok(())
 }
