@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::spawn;
 use crate::tls::Identity;
 
 /// A request as an origin saw it.
@@ -163,13 +164,4 @@ where
             .serve_connection(TokioIo::new(stream), service)
             .await,
     );
-}
-
-/// Runs something beside the test, as long as the test does.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's origin ends with its runtime; there is nothing to drain"
-)]
-pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(future)
 }

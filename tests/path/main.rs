@@ -6,6 +6,7 @@ mod policy;
 mod credentials;
 mod tunnel;
 mod tls;
+mod dns;
 mod drain;
 
 /// Two tenants that may reach `api.test` and `unknown.test` on loopback, any port.

@@ -92,7 +92,7 @@ async fn http2_is_spoken_on_both_sides_and_translated_where_one_does_not() {
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await
                 .unwrap();
-        let connection = harness::origin::spawn(async move { drop(connection.await) });
+        let connection = harness::spawn(async move { drop(connection.await) });
         let uri = format!("https://api.test:{}/h2", origin.address.port());
         let requests = (0..3).map(|_| Request::get(&uri).body(Empty::<Bytes>::new()).unwrap());
         let mut answers = Vec::new();
@@ -121,7 +121,7 @@ async fn http2_with_prior_knowledge_is_served() {
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
-    let connection = harness::origin::spawn(async move { drop(connection.await) });
+    let connection = harness::spawn(async move { drop(connection.await) });
     let uri = format!("http://api.test:{}/", origin.address.port());
     let response = sender
         .send_request(Request::get(uri).body(Empty::<Bytes>::new()).unwrap())

@@ -13,6 +13,7 @@ pub mod tls;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_proto::rr::RecordType;
 use http::header::UPGRADE;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -23,10 +24,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::pool::{Idle, Key, Lease, Pool, Sender};
-use self::resolve::Resolve;
+use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
-use super::policy::{Denial, Destination, Permit};
+use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::{OriginalDst, UpstreamAddr};
 use crate::model::host::Host;
@@ -199,6 +200,16 @@ impl Upstream {
                 .await
                 .unwrap_or_default(),
         }
+    }
+
+    /// The agent's own look-up of the records of what a permit names.
+    pub async fn records(&self, permit: &NamePermit, kind: RecordType) -> Result<Found, Reason> {
+        timeout(
+            self.limits.resolve,
+            self.resolver.records(permit.host(), kind),
+        )
+        .await
+        .unwrap_or(Err(Reason::UpstreamTimeout))
     }
 
     /// Closes connections that were kept too long.
