@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -234,6 +234,10 @@ impl Child {
 /// Starts a program that is inside the cgroup before its first instruction (`clone3` with
 /// `CLONE_INTO_CGROUP`, Linux 5.7), and that inherits no descriptor but its first three: there
 /// is no moment at which it could hold a socket from outside.
+///
+/// The cgroup should be a fresh one: since 6.14 Linux compares how often the parent's cgroup and
+/// the child's were killed by `cgroup.kill`, and kills the child at once where the numbers differ
+/// (seen on 6.18).
 pub fn spawn_in_cgroup(launch: &Launch, cgroup: BorrowedFd<'_>) -> io::Result<Child> {
     let image = Image::prepare(launch)?;
     let (failure, report) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
