@@ -151,7 +151,8 @@ impl Upstream {
             }
         }
         let (stream, peer) = self.connect(permit, asked).await?;
-        let mut fresh = self.handshake(&key, stream, peer).await?;
+        // A TLS handshake's state is large, and most requests need none.
+        let mut fresh = Box::pin(self.handshake(&key, stream, peer)).await?;
         self.pool.share(&key, &fresh);
         match self
             .exchange(&mut fresh, &key.destination, request, sent.clone())

@@ -58,8 +58,7 @@ pub(super) fn explain(tenant: &Tenant, method: &Method, url: &Uri) -> Result<Exp
         Scheme::Tcp => false,
     };
     let bound = tenant.credentials.iter();
-    let bound =
-        bound.filter(|bound| is_allowed && is_seen && policy::applies(bound, &destination));
+    let bound = bound.filter(|bound| is_allowed && is_seen && policy::applies(bound, &destination));
     Ok(Explanation {
         is_allowed,
         tenant: tenant.id.clone(),
