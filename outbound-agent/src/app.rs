@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connection::{self, Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
@@ -61,46 +61,15 @@ impl App {
         let dns_port = sockets.port();
         let tasks = Tasks::new();
         let agent_ports = vec![port, dns_port, config.agent.metrics.port()];
-        let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
-        let limits = &config.limits;
-        let upstream_limits = upstream::Limits {
-            resolve: limits.resolve,
-            connect: limits.connect,
-            response_header: limits.response_header,
-            pool_idle: limits.pool_idle,
-            pool_connections: limits.pool_connections,
-        };
         let agent = Arc::new(Agent {
             flows,
             tenants,
             records,
-            upstream: Upstream::new(
-                Box::new(resolver),
-                upstream_limits,
-                agent_ports.clone(),
-                tasks.clone(),
-            ),
-            names: dns::Accounts::new(dns::Limits {
-                per_second: limits.dns_per_tenant_per_second,
-                at_once: limits.dns_per_tenant,
-                name_bytes: limits.dns_name_bytes,
-                idle: limits.dns_idle,
-            }),
+            upstream: upstream(config, agent_ports.clone(), tasks.clone())?,
+            names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
             agent_ports,
-            limits: Limits {
-                detect: detect::Limits {
-                    first_byte: limits.detect,
-                    rest: limits.client_hello,
-                },
-                http: http::Limits {
-                    request_header: limits.request_header,
-                    body_idle: limits.body_idle,
-                    header_bytes: limits.header_bytes,
-                    headers: limits.headers,
-                },
-                tunnel_idle: limits.tunnel_idle,
-            },
+            limits: connection_limits(&config.limits),
         });
         tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
         for socket in sockets.each() {
@@ -109,7 +78,7 @@ impl App {
         }
         tasks.spawn(
             "forget idle upstreams",
-            forget_idle(Arc::clone(&agent), limits.pool_idle),
+            forget_idle(Arc::clone(&agent), config.limits.pool_idle),
         );
         Ok(Self {
             agent,
@@ -149,6 +118,48 @@ impl App {
     /// them.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.tasks.drain(deadline).await
+    }
+}
+
+fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upstream, Error> {
+    let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
+    let limits = upstream::Limits {
+        resolve: config.limits.resolve,
+        connect: config.limits.connect,
+        response_header: config.limits.response_header,
+        pool_idle: config.limits.pool_idle,
+        pool_connections: config.limits.pool_connections,
+    };
+    Ok(Upstream::new(
+        Box::new(resolver),
+        limits,
+        agent_ports,
+        tasks,
+    ))
+}
+
+const fn dns_limits(limits: &config::Limits) -> dns::Limits {
+    dns::Limits {
+        per_second: limits.dns_per_tenant_per_second,
+        at_once: limits.dns_per_tenant,
+        name_bytes: limits.dns_name_bytes,
+        idle: limits.dns_idle,
+    }
+}
+
+const fn connection_limits(limits: &config::Limits) -> Limits {
+    Limits {
+        detect: detect::Limits {
+            first_byte: limits.detect,
+            rest: limits.client_hello,
+        },
+        http: http::Limits {
+            request_header: limits.request_header,
+            body_idle: limits.body_idle,
+            header_bytes: limits.header_bytes,
+            headers: limits.headers,
+        },
+        tunnel_idle: limits.tunnel_idle,
     }
 }
 
