@@ -12,20 +12,23 @@ mod flows;
 mod refusals;
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use aya_log::EbpfLogger;
 use outbound_common::names::map;
 use outbound_common::tenant::SLOTS;
 use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
 
 use crate::model::tenant::CgroupId;
+use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{cgroup_root, own_cgroup};
+pub use host::{DirectoryLock, cgroup_root, hold, own_cgroup};
 pub use load::Features;
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
@@ -47,7 +50,7 @@ pub struct Redirect {
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
     listeners: Mutex<HashMap<MapData, u64, ListenerEntry>>,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
-    _lock: host::DirectoryLock,
+    _lock: DirectoryLock,
 }
 
 /// Why the kernel side cannot do what it was asked.
@@ -80,7 +83,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process holds the pinned directory.
-    #[error("another agent is using {path}")]
+    #[error("an agent is using {path}; stop it first")]
     InUse {
         /// The directory for pins.
         path: PathBuf,
@@ -157,13 +160,18 @@ pub enum Error {
     },
 }
 
+/// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    host::check_capabilities()?;
+    host::check_kernel()?;
+    host::check_cgroup_root(&settings.cgroup_root)
+}
+
 impl Redirect {
     /// Loads the object, or adopts what is pinned: maps are taken as they are, the programs of
     /// links are replaced at once.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
-        host::check_capabilities()?;
-        host::check_kernel()?;
-        host::check_cgroup_root(&settings.cgroup_root)?;
+        check(settings)?;
         let lock = host::take_pin_dir(&settings.pin_dir)?;
         load::check_layout(&settings.pin_dir)?;
         let (object, features) = load::load(&settings.pin_dir)?;
@@ -315,6 +323,26 @@ impl Redirect {
     /// How many flows are between a workload's socket and the agent's.
     pub fn pending(&self) -> usize {
         locked(&self.flows).keys().filter_map(Result::ok).count()
+    }
+
+    /// What the programs say of themselves, in an object that was built for development: a task
+    /// that passes it on to the diagnostics until it is dropped.
+    pub fn program_log(
+        &mut self,
+    ) -> Result<Option<impl Future<Output = ()> + Send + use<>>, Error> {
+        let Ok(mut logger) = EbpfLogger::init(&mut self.object) else {
+            return Ok(None);
+        };
+        let ring = logger.as_fd().try_clone_to_owned();
+        let readable = ring
+            .and_then(sys::readiness)
+            .map_err(file_error("wait on the log of", &self.settings.pin_dir))?;
+        Ok(Some(async move {
+            while let Ok(mut ready) = readable.readable().await {
+                ready.clear_ready();
+                logger.flush();
+            }
+        }))
     }
 
     fn cgroup_directory(&self, cgroup: &Path) -> PathBuf {

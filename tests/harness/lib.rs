@@ -10,6 +10,7 @@
 )]
 
 pub mod agent;
+pub mod host;
 pub mod kernel;
 pub mod nameserver;
 pub mod origin;

@@ -16,6 +16,7 @@ use outbound_agent::redirect;
 
 pub use netns::Netns;
 pub use process::{Process, Workload};
+pub(crate) use process::{pipe, python};
 pub use sniffer::Sniffer;
 
 /// How long a test waits for anything that should come at once.
@@ -140,7 +141,11 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        let detached = redirect::detach(&self.settings().pin_dir);
         remove_cgroup(&self.cgroup);
+        if !std::thread::panicking() {
+            detached.expect("everything comes off");
+        }
     }
 }
 
