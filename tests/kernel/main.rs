@@ -1,4 +1,5 @@
 //! The kernel tier: real programs on the running kernel, real cgroups and namespaces. Needs root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// The agent's place in the kernel tier.
 mod stage;
@@ -13,6 +14,8 @@ mod identity;
 mod detach;
 /// Datagrams: DNS and nothing else.
 mod datagram;
+/// DNS, with the agent behind it.
+mod resolver;
 /// Ways around, each with its control.
 mod bypass;
 /// The agent comes and goes.

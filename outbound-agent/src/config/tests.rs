@@ -219,6 +219,22 @@ fn the_version_is_required_and_known() {
 }
 
 #[test]
+fn the_agents_ports_are_two() {
+    for (text, place) in [
+        ("port = 15053", "o.toml:3:8: agent.port"),
+        ("dns_port = 15001", "o.toml:3:12: agent.dns_port"),
+        (
+            "port = 7000\ndns_port = 7000",
+            "o.toml:4:12: agent.dns_port",
+        ),
+    ] {
+        let told = problems(&format!("[agent]\n{text}"));
+        assert!(told.contains(place), "{told}");
+        assert!(told.contains("write two ports"), "{told}");
+    }
+}
+
+#[test]
 fn a_reference_to_nothing_is_a_problem() {
     let told = problems(
         "[policies.standard]\ncredentials = [\"api\"]\n[[tenants]]\nname = \"a\"\npolicy = \"standart\"\ncgroup = \"/a\"",

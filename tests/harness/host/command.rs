@@ -195,8 +195,8 @@ impl Running {
         };
         Ended {
             code,
-            stdout: self.output.to_the_end(),
-            stderr: self.complaints.to_the_end(),
+            stdout: self.output.read_whole(),
+            stderr: self.complaints.read_whole(),
         }
     }
 
@@ -257,7 +257,7 @@ impl Told {
     }
 
     /// Until the last process that holds the other end has gone.
-    fn to_the_end(&mut self) -> String {
+    fn read_whole(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("its output is read");
         }
