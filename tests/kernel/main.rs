@@ -1,5 +1,4 @@
 //! The kernel tier: real programs on the running kernel, real cgroups and namespaces. Needs root.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// The agent's place in the kernel tier.
 mod stage;

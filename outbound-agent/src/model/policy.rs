@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::target::Targets;
 
-/// A tenant's compiled rules. Deny wins over allow.
-#[derive(Clone, Debug)]
+/// A tenant's compiled rules. Deny wins over allow. The default allows nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Its name in the configuration.
     pub name: Arc<str>,

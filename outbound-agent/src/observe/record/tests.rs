@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::addr::OriginalDst;
-use crate::model::policy::{Fallback, Mode, Policy};
-use crate::model::target::{Scheme, Targets};
+use crate::model::policy::Policy;
+use crate::model::target::Scheme;
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::model::traffic::Traffic as _;
 use crate::observe::access_log::Lines;
@@ -62,12 +62,7 @@ fn acme() -> Arc<Tenant> {
         id: TenantId::new("acme").unwrap(),
         policy: Arc::new(Policy {
             name: "standard".into(),
-            mode: Mode::Enforce,
-            default: Fallback::Deny,
-            allow: Targets::default(),
-            deny: Targets::default(),
-            tls: Default::default(),
-            passthrough: Targets::default(),
+            ..Policy::default()
         }),
         credentials: Vec::new(),
     })

@@ -130,7 +130,7 @@ impl Authority {
         &self.pem
     }
 
-    /// A certificate for `host`, valid for [`LEAF_LIFETIME`], with the chain that leads here.
+    /// A certificate for `host`, valid for a week, with the chain that leads here.
     pub fn mint(&self, host: &Host) -> Result<Arc<CertifiedKey>, Error> {
         let minted = leaf_params(host)
             .and_then(|params| params.signed_by(&self.leaf_key, &self.issuer))
