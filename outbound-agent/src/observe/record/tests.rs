@@ -390,10 +390,3 @@ fn a_lost_line_is_counted() {
     identified(&bench).close(Ending::COMPLETED);
     bench.expect_metric("outbound_access_log_lost_total", 1);
 }
-
-#[test]
-fn records_move_into_bodies() {
-    fn moves<T: Send + Sync + 'static>() {}
-    moves::<ExchangeRecord>();
-    moves::<ConnectionRecord>();
-}

@@ -66,3 +66,11 @@ fn a_query_of_nobody_is_a_security_event_without_an_answer() {
             .contains("outbound_dns_queries_total")
     );
 }
+
+#[test]
+fn records_move_into_bodies_and_tasks() {
+    fn moves<T: Send + Sync + 'static>() {}
+    moves::<ExchangeRecord>();
+    moves::<ConnectionRecord>();
+    moves::<QueryRecord>();
+}
