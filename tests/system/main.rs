@@ -1,5 +1,6 @@
 //! The system tier: the built binary as a process, real `curl` and `python3` as its tenants. Needs
 //! root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// What most tests begin with: tenants, policies, a credential, origins.
 mod scene;
