@@ -175,7 +175,7 @@ fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<()> {
         cookie,
         ListenerEntry {
             tcp_port: app.port(),
-            dns_port: 0,
+            dns_port: app.dns_port(),
             flags,
         },
     )?;
