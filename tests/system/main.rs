@@ -7,6 +7,8 @@ mod scene;
 
 /// Requests as tenants make them: allowed, denied, with a credential.
 mod request;
+/// Names as tenants look them up.
+mod dns;
 /// HTTPS by name, passed through.
 mod tls;
 /// Much in little memory, and a peer that is slow.
