@@ -6,6 +6,8 @@
 pub mod daemon;
 pub(crate) mod subject;
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,13 +183,35 @@ const fn dns_limits(limits: &config::Limits) -> dns::Limits {
     }
 }
 
-/// The operator's own authority, or the agent's.
+/// The operator's own authority, or the agent's; what workloads have to trust is written down.
 fn authority(config: &Config) -> Result<Authority, authority::Error> {
-    match (&config.tls.authority, &config.tls.authority_key) {
+    let authority = match (&config.tls.authority, &config.tls.authority_key) {
         (Some(certificate), Some(key)) => Authority::load(certificate, key),
         (Some(certificate), None) => Authority::load(certificate, certificate),
         (None, _) => Authority::load_or_make(&config.agent.state_dir),
-    }
+    }?;
+    let mut bundle = tls::system_bundle()
+        .map(fs::read)
+        .transpose()
+        .unwrap_or_default()
+        .unwrap_or_default();
+    bundle.extend_from_slice(authority.pem().as_bytes());
+    authority::publish(&bundle_file(config), &bundle)?;
+    Ok(authority)
+}
+
+/// Where the certificate of the authority is.
+pub(crate) fn authority_file(config: &Config) -> PathBuf {
+    config
+        .tls
+        .authority
+        .clone()
+        .unwrap_or_else(|| config.agent.state_dir.join("ca.pem"))
+}
+
+/// Where it is beside the host's own roots.
+pub(crate) fn bundle_file(config: &Config) -> PathBuf {
+    config.agent.state_dir.join("ca-bundle.pem")
 }
 
 async fn accept_all(listener: Listener, agent: Arc<Agent>) {

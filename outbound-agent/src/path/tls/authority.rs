@@ -187,6 +187,17 @@ fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, rcgen::Error>
         .map_err(|error| rcgen::Error::PemError(error.to_string()))
 }
 
+/// Writes certificates for everybody to read, whole or not at all.
+pub fn publish(path: &Path, certificates: &[u8]) -> Result<(), Error> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(file("make", directory))?;
+    }
+    let new = path.with_extension("new");
+    drop(fs::remove_file(&new));
+    write(&new, certificates, 0o644)?;
+    fs::rename(&new, path).map_err(file("replace", path))
+}
+
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(mode);

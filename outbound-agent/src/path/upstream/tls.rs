@@ -58,11 +58,7 @@ impl Verifier {
     /// starts the agent must not thereby choose whom it trusts.
     pub fn new(extra: &[PathBuf], handshake: Duration) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
-        match SYSTEM_BUNDLES
-            .iter()
-            .map(Path::new)
-            .find(|path| path.exists())
-        {
+        match system_bundle() {
             Some(bundle) => {
                 let (_good, ignored) = roots.add_parsable_certificates(read(bundle)?);
                 if ignored > 0 {
@@ -131,6 +127,14 @@ impl Verifier {
     }
 }
 
+/// The host's own roots, where it has any.
+pub fn system_bundle() -> Option<&'static Path> {
+    SYSTEM_BUNDLES
+        .iter()
+        .map(Path::new)
+        .find(|path| path.exists())
+}
+
 fn reason(error: &io::Error) -> Reason {
     match error
         .get_ref()
@@ -159,7 +163,7 @@ const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
 /// Where distributions keep their bundle: Debian, Fedora, SUSE, Alpine.
-pub const SYSTEM_BUNDLES: [&str; 4] = [
+const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
