@@ -12,17 +12,20 @@ mod flows;
 mod refusals;
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use aya_log::EbpfLogger;
 use outbound_common::names::map;
 use outbound_common::tenant::SLOTS;
 use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
 
 use crate::model::tenant::CgroupId;
+use crate::sys;
 
 pub use flows::KernelFlows;
 pub use host::{cgroup_root, own_cgroup};
@@ -315,6 +318,26 @@ impl Redirect {
     /// How many flows are between a workload's socket and the agent's.
     pub fn pending(&self) -> usize {
         locked(&self.flows).keys().filter_map(Result::ok).count()
+    }
+
+    /// What the programs say of themselves, in an object that was built for development: a task
+    /// that passes it on to the diagnostics until it is dropped.
+    pub fn program_log(
+        &mut self,
+    ) -> Result<Option<impl Future<Output = ()> + Send + use<>>, Error> {
+        let Ok(mut logger) = EbpfLogger::init(&mut self.object) else {
+            return Ok(None);
+        };
+        let ring = logger.as_fd().try_clone_to_owned();
+        let readable = ring
+            .and_then(sys::readiness)
+            .map_err(file_error("wait on the log of", &self.settings.pin_dir))?;
+        Ok(Some(async move {
+            while let Ok(mut ready) = readable.readable().await {
+                ready.clear_ready();
+                logger.flush();
+            }
+        }))
     }
 
     fn cgroup_directory(&self, cgroup: &Path) -> PathBuf {

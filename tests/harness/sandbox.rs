@@ -140,7 +140,11 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        let detached = redirect::detach(&self.settings().pin_dir);
         remove_cgroup(&self.cgroup);
+        if !std::thread::panicking() {
+            detached.expect("everything comes off");
+        }
     }
 }
 
