@@ -8,6 +8,7 @@ mod host;
 mod load;
 mod attach;
 mod pins;
+mod others;
 mod flows;
 mod refusals;
 
@@ -28,8 +29,9 @@ use crate::model::tenant::CgroupId;
 use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{cgroup_root, own_cgroup};
+pub use host::{cgroup_root, check_kernel, missing_capabilities, own_cgroup, release};
 pub use load::Features;
+pub use others::{Exclusive, exclusive};
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
 
@@ -165,7 +167,7 @@ impl Redirect {
     /// links are replaced at once.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         host::check_capabilities()?;
-        host::check_kernel()?;
+        check_kernel()?;
         host::check_cgroup_root(&settings.cgroup_root)?;
         let lock = host::take_pin_dir(&settings.pin_dir)?;
         load::check_layout(&settings.pin_dir)?;

@@ -115,7 +115,7 @@ impl Agent {
                 self.log().into_iter().find(|line| {
                     fields.iter().all(|(name, expected)| match &line[*name] {
                         Value::String(text) => text == expected,
-                        other => *expected == *other.to_string(),
+                        other => **expected == *other.to_string(),
                     })
                 })
             },

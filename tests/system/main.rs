@@ -1,1 +1,4 @@
 //! The system tier.
+
+/// `outbound doctor`.
+mod doctor;

@@ -26,10 +26,11 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE: [&str; 3] = [
+const UNSAFE: [&str; 4] = [
     "outbound-ebpf/",
     "outbound-common/src/pod.rs",
     "outbound-agent/src/sys.rs",
+    "outbound-agent/src/sys/",
 ];
 
 pub(super) fn complaints(source: &Source) -> Vec<String> {
