@@ -48,7 +48,7 @@ pub fn run(json: bool) -> anyhow::Result<u8> {
     Ok(report.finish()?)
 }
 
-/// Makes one attempt, as a process of [`scene`] that stands in the cgroup already, and prints
+/// Makes one attempt, as a process of the scene that stands in the cgroup already, and prints
 /// what it saw.
 pub fn attack(name: &str) -> anyhow::Result<()> {
     let attack = attack::find(name).context("no attack has this name")?;
