@@ -42,6 +42,11 @@ pub enum Command {
     Status(Status),
     /// Show how workloads come to trust the agent's certificate authority
     Trust(Trust),
+    /// Say what this host lacks, and try to get out of a tenant's cgroup in every known way
+    Doctor(Doctor),
+    /// One attempt of `doctor`, made inside its scratch cgroup
+    #[command(hide = true)]
+    DoctorAttack(DoctorAttack),
     /// Take the hooks off this host's cgroups: tenants then reach the network freely
     Detach(Detach),
 }
@@ -113,6 +118,25 @@ pub enum TrustKind {
     Ca,
     /// It and the host's roots.
     Bundle,
+}
+
+/// `outbound doctor`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs root; no agent, and disturbs none. Exit status: 0 when everything that \
+                  should hold does, 1 when something does not or could not be proven."
+)]
+pub struct Doctor {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `outbound doctor-attack`
+#[derive(Debug, Args)]
+pub struct DoctorAttack {
+    /// Which
+    pub name: String,
 }
 
 /// `outbound detach`

@@ -4,6 +4,7 @@ pub mod run;
 pub mod check;
 pub mod status;
 pub mod trust;
+pub mod doctor;
 pub mod detach;
 pub mod client;
 pub mod output;
@@ -29,6 +30,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
+        Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
             .and_then(|pin_dir| detach::run(&pin_dir))
             .map(|()| ExitCode::SUCCESS),

@@ -8,6 +8,7 @@ mod host;
 mod load;
 mod attach;
 mod pins;
+mod others;
 mod flows;
 mod refusals;
 
@@ -28,8 +29,11 @@ use crate::model::tenant::CgroupId;
 use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{DirectoryLock, cgroup_root, hold, own_cgroup};
+pub use host::{
+    DirectoryLock, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup, release,
+};
 pub use load::Features;
+pub use others::{Exclusive, exclusive};
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
 
@@ -163,7 +167,7 @@ pub enum Error {
 /// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     host::check_capabilities()?;
-    host::check_kernel()?;
+    check_kernel()?;
     host::check_cgroup_root(&settings.cgroup_root)
 }
 

@@ -23,3 +23,5 @@ mod run;
 mod log;
 /// What operators ask for: metrics, health, status.
 mod operators;
+/// `outbound doctor`.
+mod doctor;
