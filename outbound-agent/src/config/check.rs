@@ -135,6 +135,7 @@ fn policy(
         default: raw.default,
         allow: compile(raw.allow, List::Allow),
         deny: compile(raw.deny, List::Deny),
+        true_errors: raw.true_errors,
     };
     let attached = attached.into_iter().collect::<Option<_>>()?;
     Some((Arc::new(policy), attached))

@@ -17,6 +17,8 @@ pub struct Policy {
     pub allow: Targets,
     /// What may not, whatever `allow` says.
     pub deny: Targets,
+    /// Whether a connect waits for its upstream, and fails as the upstream did.
+    pub true_errors: bool,
 }
 
 /// Whether a policy's verdicts bind.

@@ -7,7 +7,7 @@ use outbound_common::Counter;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::model::reason::{Outcome, Reason};
-use crate::observe::labels::{Direction, Protocol, Reload, Verdict};
+use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict};
 
 /// One metric.
 pub(super) struct Family {
@@ -33,6 +33,7 @@ pub(super) enum Label {
     Outcome,
     Verdict,
     Direction,
+    Held,
     Reason,
     Counter,
     Result,
@@ -63,6 +64,8 @@ families! {
         "From an exchange's request head to the end of its response body.";
     BYTES: Counter "outbound_bytes_total" [Tenant, Direction]
         "Payload carried: bodies of exchanges, and all bytes of tunnels, counted as they pass.";
+    HELD_CONNECTS: Counter "outbound_held_connects_total" [Tenant, Held]
+        "Connects of tenants with `true_errors`, by what became of them.";
     DENIALS: Counter "outbound_denials_total" [Tenant, Reason]
         "Exchanges, connections and system calls that were denied or refused.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
@@ -135,6 +138,7 @@ impl Label {
         Self::Outcome,
         Self::Verdict,
         Self::Direction,
+        Self::Held,
         Self::Reason,
         Self::Counter,
         Self::Result,
@@ -149,6 +153,7 @@ impl Label {
             Self::Outcome => "outcome",
             Self::Verdict => "verdict",
             Self::Direction => "direction",
+            Self::Held => "verdict",
             Self::Reason => "reason",
             Self::Counter => "counter",
             Self::Result => "result",
@@ -173,6 +178,11 @@ impl Label {
             Self::Protocol => list(Protocol::ALL.iter().map(|value| value.label())),
             Self::Outcome => list(Outcome::ALL.iter().map(|value| value.label())),
             Self::Verdict => list(Verdict::ALL.iter().map(|value| value.label())),
+            Self::Held => format!(
+                "in `{}`: {}",
+                HELD_CONNECTS.name,
+                list(Held::ALL.iter().map(|value| value.label()))
+            ),
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),

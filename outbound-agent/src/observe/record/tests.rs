@@ -64,6 +64,7 @@ fn acme() -> Arc<Tenant> {
             default: Fallback::Deny,
             allow: Targets::default(),
             deny: Targets::default(),
+            true_errors: false,
         }),
         credentials: Vec::new(),
     })
@@ -71,6 +72,7 @@ fn acme() -> Arc<Tenant> {
 
 fn flow() -> Flow {
     Flow {
+        connect: ConnectId { socket: 1, at: 1 },
         original_dst: OriginalDst(address("[::ffff:192.0.2.7]:443")),
         tenant_cgroup: CgroupId(40),
         socket_cgroup: CgroupId(41),

@@ -1,4 +1,5 @@
 mod address;
+mod foresee;
 
 use super::*;
 use crate::model::credential::Kind;
@@ -16,6 +17,7 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         default,
         allow: targets(List::Allow, allow),
         deny: targets(List::Deny, deny),
+        true_errors: true,
     })
 }
 
