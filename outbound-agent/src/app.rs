@@ -20,13 +20,15 @@ use crate::observe::record::Records;
 use crate::path::accept::{self, Listener};
 use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::{self, Upstream};
-use crate::path::{detect, http};
+use crate::path::{detect, dns, http};
+use crate::query;
 
 /// An agent that serves connections; the kernel that brings them is somebody else's.
 pub struct App {
     agent: Arc<Agent>,
     tasks: Tasks,
     port: u16,
+    dns_port: u16,
     has_ipv6: bool,
 }
 
@@ -36,6 +38,9 @@ pub enum Error {
     /// Its own listeners.
     #[error(transparent)]
     Accept(#[from] accept::Error),
+    /// Its sockets for DNS.
+    #[error(transparent)]
+    Dns(#[from] dns::socket::Error),
     /// Its resolver.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
@@ -52,8 +57,10 @@ impl App {
     ) -> Result<Self, Error> {
         let listener = Listener::bind(config.agent.port, config.limits.connections)?;
         let (port, has_ipv6) = (listener.port(), listener.has_ipv6());
+        let sockets = dns::socket::Sockets::bind(config.agent.dns_port)?;
+        let dns_port = sockets.port();
         let tasks = Tasks::new();
-        let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
+        let agent_ports = vec![port, dns_port, config.agent.metrics.port()];
         let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
         let limits = &config.limits;
         let upstream_limits = upstream::Limits {
@@ -73,6 +80,12 @@ impl App {
                 agent_ports.clone(),
                 tasks.clone(),
             ),
+            names: dns::Accounts::new(dns::Limits {
+                per_second: limits.dns_per_tenant_per_second,
+                at_once: limits.dns_per_tenant,
+                name_bytes: limits.dns_name_bytes,
+                idle: limits.dns_idle,
+            }),
             tasks: tasks.clone(),
             agent_ports,
             limits: Limits {
@@ -90,6 +103,10 @@ impl App {
             },
         });
         tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
+        for socket in sockets.each() {
+            let taken = query::take_datagrams(socket, Arc::clone(&agent));
+            tasks.spawn("datagrams", taken);
+        }
         tasks.spawn(
             "forget idle upstreams",
             forget_idle(Arc::clone(&agent), limits.pool_idle),
@@ -98,6 +115,7 @@ impl App {
             agent,
             tasks,
             port,
+            dns_port,
             has_ipv6,
         })
     }
@@ -105,6 +123,11 @@ impl App {
     /// The port on which connections are taken.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port on which DNS is answered.
+    pub const fn dns_port(&self) -> u16 {
+        self.dns_port
     }
 
     /// Whether they are taken on `::1` too.

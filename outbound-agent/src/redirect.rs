@@ -160,13 +160,18 @@ pub enum Error {
     },
 }
 
+/// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    host::check_capabilities()?;
+    host::check_kernel()?;
+    host::check_cgroup_root(&settings.cgroup_root)
+}
+
 impl Redirect {
     /// Loads the object, or adopts what is pinned: maps are taken as they are, the programs of
     /// links are replaced at once.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
-        host::check_capabilities()?;
-        host::check_kernel()?;
-        host::check_cgroup_root(&settings.cgroup_root)?;
+        check(settings)?;
         let lock = host::take_pin_dir(&settings.pin_dir)?;
         load::check_layout(&settings.pin_dir)?;
         let (object, features) = load::load(&settings.pin_dir)?;

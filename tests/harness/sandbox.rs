@@ -16,6 +16,7 @@ use outbound_agent::redirect;
 
 pub use netns::Netns;
 pub use process::{Process, Workload};
+pub(crate) use process::{pipe, python};
 pub use sniffer::Sniffer;
 
 /// How long a test waits for anything that should come at once.

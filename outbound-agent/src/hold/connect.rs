@@ -12,6 +12,7 @@ use super::queue::{Queue, Release, Syn};
 use super::{Common, Refusal};
 use crate::model::addr::{Downstream, UpstreamAddr};
 use crate::model::flow::{ConnectId, Flow};
+use crate::model::host::Host;
 use crate::model::reason::Ending;
 use crate::model::tenant::Tenant;
 use crate::observe::labels::Held;
@@ -122,10 +123,7 @@ impl Namespace {
             }
             Foreseen::Deny(denial) => self.answer(&connect, Answer::Denied(denial)),
             Foreseen::Allow(permit) => self.ask(connect, Some(permit)),
-            Foreseen::Open if names(policy, asked.port()).next().is_some() => {
-                self.ask(connect, None);
-            }
-            Foreseen::Open => self.answer(&connect, Answer::GoesOn(Held::Open)),
+            Foreseen::Open => self.ask(connect, None),
         }
     }
 
@@ -207,18 +205,27 @@ impl Namespace {
         }
     }
 
-    /// A permit for the address by a name that the agent finds it to be of.
+    /// A permit for the address by a name that is known to have it: the tenant was told so by
+    /// the agent, or the agent finds it to be so.
     async fn permit_by_name(&self, connect: &Connect) -> Option<(Permit, UpstreamAddr)> {
         let asked = connect.flow.original_dst;
         let policy = &connect.tenant.policy;
+        let permit = |name: &Host| {
+            let mut permit = foresee_as(policy, name, asked)?;
+            let peer = permit.check_address(asked.ip()).ok()?;
+            Some((permit, peer))
+        };
+        let agent = &self.common.agent;
+        let told = agent.names.of(&connect.tenant.id).names_of(asked.ip());
+        if let Some(found) = told.iter().find_map(permit) {
+            return Some(found);
+        }
         let search = async {
             for name in names(policy, asked.port()) {
-                let addresses = self.common.agent.upstream.addresses(name).await;
-                if addresses.contains(&asked.ip())
-                    && let Some(mut permit) = foresee_as(policy, name, asked)
-                    && let Ok(peer) = permit.check_address(asked.ip())
+                if agent.upstream.addresses(name).await.contains(&asked.ip())
+                    && let Some(found) = permit(name)
                 {
-                    return Some((permit, peer));
+                    return Some(found);
                 }
             }
             None

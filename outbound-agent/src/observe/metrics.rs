@@ -15,6 +15,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder};
 
 use super::labels::{Direction, Held, Protocol, Reload, Verdict};
+use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
 
@@ -152,6 +153,7 @@ struct Traffic {
     duration: [OnceLock<Histogram>; Outcome::ALL.len()],
     bytes: IntCounterVec,
     held: IntCounterVec,
+    dns_queries: IntCounterVec,
     denials: IntCounterVec,
     would_deny: IntCounterVec,
 }
@@ -166,6 +168,7 @@ impl Traffic {
             duration: [const { OnceLock::new() }; _],
             bytes: families::BYTES.counters(registry)?,
             held: families::HELD_CONNECTS.counters(registry)?,
+            dns_queries: families::DNS_QUERIES.counters(registry)?,
             denials: families::DENIALS.counters(registry)?,
             would_deny: families::WOULD_DENY.counters(registry)?,
         })
@@ -185,6 +188,7 @@ pub struct TenantMetrics {
     exchanges: [[Cell; Outcome::ALL.len()]; Verdict::ALL.len()],
     bytes: [Cell; Direction::ALL.len()],
     held: [Cell; Held::ALL.len()],
+    dns_queries: [Cell; Rcode::ALL.len()],
     denials: [Cell; Reason::ALL.len()],
     would_deny: [Cell; Reason::ALL.len()],
 }
@@ -199,6 +203,7 @@ impl TenantMetrics {
             exchanges: [const { [const { Cell::new() }; _] }; _],
             bytes: [const { Cell::new() }; _],
             held: [const { Cell::new() }; _],
+            dns_queries: [const { Cell::new() }; _],
             denials: [const { Cell::new() }; _],
             would_deny: [const { Cell::new() }; _],
         }
@@ -237,6 +242,13 @@ impl TenantMetrics {
     pub fn released(&self, held: Held) {
         let cell = &self.held[held as usize];
         self.resolve(cell, &self.traffic.held, &[held.label()])
+            .inc();
+    }
+
+    /// A DNS query was answered.
+    pub fn query_answered(&self, code: Rcode) {
+        let cell = &self.dns_queries[code as usize];
+        self.resolve(cell, &self.traffic.dns_queries, &[code.label()])
             .inc();
     }
 

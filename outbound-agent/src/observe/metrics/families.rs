@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use outbound_common::Counter;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict};
 
@@ -35,6 +36,7 @@ pub(super) enum Label {
     Direction,
     Held,
     Reason,
+    Rcode,
     Counter,
     Result,
     Version,
@@ -66,10 +68,12 @@ families! {
         "Payload carried: bodies of exchanges, and all bytes of tunnels, counted as they pass.";
     HELD_CONNECTS: Counter "outbound_held_connects_total" [Tenant, Held]
         "Connects of tenants with `true_errors`, by what became of them.";
+    DNS_QUERIES: Counter "outbound_dns_queries_total" [Tenant, Rcode]
+        "DNS queries that were answered.";
     DENIALS: Counter "outbound_denials_total" [Tenant, Reason]
-        "Exchanges, connections and system calls that were denied or refused.";
+        "Exchanges, connections, DNS queries and system calls that were denied or refused.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
-        "Exchanges and connections that audit mode let through and enforce mode would deny.";
+        "Exchanges, connections and DNS queries that audit mode let through and enforce mode would deny.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
         "What the kernel programs counted, read when scraped.";
     ACCESS_LOG_LOST: Counter "outbound_access_log_lost_total" []
@@ -140,6 +144,7 @@ impl Label {
         Self::Direction,
         Self::Held,
         Self::Reason,
+        Self::Rcode,
         Self::Counter,
         Self::Result,
         Self::Version,
@@ -155,6 +160,7 @@ impl Label {
             Self::Direction => "direction",
             Self::Held => "verdict",
             Self::Reason => "reason",
+            Self::Rcode => "rcode",
             Self::Counter => "counter",
             Self::Result => "result",
             Self::Version => "version",
@@ -185,6 +191,7 @@ impl Label {
             ),
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
+            Self::Rcode => list(Rcode::ALL.iter().map(|value| value.label())),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),
             Self::Result => list(Reload::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of the agent".to_owned(),

@@ -1,5 +1,6 @@
 mod address;
 mod foresee;
+mod name;
 
 use super::*;
 use crate::model::credential::Kind;
