@@ -28,7 +28,7 @@ use crate::model::tenant::CgroupId;
 use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{cgroup_root, own_cgroup};
+pub use host::{DirectoryLock, cgroup_root, hold, own_cgroup};
 pub use load::Features;
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
@@ -50,7 +50,7 @@ pub struct Redirect {
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
     listeners: Mutex<HashMap<MapData, u64, ListenerEntry>>,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
-    _lock: host::DirectoryLock,
+    _lock: DirectoryLock,
 }
 
 /// Why the kernel side cannot do what it was asked.
@@ -83,7 +83,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process holds the pinned directory.
-    #[error("another agent is using {path}")]
+    #[error("an agent is using {path}; stop it first")]
     InUse {
         /// The directory for pins.
         path: PathBuf,
