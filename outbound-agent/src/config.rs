@@ -152,6 +152,9 @@ settings! {
         body_idle: Duration as Time = Duration::from_secs(300);
         /// For the next byte, in either direction, through a tunnel.
         tunnel_idle: Duration as Time = Duration::from_secs(3600);
+        /// How many connects of one tenant wait for their upstreams at once, where its policy
+        /// has `true_errors`. Those on top succeed at once, as without it.
+        held_connects: usize as Count = 256;
         /// How long an upstream's connection is kept for the next request.
         pool_idle: Duration as Time = Duration::from_secs(60);
         /// How many connections are kept per tenant and upstream.

@@ -300,10 +300,7 @@ async fn relay(
     if !agent.records.writable() {
         return end(stream, Reason::LogUnavailable);
     }
-    let connected = agent
-        .upstream
-        .connect(&mut permit, who.flow.original_dst)
-        .await;
+    let connected = agent.upstream.connect(&mut permit, &who.flow).await;
     record.allowed(
         permit.rule(),
         permit.would_deny().map(|denial| denial.reason),

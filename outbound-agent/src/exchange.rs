@@ -85,11 +85,10 @@ async fn carry(
         record.credential(&name);
     }
     let (request, sent) = outgoing(request, session, record);
-    let original_dst = session.who.flow.original_dst;
     let answered = session
         .agent
         .upstream
-        .send(&tenant.id, &mut permit, original_dst, request, sent)
+        .send(&tenant.id, &mut permit, &session.who.flow, request, sent)
         .await;
     record.allowed(
         permit.rule(),

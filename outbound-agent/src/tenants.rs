@@ -150,6 +150,17 @@ impl Assignments {
         Ok(())
     }
 
+    /// The slots of the tenants whose connects wait for their upstreams.
+    pub fn held_slots(&self) -> BTreeSet<u32> {
+        let tenants = self.snapshot.load();
+        let held = self.assigned.iter().filter(|(cgroup, _assigned)| {
+            tenants
+                .of(**cgroup)
+                .is_some_and(|tenant| tenant.policy.true_errors)
+        });
+        held.map(|(_cgroup, assigned)| assigned.slot).collect()
+    }
+
     /// Where a tenant's workloads belong.
     pub fn place(&self, tenant: &str) -> Option<(&TenantSpec, Place)> {
         let spec = self

@@ -107,6 +107,11 @@ impl Host {
         Server::start(self.sandbox.netns(), address)
     }
 
+    /// Runs `ip` in the namespace.
+    pub fn ip(&self, arguments: &str) {
+        self.sandbox.netns().ip(arguments);
+    }
+
     /// A program that is nobody's workload.
     pub fn program(&self, program: &str, arguments: &[&str]) -> Invocation {
         let cgroup = self.sandbox.cgroup("operator");

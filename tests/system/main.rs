@@ -21,6 +21,8 @@ mod lifecycle;
 mod run;
 /// Rotation, a full disk, standard output.
 mod log;
+/// Connects that fail as their upstreams do.
+mod errors;
 /// What operators ask for: metrics, health, status.
 mod operators;
 /// `outbound doctor`.

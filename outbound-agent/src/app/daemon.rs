@@ -20,6 +20,7 @@ use super::App;
 use super::subject::Host;
 use crate::config::{Config, LogFormat, LogLevel, LogTarget};
 use crate::drain::Tasks;
+use crate::hold::{self, Holding, Holds};
 use crate::model::addr::OriginalDst;
 use crate::model::tenant::{CgroupId, Tenants};
 use crate::observe::access_log::{AccessLog, Target};
@@ -28,7 +29,7 @@ use crate::observe::diagnostics;
 use crate::observe::metrics::Metrics;
 use crate::observe::readiness::Readiness;
 use crate::observe::record::{KernelRefusal, Records};
-use crate::redirect::{self, Redirect, Refusals};
+use crate::redirect::{self, KernelFlows, Redirect, Refusals};
 use crate::sys;
 use crate::tenants::{Assignments, Shared};
 
@@ -108,12 +109,14 @@ fn fence(
     redirect.guard_agent()?;
     let root = settings.cgroup_root;
     let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
+    let flows = Arc::new(redirect.flows()?);
     let app = App::start(
         config,
-        Arc::new(redirect.flows()?),
+        Arc::clone(&flows) as _,
         Arc::clone(&snapshot),
         records.clone(),
     )?;
+    let held = Held::start(config, &app, flows)?;
     listen_here(&redirect, &app)?;
     for cgroup in &config.agent.watch {
         watch(&mut redirect, &root, cgroup)?;
@@ -121,6 +124,9 @@ fn fence(
     let refusals = redirect.refusals()?;
     let mut assignments = Assignments::new(redirect, root, config.tenants.clone(), snapshot)?;
     assignments.apply()?;
+    if let Some(held) = &held {
+        held.holds.select(assignments.held_slots())?;
+    }
     let assignments = Shared::new(assignments);
     let tasks = app.tasks();
     tasks.spawn(
@@ -132,8 +138,33 @@ fn fence(
             tasks.clone(),
         ),
     );
-    tasks.spawn("tenants", keep_true(assignments.clone(), tasks.clone()));
+    tasks.spawn(
+        "tenants",
+        keep_true(assignments.clone(), held, tasks.clone()),
+    );
     Ok((app, assignments))
+}
+
+/// The connects that wait for their upstreams, where a policy asks for that.
+struct Held {
+    holds: Holds,
+    _here: Holding,
+}
+
+impl Held {
+    fn start(config: &Config, app: &App, flows: Arc<KernelFlows>) -> anyhow::Result<Option<Self>> {
+        if !config.policies.iter().any(|policy| policy.true_errors) {
+            return Ok(None);
+        }
+        let limits = hold::Limits {
+            per_tenant: config.limits.held_connects,
+            resolve: config.limits.resolve,
+            kept: config.limits.detect + config.limits.client_hello,
+        };
+        let holds = Holds::new(Arc::clone(app.agent()), flows, app.port(), limits);
+        let here = holds.hold_here()?;
+        Ok(Some(Self { holds, _here: here }))
+    }
 }
 
 fn read_kernel_events(metrics: &Metrics, assignments: &Shared) {
@@ -231,7 +262,7 @@ async fn report_refusals(
 }
 
 /// Finds cgroups that were removed and made anew, and flows that nobody came for.
-async fn keep_true(assignments: Shared, tasks: Tasks) {
+async fn keep_true(assignments: Shared, held: Option<Held>, tasks: Tasks) {
     loop {
         tokio::select! {
             biased; // Ends first.
@@ -245,6 +276,15 @@ async fn keep_true(assignments: Shared, tasks: Tasks) {
                 .sweep(FLOW_LIFETIME)
                 .map_err(crate::tenants::Error::from)
         });
+        if let Some(held) = &held {
+            let slots = assignments.with(|assignments| assignments.held_slots());
+            if let Err(error) = held.holds.select(slots) {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot say whose connects are held"
+                );
+            }
+        }
         if let Err(error) = kept {
             error!(
                 error = &error as &dyn std::error::Error,

@@ -1,9 +1,11 @@
 //! What the admin API shows of a running agent.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::app;
 use crate::config::{Config, TenantSpec};
+use crate::hold;
 use crate::model::policy::Mode;
 use crate::observe::admin::Subject;
 use crate::observe::admin::view::{Attachment, Feature, Listener, Status, TenantView, TrustView};
@@ -20,6 +22,9 @@ pub(super) struct Host {
     assignments: Shared,
     readiness: Readiness,
     trust: TrustView,
+    port: u16,
+    /// Why connects cannot be held, if they cannot; found out when somebody asks.
+    true_errors: OnceLock<Option<String>>,
 }
 
 impl Host {
@@ -33,6 +38,11 @@ impl Host {
             name: name.to_owned(),
             address,
         };
+        let true_errors = OnceLock::new();
+        if config.policies.iter().any(|policy| policy.true_errors) {
+            // It would not have started otherwise.
+            true_errors.get_or_init(|| None);
+        }
         Self {
             started: Timestamp::now(),
             listeners: vec![
@@ -47,6 +57,8 @@ impl Host {
                 authority: app::authority_file(config),
                 bundle: app::bundle_file(config),
             },
+            port,
+            true_errors,
         }
     }
 
@@ -76,12 +88,20 @@ impl Host {
 impl Subject for Host {
     fn status(&self) -> Status {
         let waiting_for = self.readiness.waiting_for();
-        let (tenants, assigned_cgroups, features) = self.assignments.with(|assignments| {
+        let (tenants, assigned_cgroups, mut features) = self.assignments.with(|assignments| {
             (
                 assignments.specs().len(),
                 assignments.assigned(),
                 features(assignments.redirect().features()),
             )
+        });
+        let lack = self
+            .true_errors
+            .get_or_init(|| hold::probe(self.port).err().map(|error| error.to_string()));
+        features.push(Feature {
+            name: "true_errors".to_owned(),
+            present: lack.is_none(),
+            remedy: lack.clone(),
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

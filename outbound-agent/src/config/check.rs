@@ -138,6 +138,7 @@ fn policy(
         deny: compile(raw.deny, List::Deny),
         tls: raw.tls,
         passthrough: compile(raw.passthrough, List::Hosts),
+        true_errors: raw.true_errors,
     };
     let attached = attached.into_iter().collect::<Option<_>>()?;
     Some((Arc::new(policy), attached))

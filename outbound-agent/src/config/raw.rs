@@ -50,6 +50,13 @@ section! {
         /// Targets whose TLS is passed through all the same, as for clients that pin
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Whether `connect` itself fails where the upstream does: it is held until the upstream
+        /// has answered, and gives `ECONNREFUSED`, `EHOSTUNREACH` or `ENETUNREACH`, as a network
+        /// would; what no rule can allow gives `ECONNREFUSED`. Without it `connect` succeeds at
+        /// once and the connection is reset. Where only the first bytes say what is allowed,
+        /// `connect` succeeds in either case. Needs netfilter in the kernel: `outbound status`
+        /// says whether it is there.
+        true_errors: bool as Flag = false;
         /// Names of the credentials that are added to the requests of its tenants.
         credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
     }

@@ -21,6 +21,8 @@ pub struct Policy {
     pub tls: Tls,
     /// Whose TLS never does.
     pub passthrough: Targets,
+    /// Whether a connect waits for its upstream, and fails as the upstream did.
+    pub true_errors: bool,
 }
 
 /// Whose TLS ends at the agent.

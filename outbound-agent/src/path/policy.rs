@@ -5,6 +5,7 @@
 //! on a name is half of the answer; the address that the name turns out to have is judged by
 //! [`Permit::check_address`], so that no name leads where its address would not be allowed.
 
+pub mod foresee;
 mod matcher;
 mod name;
 mod special;

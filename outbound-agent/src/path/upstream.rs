@@ -4,6 +4,7 @@
 //! is resolved, checked and dialled; the request's own target is never read again.
 //! Connections are reused per tenant and destination, never across tenants.
 
+mod ahead;
 pub mod dial;
 pub mod pool;
 pub mod resolve;
@@ -21,15 +22,19 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use self::ahead::Ahead;
+use self::dial::Failed;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
 use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
-use crate::model::addr::{OriginalDst, UpstreamAddr};
+use crate::model::addr::UpstreamAddr;
+use crate::model::flow::{ConnectId, Flow};
 use crate::model::host::Host;
 use crate::model::reason::Reason;
 use crate::model::target::Scheme;
@@ -57,6 +62,7 @@ pub struct Upstream {
     limits: Limits,
     agent_ports: Vec<u16>,
     pool: Pool,
+    ahead: Ahead,
     tasks: Tasks,
 }
 
@@ -116,18 +122,19 @@ impl Upstream {
             limits,
             agent_ports,
             pool: Pool::new(limits.pool_idle, limits.pool_connections),
+            ahead: Ahead::default(),
             tasks,
         }
     }
 
-    /// Sends `request` under `permit`. `asked` is where the workload wanted to go: of several
-    /// addresses it is tried first. A request is sent a second time only where a kept
+    /// Sends `request` under `permit`. `flow` says where the workload wanted to go: of several
+    /// addresses that one is tried first. A request is sent a second time only where a kept
     /// connection turned out to be closed before any of it was written.
     pub async fn send(
         &self,
         tenant: &TenantId,
         permit: &mut Permit,
-        asked: OriginalDst,
+        flow: &Flow,
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
@@ -136,7 +143,9 @@ impl Upstream {
             destination: permit.destination().clone(),
             upgradable: request.headers().contains_key(UPGRADE),
         };
-        while let Some(mut kept) = self.pool.take(&key).await {
+        while !self.ahead.has(flow.connect)
+            && let Some(mut kept) = self.pool.take(&key).await
+        {
             permit.check_address(kept.peer.ip())?;
             match self
                 .exchange(&mut kept, &key.destination, request, sent.clone())
@@ -150,7 +159,7 @@ impl Upstream {
                 Err(Broken { reason, .. }) => return Err(Failure::new(reason, Some(kept.peer))),
             }
         }
-        let (stream, peer) = self.connect(permit, asked).await?;
+        let (stream, peer) = self.connect(permit, flow).await?;
         // A TLS handshake's state is large, and most requests need none.
         let mut fresh = Box::pin(self.handshake(&key, stream, peer)).await?;
         self.pool.share(&key, &fresh);
@@ -163,14 +172,14 @@ impl Upstream {
         }
     }
 
-    /// Opens a connection to what the permit names.
+    /// Opens a connection to what the permit names, or takes the one that was made ahead.
     pub async fn connect(
         &self,
         permit: &mut Permit,
-        asked: OriginalDst,
+        flow: &Flow,
     ) -> Result<(TcpStream, UpstreamAddr), Failure> {
         let mut addresses = self.addresses(&permit.destination().host).await;
-        prefer(&mut addresses, asked.ip());
+        prefer(&mut addresses, flow.original_dst.ip());
         let mut failure = Failure::new(Reason::UpstreamUnresolved, None);
         for address in addresses {
             let peer = match permit.check_address(address) {
@@ -182,15 +191,46 @@ impl Upstream {
                 }
                 Err(_denial) => continue,
             };
-            if peer.ip().is_loopback() && self.agent_ports.contains(&peer.port()) {
+            if self.is_agent(peer) {
                 return Err(Failure::new(Reason::AgentAddress, Some(peer)));
+            }
+            if let Some(stream) = self.ahead.take(flow.connect, peer) {
+                return Ok((stream, peer));
             }
             match dial::dial(peer, self.limits.connect).await {
                 Ok(stream) => return Ok((stream, peer)),
-                Err(reason) => failure = Failure::new(reason, Some(peer)),
+                Err(failed) => failure = Failure::new(failed.reason(), Some(peer)),
             }
         }
         Err(failure)
+    }
+
+    /// Opens a connection to `peer`, which a permit gave out.
+    pub async fn dial(&self, peer: UpstreamAddr) -> Result<TcpStream, Failed> {
+        if self.is_agent(peer) {
+            return Err(Failed::NotAsked);
+        }
+        dial::dial(peer, self.limits.connect).await
+    }
+
+    /// Keeps a connection for that connect and nobody else. `place` bounds how many a tenant has.
+    pub fn keep(
+        &self,
+        connect: ConnectId,
+        stream: TcpStream,
+        peer: UpstreamAddr,
+        place: OwnedSemaphorePermit,
+    ) {
+        self.ahead.keep(connect, stream, peer, place);
+    }
+
+    /// Closes what was made ahead and nobody came for.
+    pub fn forget_ahead(&self, older_than: Duration) {
+        self.ahead.forget(older_than);
+    }
+
+    fn is_agent(&self, peer: UpstreamAddr) -> bool {
+        peer.ip().is_loopback() && self.agent_ports.contains(&peer.port())
     }
 
     /// The agent's own look-up of a host.

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::addr::OriginalDst;
+use crate::model::flow::ConnectId;
 use crate::model::policy::Policy;
 use crate::model::target::Scheme;
-use crate::model::tenant::{CgroupId, TenantId};
+use crate::model::tenant::CgroupId;
 use crate::model::traffic::Traffic as _;
 use crate::observe::access_log::Lines;
 
@@ -70,6 +71,7 @@ fn acme() -> Arc<Tenant> {
 
 fn flow() -> Flow {
     Flow {
+        connect: ConnectId { socket: 1, at: 1 },
         original_dst: OriginalDst(address("[::ffff:192.0.2.7]:443")),
         tenant_cgroup: CgroupId(40),
         socket_cgroup: CgroupId(41),

@@ -1,4 +1,5 @@
 mod address;
+mod foresee;
 mod name;
 
 use super::*;
@@ -19,6 +20,7 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         deny: targets(List::Deny, deny),
         tls: Tls::default(),
         passthrough: Targets::default(),
+        true_errors: true,
     })
 }
 
