@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::connection::{self, Agent, Limits};
+use crate::connection::{Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
@@ -18,13 +19,14 @@ use crate::path::accept::{self, Listener};
 use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::{self, Upstream};
 use crate::path::{detect, http};
+use crate::server::{Listening, Server};
 
 /// An agent that serves connections; the kernel that brings them is somebody else's.
 pub struct App {
     agent: Arc<Agent>,
     tasks: Tasks,
-    port: u16,
-    has_ipv6: bool,
+    server: Server,
+    listening: Listening,
 }
 
 /// Why the agent cannot start.
@@ -47,8 +49,9 @@ impl App {
         tenants: Arc<ArcSwap<Tenants>>,
         records: Records,
     ) -> Result<Self, Error> {
-        let listener = Listener::bind(config.agent.port, config.limits.connections)?;
-        let (port, has_ipv6) = (listener.port(), listener.has_ipv6());
+        let room = Arc::new(Semaphore::new(config.limits.connections));
+        let listener = Listener::bind(config.agent.port, Arc::clone(&room))?;
+        let port = listener.port();
         let tasks = Tasks::new();
         let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
         let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
@@ -86,7 +89,8 @@ impl App {
                 tunnel_idle: limits.tunnel_idle,
             },
         });
-        tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
+        let server = Server::new(Arc::clone(&agent), room, port);
+        let listening = server.serve(listener);
         tasks.spawn(
             "forget idle upstreams",
             forget_idle(Arc::clone(&agent), limits.pool_idle),
@@ -94,19 +98,24 @@ impl App {
         Ok(Self {
             agent,
             tasks,
-            port,
-            has_ipv6,
+            server,
+            listening,
         })
     }
 
     /// The port on which connections are taken.
     pub const fn port(&self) -> u16 {
-        self.port
+        self.server.port()
     }
 
-    /// Whether they are taken on `::1` too.
-    pub const fn has_ipv6(&self) -> bool {
-        self.has_ipv6
+    /// Where they are taken in the namespace that the agent started in.
+    pub const fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// What takes connections in other namespaces as well.
+    pub const fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Tasks that end with the agent.
@@ -123,18 +132,6 @@ impl App {
     /// them.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.tasks.drain(deadline).await
-    }
-}
-
-async fn accept_all(listener: Listener, agent: Arc<Agent>) {
-    loop {
-        tokio::select! {
-            biased; // A stopping agent takes nothing more.
-            () = agent.tasks.draining() => return,
-            accepted = listener.accept() => {
-                agent.tasks.spawn("connection", connection::serve(accepted, Arc::clone(&agent)));
-            }
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod run;
+pub mod assign;
 pub mod check;
 pub mod status;
 pub mod detach;
@@ -23,8 +24,14 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Agent => agent::run(&cli.config).map(|()| ExitCode::SUCCESS),
         Command::Run(run) => socket(run.admin.socket, &cli.config)
-            .and_then(|socket| wait(run::run(&socket, &run.tenant, &run.command)))
+            .and_then(|socket| wait(run::run(&socket, &run.tenant, run.netns, &run.command)))
             .map(ExitCode::from),
+        Command::Assign(assign) => socket(assign.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(assign::assign(&socket, assign, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Unassign(unassign) => socket(unassign.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)

@@ -1,6 +1,8 @@
 //! The only unsafe of the agent: system calls that neither std, nix nor aya offers.
 #![expect(unsafe_code, reason = "raw system calls")]
 
+pub mod bpf;
+
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::mem;
@@ -8,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::{fs, ptr};
+use std::{fs, ptr, thread};
 
 use nix::libc;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -29,6 +31,37 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
         )
     };
     checked(result.into()).map(|_zero| cookie)
+}
+
+/// Runs something inside a network namespace, on a thread that ends with it.
+pub fn within_netns<T: Send>(
+    netns: BorrowedFd<'_>,
+    inside: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| {
+        let entered = thread::Builder::new()
+            .name("within-netns".to_owned())
+            .spawn_scoped(scope, || {
+                nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET)?;
+                Ok(inside())
+            })?;
+        entered
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// A new network namespace, in which `lo` is up and nothing else is.
+pub fn new_netns() -> io::Result<OwnedFd> {
+    let made = thread::Builder::new()
+        .name("new-netns".to_owned())
+        .spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+            bring_loopback_up()?;
+            Ok(fs::File::open("/proc/thread-self/ns/net")?.into())
+        })?;
+    made.join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Brings the loopback interface of this thread's network namespace up; a new namespace has it
@@ -57,6 +90,16 @@ pub fn bring_loopback_up() -> io::Result<()> {
 const SIOCGIFFLAGS: libc::Ioctl = libc::SIOCGIFFLAGS as libc::Ioctl;
 const SIOCSIFFLAGS: libc::Ioctl = libc::SIOCSIFFLAGS as libc::Ioctl;
 
+/// The user namespace that owns another namespace.
+pub fn owner_of_namespace(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: numbers only; the kernel checks that the descriptor is a namespace's.
+    let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    checked(owner.into()).map(owned)
+}
+
+/// `_IO(0xb7, 0x1)`, linux/nsfs.h.
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
+
 /// Lets a task wait for a descriptor.
 pub fn readiness(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, for as long as it lives.
@@ -67,130 +110,6 @@ pub fn readiness(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// The kernel's number of a cgroup: the inode of its directory, on 64-bit kernels.
 pub fn cgroup_id(directory: &Path) -> io::Result<u64> {
     fs::metadata(directory).map(|metadata| metadata.ino())
-}
-
-/// `bpf(2)`: links and pins. aya updates no link, pins no `setsockopt` link, and shows no link's
-/// descriptor.
-pub mod bpf {
-    use super::*;
-
-    const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-    const OBJ_PIN: libc::c_long = 6;
-    const OBJ_GET: libc::c_long = 7;
-    const LINK_CREATE: libc::c_long = 28;
-    const LINK_UPDATE: libc::c_long = 29;
-    const LINK_DETACH: libc::c_long = 34;
-
-    /// As much of `union bpf_attr` as these calls use.
-    type Attributes = [u32; 16];
-
-    /// What the kernel says of a link to a cgroup.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct LinkInfo {
-        /// The link's number.
-        pub id: u32,
-        /// The program's number.
-        pub program: u32,
-        /// The cgroup; 0 once it is removed.
-        pub cgroup: u64,
-        /// `enum bpf_attach_type`.
-        pub attach_type: u32,
-    }
-
-    /// Attaches a program to a cgroup. A link to a cgroup never displaces another program; the
-    /// flags that say so for the older interface are refused here.
-    pub fn link_create(
-        program: BorrowedFd<'_>,
-        cgroup: BorrowedFd<'_>,
-        attach_type: u32,
-    ) -> io::Result<OwnedFd> {
-        let mut attributes = Attributes::default();
-        attributes[0] = number(program.as_raw_fd());
-        attributes[1] = number(cgroup.as_raw_fd());
-        attributes[2] = attach_type;
-        call(LINK_CREATE, &mut attributes).map(owned)
-    }
-
-    /// Replaces the program of a link, at once.
-    pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-        let mut attributes = Attributes::default();
-        attributes[0] = number(link.as_raw_fd());
-        attributes[1] = number(program.as_raw_fd());
-        call(LINK_UPDATE, &mut attributes).map(drop)
-    }
-
-    /// Takes the program off, whoever else holds the link.
-    pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
-        let mut attributes = Attributes::default();
-        attributes[0] = number(link.as_raw_fd());
-        call(LINK_DETACH, &mut attributes).map(drop)
-    }
-
-    /// What a link attaches to what.
-    pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
-        // struct bpf_link_info: type, id, prog_id, -, cgroup_id (8 octets), attach_type
-        let mut info = [0_u32; 16];
-        let address = info.as_mut_ptr() as u64;
-        let mut attributes = Attributes::default();
-        attributes[0] = number(link.as_raw_fd());
-        attributes[1] = size_of_val(&info) as u32;
-        [attributes[2], attributes[3]] = halves(address);
-        call(OBJ_GET_INFO_BY_FD, &mut attributes)?;
-        Ok(LinkInfo {
-            id: info[1],
-            program: info[2],
-            cgroup: whole([info[4], info[5]]),
-            attach_type: info[6],
-        })
-    }
-
-    /// Gives an object a name below a bpffs.
-    pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-        let path = c_string(path.as_os_str())?;
-        let mut attributes = Attributes::default();
-        [attributes[0], attributes[1]] = halves(path.as_ptr() as u64);
-        attributes[2] = number(object.as_raw_fd());
-        call(OBJ_PIN, &mut attributes).map(drop)
-    }
-
-    /// Opens an object by its name.
-    pub fn get(path: &Path) -> io::Result<OwnedFd> {
-        let path = c_string(path.as_os_str())?;
-        let mut attributes = Attributes::default();
-        [attributes[0], attributes[1]] = halves(path.as_ptr() as u64);
-        call(OBJ_GET, &mut attributes).map(owned)
-    }
-
-    fn call(command: libc::c_long, attributes: &mut Attributes) -> io::Result<libc::c_long> {
-        // SAFETY: the attributes are as long as the call is told; the callers above keep alive
-        // what they point to.
-        checked(unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                command,
-                attributes.as_mut_ptr(),
-                size_of::<Attributes>(),
-            )
-        })
-    }
-
-    const fn number(fd: RawFd) -> u32 {
-        fd.cast_unsigned()
-    }
-
-    const fn halves(value: u64) -> [u32; 2] {
-        let [a, b, c, d, e, f, g, h] = value.to_ne_bytes();
-        [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-        ]
-    }
-
-    const fn whole([first, second]: [u32; 2]) -> u64 {
-        let [a, b, c, d] = first.to_ne_bytes();
-        let [e, f, g, h] = second.to_ne_bytes();
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-    }
 }
 
 /// libc's constant of this name does not fit its type.

@@ -4,24 +4,28 @@
 //! is told where they are; each cgroup is fenced before it is told whose it is. On the way out
 //! nothing is detached: without an agent a tenant has no egress.
 
-use std::path::{Path, PathBuf};
+mod upkeep;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use outbound_common::ListenerEntry;
-use outbound_common::tenant::{LISTENER_NO_IPV6, LISTENER_PREFER_IPV4};
+use outbound_common::Counter;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
+use self::upkeep::{Sighting, Upkeep};
 use super::subject::Host;
 use crate::app::App;
 use crate::config::{self, Config, LogFormat, LogLevel, LogTarget};
 use crate::drain::Tasks;
 use crate::model::addr::OriginalDst;
 use crate::model::tenant::{CgroupId, Tenants};
+use crate::namespaces::Namespaces;
 use crate::observe::access_log::{AccessLog, Target};
 use crate::observe::admin::{self, Admin, AdminSocket};
 use crate::observe::diagnostics;
@@ -68,7 +72,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         Some(root) => root.clone(),
         None => redirect::cgroup_root()?,
     };
-    let mut redirect = open_redirect(config, &root)?;
+    let redirect = open_redirect(config, &root)?;
     let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
     let app = App::start(
         config,
@@ -76,13 +80,32 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         Arc::clone(&snapshot),
         records.clone(),
     )?;
-    listen_here(&redirect, &app)?;
-    for cgroup in &config.agent.watch {
-        watch(&mut redirect, &root, cgroup)?;
-    }
+    let own_cookie = listen_here(&redirect, &app)?;
     let refusals = redirect.refusals()?;
-    let mut assignments = Assignments::new(redirect, root, config.tenants.clone(), snapshot)?;
-    assignments.apply()?;
+    let listeners = redirect.listeners()?;
+    let namespaces = Namespaces::new(app.server().clone(), listeners, root.clone())?;
+    let namespaces = Arc::new(namespaces);
+    let tenants = Arc::clone(&snapshot);
+    let mut assignments = Assignments::new(
+        redirect,
+        root,
+        config.tenants.clone(),
+        snapshot,
+        &config.agent.state_dir,
+    )?;
+    for cgroup in &config.agent.watch {
+        assignments.watch(cgroup)?;
+    }
+    let cut = assignments.apply()?;
+    if cut != redirect::Cut::default() {
+        info!(
+            cut.ended,
+            cut.left, "ended what tenants had connected before"
+        );
+    }
+    let homes = Arc::clone(&assignments.homes().borrow());
+    upkeep::look_at_all(&namespaces, &homes);
+    namespaces.forget_inherited(own_cookie)?;
     let assignments = Shared::new(assignments);
 
     let counted = assignments.clone();
@@ -94,16 +117,25 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
                 Vec::new()
             })
     }));
+    let (sighted, sightings) = mpsc::channel(SIGHTINGS);
     app.tasks().spawn(
         "refusals",
-        report_refusals(refusals, records, assignments.clone(), app.tasks().clone()),
+        report_refusals(refusals, records, tenants, sighted, app.tasks().clone()),
     );
     app.tasks().spawn(
-        "tenants",
-        keep_true(assignments.clone(), app.tasks().clone()),
+        "upkeep",
+        Upkeep::new(assignments.clone(), Arc::clone(&namespaces), sightings)
+            .context("cannot hear of cgroups")?
+            .run(app.tasks().clone()),
     );
     let operators = Tasks::new();
-    let host = Host::new(config, assignments, app.port(), readiness.clone());
+    let host = Host::new(
+        config,
+        assignments,
+        namespaces,
+        app.port(),
+        readiness.clone(),
+    );
     let admin = Admin::new(
         metrics,
         readiness.clone(),
@@ -143,41 +175,22 @@ fn open_redirect(config: &Config, root: &Path) -> anyhow::Result<Redirect> {
 }
 
 /// Tells the kernel where the agent listens in its own network namespace, which tenants share.
-fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<()> {
+/// Gives that namespace's cookie.
+fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<u64> {
     let socket =
         std::net::UdpSocket::bind("127.0.0.1:0").context("cannot open a socket on loopback")?;
     let cookie = sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
         .context("cannot tell the network namespace")?;
-    let flags = if app.has_ipv6() {
-        LISTENER_PREFER_IPV4
-    } else {
-        LISTENER_NO_IPV6
-    };
-    redirect.listen(
-        cookie,
-        ListenerEntry {
-            tcp_port: app.port(),
-            dns_port: 0,
-            flags,
-        },
-    )?;
-    Ok(())
-}
-
-/// Fences a parent whose children are all to be tenants.
-fn watch(redirect: &mut Redirect, root: &Path, cgroup: &Path) -> anyhow::Result<()> {
-    let directory: PathBuf = root.join(cgroup.strip_prefix("/").unwrap_or(cgroup));
-    std::fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make the watched cgroup {}", directory.display()))?;
-    redirect.watch(cgroup)?;
-    Ok(())
+    redirect.listen(cookie, app.listening().entry(true))?;
+    Ok(cookie)
 }
 
 /// Writes down what the kernel refused.
 async fn report_refusals(
     mut refusals: Refusals,
     records: Records,
-    assignments: Shared,
+    tenants: Arc<ArcSwap<Tenants>>,
+    sighted: mpsc::Sender<Sighting>,
     tasks: Tasks,
 ) {
     loop {
@@ -190,7 +203,12 @@ async fn report_refusals(
             continue;
         };
         let cgroup = CgroupId(refusal.tenant_cgroup);
-        let tenant = assignments.with(|assignments| assignments.tenant_of(cgroup));
+        if counter == Counter::NoListener {
+            let pid = refusal.pid;
+            // Where too many wait already, the next look at the cgroup finds it.
+            let _full = sighted.try_send(Sighting { pid, cgroup });
+        }
+        let tenant = tenants.load().of(cgroup).map(|tenant| tenant.id.clone());
         let destination =
             outbound_common::addr::socket_addr(refusal.destination, refusal.destination_port);
         let name = refusal
@@ -209,30 +227,6 @@ async fn report_refusals(
             uid: refusal.uid,
             executable: String::from_utf8_lossy(name).into(),
         });
-    }
-}
-
-/// Finds cgroups that were removed and made anew, and flows that nobody came for.
-async fn keep_true(assignments: Shared, tasks: Tasks) {
-    loop {
-        tokio::select! {
-            biased; // Ends first.
-            () = tasks.draining() => return,
-            () = tokio::time::sleep(RECONCILE) => {}
-        }
-        let kept = assignments.with(|assignments| {
-            assignments.apply()?;
-            assignments
-                .redirect()
-                .sweep(FLOW_LIFETIME)
-                .map_err(crate::tenants::Error::from)
-        });
-        if let Err(error) = kept {
-            error!(
-                error = super::output::chain(&error),
-                "cannot keep the tenants' cgroups true"
-            );
-        }
     }
 }
 
@@ -297,6 +291,4 @@ const fn format(format: LogFormat) -> diagnostics::Format {
     }
 }
 
-const RECONCILE: Duration = Duration::from_secs(1);
-/// Longer than any handshake with the agent's own listener takes.
-const FLOW_LIFETIME: Duration = Duration::from_secs(30);
+const SIGHTINGS: usize = 64;

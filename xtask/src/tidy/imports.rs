@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -11,6 +11,11 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("redirect", &["model", "config", "sys"]),
     ("tenants", &["model", "config", "sys", "redirect"]),
     ("path", &["model", "config", "sys", "drain"]),
+    ("server", &["connection", "path::accept", "drain"]),
+    (
+        "namespaces",
+        &["model", "sys", "redirect", "path::accept", "server"],
+    ),
     ("observe", &["model", "config"]),
     (
         "exchange",
@@ -40,6 +45,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "sys",
             "app",
             "redirect",
+            "tenants",
+            "namespaces",
             "path::policy",
             "observe::admin",
         ],

@@ -29,7 +29,7 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
 const UNSAFE: [&str; 3] = [
     "outbound-ebpf/",
     "outbound-common/src/pod.rs",
-    "outbound-agent/src/sys.rs",
+    "outbound-agent/src/sys",
 ];
 
 pub(super) fn complaints(source: &Source) -> Vec<String> {

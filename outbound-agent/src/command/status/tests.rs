@@ -6,8 +6,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
-use crate::observe::admin::view::{Feature, Listener, TenantView};
-use crate::observe::admin::{Admin, AdminSocket, Subject};
+use crate::observe::admin::view::{
+    Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, TenantView,
+};
+use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
 use crate::observe::readiness::Readiness;
 
@@ -29,6 +31,7 @@ impl Subject for Agent {
             waiting_for: vec!["hooks".to_owned()],
             tenants: 2,
             assigned_cgroups: 1,
+            namespaces: 0,
             listeners: vec![Listener {
                 name: "metrics".to_owned(),
                 address: "127.0.0.1:9464".to_owned(),
@@ -48,6 +51,22 @@ impl Subject for Agent {
 
     fn tenant(&self, _name: &str) -> Option<TenantView> {
         None
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        Vec::new()
+    }
+
+    fn assign(&self, _assign: &Assign) -> Result<Assigned, Refused> {
+        unreachable!("status assigns nothing")
+    }
+
+    fn unassign(&self, _cgroup: &Cgroup) -> Result<Assigned, Refused> {
+        unreachable!("status assigns nothing")
+    }
+
+    fn listen_in(&self, _tenant: &str, _namespace: Namespace) -> Result<Listens, Refused> {
+        unreachable!("status enters nothing")
     }
 }
 
