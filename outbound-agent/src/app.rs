@@ -3,23 +3,25 @@
 //! What listens is bound before anything is attached; what is attached stays when the agent
 //! ends, so that its tenants have no egress rather than an open one.
 
+pub mod daemon;
+pub(crate) mod subject;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connection::{Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
-use crate::path::accept::{self, Listener};
 use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::{self, Upstream};
-use crate::path::{detect, http};
-use crate::server::{Listening, Server};
+use crate::path::{detect, dns, http};
+use crate::server::{self, Listening, Server, Sockets};
 
 /// An agent that serves connections; the kernel that brings them is somebody else's.
 pub struct App {
@@ -34,7 +36,7 @@ pub struct App {
 pub enum Error {
     /// Its own listeners.
     #[error(transparent)]
-    Accept(#[from] accept::Error),
+    Server(#[from] server::Error),
     /// Its resolver.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
@@ -50,10 +52,13 @@ impl App {
         records: Records,
     ) -> Result<Self, Error> {
         let room = Arc::new(Semaphore::new(config.limits.connections));
-        let listener = Listener::bind(config.agent.port, Arc::clone(&room))?;
-        let port = listener.port();
+        let sockets = Sockets::bind(config.agent.port, config.agent.dns_port, &room)?;
         let tasks = Tasks::new();
-        let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
+        let agent_ports = vec![
+            sockets.port(),
+            sockets.dns_port(),
+            config.agent.metrics.port(),
+        ];
         let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
         let limits = &config.limits;
         let upstream_limits = upstream::Limits {
@@ -73,24 +78,13 @@ impl App {
                 agent_ports.clone(),
                 tasks.clone(),
             ),
+            names: dns::Accounts::new(queries(limits)),
             tasks: tasks.clone(),
             agent_ports,
-            limits: Limits {
-                detect: detect::Limits {
-                    first_byte: limits.detect,
-                    rest: limits.client_hello,
-                },
-                http: http::Limits {
-                    request_header: limits.request_header,
-                    body_idle: limits.body_idle,
-                    header_bytes: limits.header_bytes,
-                    headers: limits.headers,
-                },
-                tunnel_idle: limits.tunnel_idle,
-            },
+            limits: stages(limits),
         });
-        let server = Server::new(Arc::clone(&agent), room, port);
-        let listening = server.serve(listener);
+        let server = Server::new(Arc::clone(&agent), room, &sockets);
+        let listening = server.serve(sockets);
         tasks.spawn(
             "forget idle upstreams",
             forget_idle(Arc::clone(&agent), limits.pool_idle),
@@ -105,10 +99,15 @@ impl App {
 
     /// The port on which connections are taken.
     pub const fn port(&self) -> u16 {
-        self.server.port()
+        self.listening.entry(true).tcp_port
     }
 
-    /// Where they are taken in the namespace that the agent started in.
+    /// The port on which DNS is answered.
+    pub const fn dns_port(&self) -> u16 {
+        self.listening.entry(true).dns_port
+    }
+
+    /// The listeners in the namespace that the agent started in, which tenants share.
     pub const fn listening(&self) -> &Listening {
         &self.listening
     }
@@ -132,6 +131,33 @@ impl App {
     /// them.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.tasks.drain(deadline).await
+    }
+}
+
+/// The limits of a connection's stages.
+const fn stages(limits: &config::Limits) -> Limits {
+    Limits {
+        detect: detect::Limits {
+            first_byte: limits.detect,
+            rest: limits.client_hello,
+        },
+        http: http::Limits {
+            request_header: limits.request_header,
+            body_idle: limits.body_idle,
+            header_bytes: limits.header_bytes,
+            headers: limits.headers,
+        },
+        tunnel_idle: limits.tunnel_idle,
+    }
+}
+
+/// The limits of a tenant's queries.
+const fn queries(limits: &config::Limits) -> dns::Limits {
+    dns::Limits {
+        per_second: limits.dns_per_tenant_per_second,
+        at_once: limits.dns_per_tenant,
+        name_bytes: limits.dns_name_bytes,
+        idle: limits.dns_idle,
     }
 }
 

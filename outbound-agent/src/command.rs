@@ -1,6 +1,5 @@
 //! The commands of the `outbound` binary, a file each.
 
-pub mod agent;
 pub mod run;
 pub mod assign;
 pub mod check;
@@ -8,12 +7,12 @@ pub mod status;
 pub mod detach;
 pub mod client;
 pub mod output;
-mod subject;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::app::{daemon, subject};
 use crate::cli::{Cli, Command};
 use crate::config;
 use output::complain;
@@ -22,7 +21,7 @@ use output::complain;
 /// command's.
 pub fn dispatch(cli: Cli) -> ExitCode {
     let done = match cli.command {
-        Command::Agent => agent::run(&cli.config).map(|()| ExitCode::SUCCESS),
+        Command::Agent => run_agent(&cli.config).map(|()| ExitCode::SUCCESS),
         Command::Run(run) => socket(run.admin.socket, &cli.config)
             .and_then(|socket| wait(run::run(&socket, &run.tenant, run.netns, &run.command)))
             .map(ExitCode::from),
@@ -42,6 +41,10 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         complain(output::chain(error.as_ref()));
         ExitCode::FAILURE
     })
+}
+
+fn run_agent(config: &Path) -> anyhow::Result<()> {
+    daemon::run(&config::load(config)?)
 }
 
 fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8> {

@@ -82,7 +82,7 @@ settings! {
         watch: Vec<PathBuf> as List<CgroupPath> = Vec::new();
         /// The port on which the agent takes redirected connections.
         port: u16 as Port = 15001;
-        /// The port on which the agent answers DNS.
+        /// The port on which the agent answers DNS, whatever server a tenant asks: another one.
         dns_port: u16 as Port = 15053;
         /// Threads that carry traffic. Without it: one per core.
         threads: Option<usize> as Optional<Count> = None;
@@ -143,6 +143,15 @@ settings! {
         drain: Duration as Time = Duration::from_secs(30);
         /// Connections at once, of all tenants.
         connections: usize as Count = 16_384;
+        /// DNS queries in a second, of one tenant; after a pause twice as many. What is beyond is
+        /// refused.
+        dns_per_tenant_per_second: usize as Count = 100;
+        /// DNS queries under way at once, of one tenant. What is beyond is not answered.
+        dns_per_tenant: usize as Count = 256;
+        /// The longest name that may be looked up: what data would be carried out in.
+        dns_name_bytes: usize as Count = 160;
+        /// For the next DNS query on a workload's open connection, and for the room to answer it.
+        dns_idle: Duration as Time = Duration::from_secs(10);
         /// A message's header.
         header_bytes: usize as Size = 64 << 10;
         /// Fields in a message's header.

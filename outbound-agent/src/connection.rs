@@ -17,12 +17,14 @@ use crate::observe::labels::Protocol;
 use crate::observe::record::{ConnectionRecord, Records};
 use crate::path::accept::{self, Accepted};
 use crate::path::detect::{self, Detected, Hello, detect};
+use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
 use crate::path::policy::{self, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tunnel;
 use crate::path::upstream::Upstream;
+use crate::query;
 
 /// What every connection needs: built once, shared by all.
 pub struct Agent {
@@ -34,6 +36,8 @@ pub struct Agent {
     pub records: Records,
     /// The way out.
     pub upstream: Upstream,
+    /// What tenants asked the resolver, and what they were told.
+    pub names: dns::Accounts,
     /// Tasks that a drain waits for.
     pub tasks: Tasks,
     /// The agent's own ports: nobody's destination.
@@ -93,6 +97,15 @@ async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord)
     } = identified;
     record.identified(&tenant, &flow);
     let who = Who { tenant, flow };
+    if is_dns(&who) {
+        record.protocol(Protocol::Dns);
+        let session = Session {
+            agent,
+            who: &who,
+            record,
+        };
+        return query::serve(stream, &session).await;
+    }
     match detect(stream, agent.limits.detect).await {
         Ok(Detected::Http(stream)) => {
             record.protocol(Protocol::Http);
@@ -162,8 +175,16 @@ async fn pass_tls_through(
     }
 }
 
-/// Bytes that say nothing about themselves: a rule has to name the address, or a name that the
-/// agent itself finds to have that address.
+/// Whatever server it is for, DNS goes to the agent's own resolver, unless a rule names that
+/// very server.
+fn is_dns(who: &Who) -> bool {
+    let asked = who.flow.original_dst;
+    asked.port() == DNS_PORT
+        && !policy::names_opaque_address(&who.tenant.policy, asked.ip(), asked.port())
+}
+
+/// Bytes that say nothing about themselves: a rule has to name the address, or a name that has
+/// it, because the tenant was told so or because the agent itself finds so.
 async fn carry_opaque(
     stream: Replay<TcpStream>,
     who: &Who,
@@ -171,6 +192,14 @@ async fn carry_opaque(
     record: &mut ConnectionRecord,
 ) -> Ending {
     let asked = who.flow.original_dst;
+    for name in agent.names.of(&who.tenant.id).names_of(asked.ip()) {
+        if let Verdict::Allow(permit) = decide(Scheme::Tcp, &name, who)
+            && permit.rule().is_some()
+        {
+            record.server_name(&name);
+            return relay(stream, permit, who, agent, record).await;
+        }
+    }
     for name in policy::opaque_names(&who.tenant.policy, asked.port()) {
         if agent.upstream.addresses(name).await.contains(&asked.ip())
             && let Verdict::Allow(permit) = decide(Scheme::Tcp, name, who)
@@ -187,6 +216,8 @@ async fn carry_opaque(
         }
     }
 }
+
+const DNS_PORT: u16 = 53;
 
 fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
     let port = who.flow.original_dst.port();

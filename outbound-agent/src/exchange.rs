@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
-use hyper::upgrade::{self, OnUpgrade};
-use hyper_util::rt::TokioIo;
 
 use crate::connection::Session;
 use crate::model::reason::{Ending, Reason};
@@ -16,13 +13,15 @@ use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply;
+use crate::path::http::upgrade::Upgrade;
+use crate::path::http::{Answering, Asking};
 use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
 use crate::path::upstream::pool::Lease;
 use crate::path::upstream::{Answer, Failure};
 use crate::path::{credentials, tunnel};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
-pub async fn handle(request: Request<Incoming>, session: &Session<'_>) -> Response<Body> {
+pub async fn handle(request: Asking, session: &Session<'_>) -> Response<Body> {
     let mut record = session.record.exchange();
     let method = request.method().clone();
     let target = request.uri().clone();
@@ -47,7 +46,7 @@ pub async fn handle(request: Request<Incoming>, session: &Session<'_>) -> Respon
 
 /// Decide, add credentials, send.
 async fn carry(
-    mut request: Request<Incoming>,
+    mut request: Asking,
     asked: &Asked,
     session: &Session<'_>,
     record: &mut ExchangeRecord,
@@ -56,17 +55,6 @@ async fn carry(
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
-    let facts = Facts {
-        scheme: asked.scheme,
-        host: &asked.host,
-        port: asked.port,
-        method: Some(request.method()),
-        path: Some(&asked.path),
-    };
-    let mut permit = match policy::decide(&tenant.policy, &facts) {
-        Verdict::Allow(permit) => permit,
-        Verdict::Deny(denial) => return Err(denial.into()),
-    };
     if let Some(parent) = request
         .headers()
         .get("traceparent")
@@ -74,11 +62,8 @@ async fn carry(
     {
         record.traceparent(parent);
     }
-    let upgrade = strip_hop_by_hop(request.headers_mut());
-    let workload = upgrade.is_some().then(|| upgrade::on(&mut request));
-    if let Some(protocol) = upgrade {
-        ask_upgrade(request.headers_mut(), protocol);
-    }
+    let mut permit = decide(&request, asked, session)?;
+    let workload = take_upgrade(&mut request);
     let destination = permit.destination();
     let applying = tenant
         .credentials
@@ -113,10 +98,32 @@ async fn carry(
     }
 }
 
+fn decide(request: &Asking, asked: &Asked, session: &Session<'_>) -> Result<Permit, Denial> {
+    let facts = Facts {
+        scheme: asked.scheme,
+        host: &asked.host,
+        port: asked.port,
+        method: Some(request.method()),
+        path: Some(&asked.path),
+    };
+    match policy::decide(&session.who.tenant.policy, &facts) {
+        Verdict::Allow(permit) => Ok(permit),
+        Verdict::Deny(denial) => Err(denial),
+    }
+}
+
+/// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.
+fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
+    let protocol = strip_hop_by_hop(request.headers_mut())?;
+    let workload = Upgrade::of_request(request);
+    ask_upgrade(request.headers_mut(), protocol);
+    Some(workload)
+}
+
 /// The request as the upstream gets it: origin-form target (RFC 9112 section 3.2.1), a `Host`,
 /// and everything else as the workload wrote it.
 fn outgoing(
-    request: Request<Incoming>,
+    request: Asking,
     permit: &Permit,
     session: &Session<'_>,
     record: &ExchangeRecord,
@@ -140,12 +147,12 @@ fn outgoing(
 /// A request that its upstream answered.
 enum Carried {
     Response {
-        response: Response<Incoming>,
+        response: Answering,
         lease: Lease,
     },
     Upgrade {
-        response: Response<Incoming>,
-        workload: OnUpgrade,
+        response: Answering,
+        workload: Upgrade,
     },
 }
 
@@ -175,7 +182,7 @@ impl Carried {
                 if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
                     ask_upgrade(response.headers_mut(), protocol);
                 }
-                let upstream = upgrade::on(&mut response);
+                let upstream = Upgrade::of_response(&mut response);
                 let idle = session.agent.limits.tunnel_idle;
                 session
                     .agent
@@ -189,20 +196,14 @@ impl Carried {
 
 /// After 101 both sides speak what they agreed on; the agent copies.
 async fn carry_upgraded(
-    workload: OnUpgrade,
-    upstream: OnUpgrade,
+    workload: Upgrade,
+    upstream: Upgrade,
     record: ExchangeRecord,
     idle: Duration,
 ) {
-    let ending = match tokio::join!(workload, upstream) {
+    let ending = match tokio::join!(workload.stream(), upstream.stream()) {
         (Ok(workload), Ok(upstream)) => {
-            tunnel::relay(
-                TokioIo::new(workload),
-                TokioIo::new(upstream),
-                &*record.bytes(),
-                idle,
-            )
-            .await
+            tunnel::relay(workload, upstream, &*record.bytes(), idle).await
         }
         (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
         (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),

@@ -1,7 +1,8 @@
-//! The agent of Outbound.
+#![doc = include_str!("../docs/architecture.md")]
 
 pub mod connection;
 pub mod exchange;
+pub mod query;
 pub mod path;
 pub mod model;
 pub mod redirect;

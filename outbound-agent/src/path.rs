@@ -13,6 +13,7 @@
 //! | 8 | [`credentials`] | the permitted request | the request with what the tenant never holds |
 //! | 9 | [`upstream`] | permit and request | the response |
 //! | 9b | [`tunnel`] | both ends | both ends closed, bytes counted |
+//! | D | [`dns`] | queries | [`dns::message::Asked`], and the answers |
 
 pub mod accept;
 pub mod identify;
@@ -22,4 +23,5 @@ pub mod policy;
 pub mod credentials;
 pub mod upstream;
 pub mod tunnel;
+pub mod dns;
 pub mod replay;

@@ -14,17 +14,20 @@ mod refusals;
 mod sockets;
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use aya_log::EbpfLogger;
 use outbound_common::names::map;
 use outbound_common::tenant::SLOTS;
 use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
 
 use crate::model::tenant::CgroupId;
+use crate::sys;
 
 pub use flows::KernelFlows;
 pub use host::{cgroup_of, cgroup_root, own_cgroup};
@@ -49,7 +52,6 @@ pub struct Redirect {
     features: Features,
     object: Ebpf,
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
-    listeners: Listeners,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
     _lock: host::DirectoryLock,
 }
@@ -161,19 +163,23 @@ pub enum Error {
     },
 }
 
+/// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    host::check_capabilities()?;
+    host::check_kernel()?;
+    host::check_cgroup_root(&settings.cgroup_root)
+}
+
 impl Redirect {
     /// Loads the object, or adopts what is pinned: maps are taken as they are, the programs of
     /// links are replaced at once.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
-        host::check_capabilities()?;
-        host::check_kernel()?;
-        host::check_cgroup_root(&settings.cgroup_root)?;
+        check(settings)?;
         let lock = host::take_pin_dir(&settings.pin_dir)?;
         load::check_layout(&settings.pin_dir)?;
         let (object, features) = load::load(&settings.pin_dir)?;
         let redirect = Self {
             tenants: open_map(&settings.pin_dir, map::TENANTS)?.into(),
-            listeners: Listeners::open(&settings.pin_dir)?,
             flows: open_map(&settings.pin_dir, map::FLOWS)?.into(),
             settings: settings.clone(),
             features,
@@ -236,10 +242,10 @@ impl Redirect {
 
     /// Says where the agent listens in a network namespace.
     pub fn listen(&self, netns_cookie: u64, entry: ListenerEntry) -> Result<(), Error> {
-        self.listeners.listen(netns_cookie, entry)
+        self.listeners()?.listen(netns_cookie, entry)
     }
 
-    /// The same, for who keeps other namespaces.
+    /// Where the agent listens.
     pub fn listeners(&self) -> Result<Listeners, Error> {
         Listeners::open(&self.settings.pin_dir)
     }
@@ -321,6 +327,26 @@ impl Redirect {
     /// How many flows are between a workload's socket and the agent's.
     pub fn pending(&self) -> usize {
         locked(&self.flows).keys().filter_map(Result::ok).count()
+    }
+
+    /// What the programs say of themselves, in an object that was built for development: a task
+    /// that passes it on to the diagnostics until it is dropped.
+    pub fn program_log(
+        &mut self,
+    ) -> Result<Option<impl Future<Output = ()> + Send + use<>>, Error> {
+        let Ok(mut logger) = EbpfLogger::init(&mut self.object) else {
+            return Ok(None);
+        };
+        let ring = logger.as_fd().try_clone_to_owned();
+        let readable = ring
+            .and_then(sys::readiness)
+            .map_err(file_error("wait on the log of", &self.settings.pin_dir))?;
+        Ok(Some(async move {
+            while let Ok(mut ready) = readable.readable().await {
+                ready.clear_ready();
+                logger.flush();
+            }
+        }))
     }
 
     fn cgroup_directory(&self, cgroup: &Path) -> PathBuf {

@@ -134,7 +134,7 @@ impl Assignments {
         self.revoke_all_but(&wanted)?;
         let homes = Arc::clone(&self.homes.borrow());
         wanted.retain(|id, wanted| {
-            homes.contains_key(id) || self.fence(&wanted.directory).is_ok_or(&mut failure)
+            homes.contains_key(id) || succeeded(self.fence(&wanted.directory), &mut failure)
         });
         let new = wanted
             .iter()
@@ -152,7 +152,7 @@ impl Assignments {
                 .collect(),
         );
         for (id, wanted) in wanted {
-            self.admit(id, wanted.spec).is_ok_or(&mut failure);
+            succeeded(self.admit(id, wanted.spec), &mut failure);
         }
         failure.map_or(Ok(cut), Err)
     }
@@ -313,19 +313,13 @@ impl Assignments {
     }
 }
 
-/// Keeps the first failure of many attempts.
-trait IsOkOr {
-    fn is_ok_or(self, failure: &mut Option<Error>) -> bool;
-}
-
-impl IsOkOr for Result<(), Error> {
-    fn is_ok_or(self, failure: &mut Option<Error>) -> bool {
-        match self {
-            Ok(()) => true,
-            Err(error) => {
-                failure.get_or_insert(error);
-                false
-            }
+/// Keeps the first failure of many attempts; gives whether this one succeeded.
+fn succeeded(attempt: Result<(), Error>, failure: &mut Option<Error>) -> bool {
+    match attempt {
+        Ok(()) => true,
+        Err(error) => {
+            failure.get_or_insert(error);
+            false
         }
     }
 }

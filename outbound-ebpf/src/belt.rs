@@ -85,7 +85,7 @@ fn judge(packet: &Packet, flow: &Flow, interface: u32) -> Result<Pass, Counter> 
     let port = packet.destination_port;
     let is_dns = listener.dns_port != 0 && port == listener.dns_port;
     match packet.protocol {
-        TCP if is_agent && (port == listener.tcp_port || is_dns) => Ok(Pass::Connection),
+        TCP if is_agent && port == listener.tcp_port => Ok(Pass::Connection),
         UDP if is_agent && is_dns => Ok(Pass::Datagram),
         _ => Err(Counter::BeltDestination),
     }
@@ -96,6 +96,7 @@ fn judge(packet: &Packet, flow: &Flow, interface: u32) -> Result<Pass, Counter> 
 fn remember_datagram(packet: &Packet, flow: &mut Flow) {
     // SAFETY: a helper without arguments.
     flow.connected_ns = unsafe { bpf_ktime_get_ns() };
+    let flow: &Flow = flow;
     let key = FlowKey {
         netns: flow.netns,
         source: packet.source,
@@ -103,7 +104,7 @@ fn remember_datagram(packet: &Packet, flow: &mut Flow) {
         agent_port: packet.destination_port,
         protocol: UDP,
     };
-    if FLOWS.insert(key, &*flow, 0).is_err() {
+    if FLOWS.insert(key, flow, 0).is_err() {
         count(Counter::FlowsFull);
     }
 }

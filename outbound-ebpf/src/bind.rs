@@ -3,13 +3,13 @@
 use aya_ebpf::programs::SockAddrContext;
 use outbound_common::Counter;
 
-use crate::call::{Call, Ip};
+use crate::call::Call;
 use crate::maps::{SOCKETS, listener};
 use crate::refuse::{EADDRINUSE, LET_THROUGH};
 
 #[inline(always)]
-pub(crate) fn bind(ctx: &SockAddrContext, ip: Ip) -> i32 {
-    let call = Call::read(ctx, ip);
+pub(crate) fn bind<const IP: u32>(ctx: &SockAddrContext) -> i32 {
+    let call = Call::<IP>::read(ctx);
     let port = call.port.get();
     // Port 0 is any port; the agent's are outside the range that those are taken from.
     if port == 0 {

@@ -33,40 +33,38 @@ macro_rules! read {
 }
 pub(crate) use read;
 
-/// Family of a hook.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ip {
-    V4,
-    V6,
-}
+/// Family of a hook. A constant to the compiler: the verifier refuses a program in which a hook of
+/// one family so much as contains an access to the other's fields.
+///   invalid bpf_context access off=8 size=4
+pub(crate) const V4: u32 = AF_INET;
+pub(crate) const V6: u32 = AF_INET6;
 
 /// One call of connect, sendmsg, bind, recvmsg or getpeername.
-pub(crate) struct Call {
+pub(crate) struct Call<const IP: u32> {
     context: *mut bpf_sock_addr,
-    ip: Ip,
     pub(crate) sk: *mut bpf_sock,
     pub(crate) protocol: u32,
     pub(crate) address: Addr16,
     pub(crate) port: PortBe,
 }
 
-impl Call {
+impl<const IP: u32> Call<IP> {
     #[inline(always)]
-    pub(crate) fn read(ctx: &SockAddrContext, ip: Ip) -> Self {
+    pub(crate) fn read(ctx: &SockAddrContext) -> Self {
         let context = ctx.sock_addr;
         Self {
             context,
-            ip,
             sk: read!((*context).__bindgen_anon_1.sk),
             protocol: read!((*context).protocol),
-            address: match ip {
-                Ip::V4 => Addr16::from_v4_word(read!((*context).user_ip4)),
-                Ip::V6 => Addr16([
+            address: if IP == V4 {
+                Addr16::from_v4_word(read!((*context).user_ip4))
+            } else {
+                Addr16([
                     read!((*context).user_ip6[0]),
                     read!((*context).user_ip6[1]),
                     read!((*context).user_ip6[2]),
                     read!((*context).user_ip6[3]),
-                ]),
+                ])
             },
             port: PortBe(read!((*context).user_port) as u16),
         }
@@ -79,14 +77,13 @@ impl Call {
         let words = address.0;
         // SAFETY: fields of the context that these hooks may write, one word at a time.
         unsafe {
-            match self.ip {
-                Ip::V4 => write_volatile(addr_of_mut!((*context).user_ip4), words[3]),
-                Ip::V6 => {
-                    write_volatile(addr_of_mut!((*context).user_ip6[0]), words[0]);
-                    write_volatile(addr_of_mut!((*context).user_ip6[1]), words[1]);
-                    write_volatile(addr_of_mut!((*context).user_ip6[2]), words[2]);
-                    write_volatile(addr_of_mut!((*context).user_ip6[3]), words[3]);
-                }
+            if IP == V4 {
+                write_volatile(addr_of_mut!((*context).user_ip4), words[3]);
+            } else {
+                write_volatile(addr_of_mut!((*context).user_ip6[0]), words[0]);
+                write_volatile(addr_of_mut!((*context).user_ip6[1]), words[1]);
+                write_volatile(addr_of_mut!((*context).user_ip6[2]), words[2]);
+                write_volatile(addr_of_mut!((*context).user_ip6[3]), words[3]);
             }
             write_volatile(addr_of_mut!((*context).user_port), u32::from(port.0));
         }
@@ -132,10 +129,7 @@ impl Call {
             destination: self.address,
             port: self.port,
             protocol: self.protocol,
-            family: match self.ip {
-                Ip::V4 => AF_INET,
-                Ip::V6 => AF_INET6,
-            },
+            family: IP,
         }
     }
 }

@@ -9,7 +9,7 @@ use outbound_common::tenant::{
 };
 use outbound_common::{Addr16, Counter, Flow, ListenerEntry, PortBe, TenantEntry};
 
-use crate::call::{AF_INET, AF_INET6, Call, Ip, TCP, UDP, tenant_of_caller};
+use crate::call::{AF_INET, AF_INET6, Call, TCP, UDP, tenant_of_caller};
 use crate::maps::{SOCKETS, count, listener, tenant};
 use crate::refuse::{ECONNREFUSED, ENETUNREACH, EPERM, LET_THROUGH, comm};
 
@@ -17,18 +17,21 @@ const DNS: u16 = 53;
 const LOOPBACK_NET: u32 = 127;
 
 #[inline(always)]
-pub(crate) fn connect(ctx: &SockAddrContext, ip: Ip) -> i32 {
-    let call = Call::read(ctx, ip);
+pub(crate) fn connect<const IP: u32>(ctx: &SockAddrContext) -> i32 {
+    let call = Call::<IP>::read(ctx);
     let (flow, tenant, listener) = match judge(&call) {
         Ok(known) => known,
         Err(verdict) => return verdict,
     };
     if call.protocol == TCP {
-        let (port, counter) = if call.port.get() == DNS && listener.dns_port != 0 {
-            (listener.dns_port, Counter::RedirectedDns)
-        } else {
-            (listener.tcp_port, Counter::Redirected)
-        };
+        // The log takes references: what it is given must not be what the verdict rests on.
+        trace!(
+            ctx,
+            "connect to port {} in cgroup {}",
+            call.port.get(),
+            tenant.cgroup
+        );
+        let (port, counter) = (listener.tcp_port, Counter::Redirected);
         return redirect(&call, flow, tenant, listener, port, counter);
     }
     redirect_dns(&call, flow, tenant, listener)
@@ -37,8 +40,8 @@ pub(crate) fn connect(ctx: &SockAddrContext, ip: Ip) -> i32 {
 /// Checks that hold for connects and datagrams alike. Fails with the verdict where there is
 /// nothing more to decide.
 #[inline(always)]
-pub(crate) fn judge(
-    call: &Call,
+pub(crate) fn judge<const IP: u32>(
+    call: &Call<IP>,
 ) -> Result<
     (
         &'static mut Flow,
@@ -79,8 +82,8 @@ pub(crate) fn judge(
 /// A datagram: to the resolver if it is DNS, refused otherwise, at once, so that QUIC clients
 /// fall back to TCP.
 #[inline(always)]
-pub(crate) fn redirect_dns(
-    call: &Call,
+pub(crate) fn redirect_dns<const IP: u32>(
+    call: &Call<IP>,
     flow: &mut Flow,
     tenant: &TenantEntry,
     listener: &ListenerEntry,
@@ -94,8 +97,8 @@ pub(crate) fn redirect_dns(
 }
 
 #[inline(always)]
-fn redirect(
-    call: &Call,
+fn redirect<const IP: u32>(
+    call: &Call<IP>,
     flow: &mut Flow,
     tenant: &TenantEntry,
     listener: &ListenerEntry,
@@ -138,7 +141,12 @@ fn redirect(
 /// again by the programs of an outer watched cgroup, and by `sendmsg` on a connected socket with
 /// a mapped peer.
 #[inline(always)]
-fn is_redirected(call: &Call, flow: &Flow, tenant: &TenantEntry, listener: &ListenerEntry) -> bool {
+fn is_redirected<const IP: u32>(
+    call: &Call<IP>,
+    flow: &Flow,
+    tenant: &TenantEntry,
+    listener: &ListenerEntry,
+) -> bool {
     let is_v4 = flow.destination.is_v4();
     if flow.family == 0 || !is_agent_port(call.port.get(), listener) {
         return false;
@@ -155,7 +163,7 @@ fn is_agent_port(port: u16, listener: &ListenerEntry) -> bool {
 /// Whether a connect to an IPv6 address goes to the agent over IPv4. TCP only: a sendmsg6 that
 /// was rewritten to a mapped address is refused by the kernel.
 #[inline(always)]
-fn goes_by_v4(call: &Call, flow: &Flow, listener: &ListenerEntry) -> bool {
+fn goes_by_v4<const IP: u32>(call: &Call<IP>, flow: &Flow, listener: &ListenerEntry) -> bool {
     if listener.flags & LISTENER_NO_IPV6 != 0 {
         return true;
     }
@@ -168,7 +176,7 @@ fn goes_by_v4(call: &Call, flow: &Flow, listener: &ListenerEntry) -> bool {
 /// Whether a destination is the agent itself: one of its ports on any loopback address, all of
 /// which lead to it.
 #[inline(always)]
-fn is_agent(call: &Call, listener: &ListenerEntry) -> bool {
+fn is_agent<const IP: u32>(call: &Call<IP>, listener: &ListenerEntry) -> bool {
     if !is_agent_port(call.port.get(), listener) {
         return false;
     }

@@ -3,13 +3,13 @@
 use aya_ebpf::programs::SockAddrContext;
 use outbound_common::Counter;
 
-use crate::call::{Call, Ip, UDP};
+use crate::call::{Call, UDP};
 use crate::connect::{judge, redirect_dns};
 use crate::refuse::EPERM;
 
 #[inline(always)]
-pub(crate) fn sendmsg(ctx: &SockAddrContext, ip: Ip) -> i32 {
-    let call = Call::read(ctx, ip);
+pub(crate) fn sendmsg<const IP: u32>(ctx: &SockAddrContext) -> i32 {
+    let call = Call::<IP>::read(ctx);
     let (flow, tenant, listener) = match judge(&call) {
         Ok(known) => known,
         Err(verdict) => return verdict,

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::SockOpsContext;
 use outbound_common::flow::FLOW_INBOUND;
-use outbound_common::{Addr16, Counter, FlowKey};
+use outbound_common::{Addr16, Counter, Flow, FlowKey};
 
 use crate::call::{AF_INET, TCP, read};
 use crate::maps::{ACCEPTED, FLOWS, SOCKETS, count, listener};
@@ -46,7 +46,8 @@ fn connecting(ops: *mut bpf_sock_ops) -> u32 {
     // SAFETY: the context.
     unsafe { bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG as i32) };
     let key = key(ops, End::Workload);
-    if FLOWS.insert(key, &*flow, 0).is_err() {
+    let flow: &Flow = flow;
+    if FLOWS.insert(key, flow, 0).is_err() {
         count(Counter::FlowsFull);
     }
     DONE
@@ -95,13 +96,16 @@ pub(crate) fn agent(ctx: &SockOpsContext) -> u32 {
     let Some(listener) = listener(key.netns) else {
         return DONE;
     };
-    if sk.is_null() || (key.agent_port != listener.tcp_port && key.agent_port != listener.dns_port)
-    {
+    if sk.is_null() || key.agent_port != listener.tcp_port {
         return DONE;
     }
     // SAFETY: as above.
     let Some(flow) = (unsafe { FLOWS.get(key) }) else {
         count(Counter::FlowMissing);
+        trace!(
+            ctx,
+            "no flow for a connection from port {}", key.source_port
+        );
         return DONE;
     };
     let mut accepted = *flow;

@@ -14,6 +14,14 @@
     reason = "reading a context field is a dereference and a volatile read at once"
 )]
 
+/// Logs, in an object that is built for development.
+macro_rules! trace {
+    ($($argument:tt)*) => {{
+        #[cfg(feature = "log")]
+        aya_log_ebpf::debug!($($argument)*);
+    }};
+}
+
 mod maps;
 mod refuse;
 mod call;
@@ -35,7 +43,7 @@ use aya_ebpf::programs::{
     LsmContext, SkBuffContext, SockAddrContext, SockContext, SockOpsContext, SockoptContext,
 };
 
-use call::Ip;
+use call::{V4, V6};
 
 #[cgroup_skb(egress)]
 fn egress(ctx: SkBuffContext) -> i32 {
@@ -64,72 +72,72 @@ fn agent_ops(ctx: SockOpsContext) -> u32 {
 
 #[cgroup_sock_addr(bind4)]
 fn bind4(ctx: SockAddrContext) -> i32 {
-    bind::bind(&ctx, Ip::V4)
+    bind::bind::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(bind6)]
 fn bind6(ctx: SockAddrContext) -> i32 {
-    bind::bind(&ctx, Ip::V6)
+    bind::bind::<V6>(&ctx)
 }
 
 #[cgroup_sock_addr(connect4)]
 fn connect4(ctx: SockAddrContext) -> i32 {
-    connect::connect(&ctx, Ip::V4)
+    connect::connect::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
-    connect::connect(&ctx, Ip::V6)
+    connect::connect::<V6>(&ctx)
 }
 
 #[cgroup_sock_addr(sendmsg4)]
 fn sendmsg4(ctx: SockAddrContext) -> i32 {
-    datagram::sendmsg(&ctx, Ip::V4)
+    datagram::sendmsg::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 fn sendmsg6(ctx: SockAddrContext) -> i32 {
-    datagram::sendmsg(&ctx, Ip::V6)
+    datagram::sendmsg::<V6>(&ctx)
 }
 
 #[cgroup_sock_addr(recvmsg4)]
 fn recvmsg4(ctx: SockAddrContext) -> i32 {
-    peername::restore(&ctx, Ip::V4)
+    peername::restore::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(recvmsg6)]
 fn recvmsg6(ctx: SockAddrContext) -> i32 {
-    peername::restore(&ctx, Ip::V6)
+    peername::restore::<V6>(&ctx)
 }
 
 #[cgroup_sock_addr(getpeername4)]
 fn getpeername4(ctx: SockAddrContext) -> i32 {
-    peername::restore(&ctx, Ip::V4)
+    peername::restore::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(getpeername6)]
 fn getpeername6(ctx: SockAddrContext) -> i32 {
-    peername::restore(&ctx, Ip::V6)
+    peername::restore::<V6>(&ctx)
 }
 
 #[cgroup_sock_addr(connect4)]
 fn sentinel4(ctx: SockAddrContext) -> i32 {
-    sentinel::watch(&ctx, Ip::V4)
+    sentinel::watch::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(connect6)]
 fn sentinel6(ctx: SockAddrContext) -> i32 {
-    sentinel::watch(&ctx, Ip::V6)
+    sentinel::watch::<V6>(&ctx)
 }
 
 #[cgroup_sock_addr(sendmsg4)]
 fn sentinel_msg4(ctx: SockAddrContext) -> i32 {
-    sentinel::watch(&ctx, Ip::V4)
+    sentinel::watch::<V4>(&ctx)
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 fn sentinel_msg6(ctx: SockAddrContext) -> i32 {
-    sentinel::watch(&ctx, Ip::V6)
+    sentinel::watch::<V6>(&ctx)
 }
 
 #[lsm_cgroup(hook = "socket_create")]

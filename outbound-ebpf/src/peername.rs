@@ -3,14 +3,14 @@
 use aya_ebpf::programs::SockAddrContext;
 use outbound_common::tenant::{AGENT_V6, is_agent_v4};
 
-use crate::call::{Call, Ip, UDP};
+use crate::call::{Call, UDP};
 use crate::maps::{SOCKETS, listener};
 use crate::refuse::LET_THROUGH;
 
 /// These hooks cannot refuse: a peer that is not the agent is shown as it is.
 #[inline(always)]
-pub(crate) fn restore(ctx: &SockAddrContext, ip: Ip) -> i32 {
-    let call = Call::read(ctx, ip);
+pub(crate) fn restore<const IP: u32>(ctx: &SockAddrContext) -> i32 {
+    let call = Call::<IP>::read(ctx);
     let Some(flow) = SOCKETS.get(call.sk) else {
         return LET_THROUGH;
     };
@@ -23,7 +23,7 @@ pub(crate) fn restore(ctx: &SockAddrContext, ip: Ip) -> i32 {
     let port = call.port.get();
     let is_agent_port = match call.protocol {
         UDP => port == listener.dns_port,
-        _ => port == listener.tcp_port || port == listener.dns_port,
+        _ => port == listener.tcp_port,
     };
     let is_agent_address = if call.address.is_v4() {
         is_agent_v4(flow.slot, call.address.v4_word())

@@ -6,13 +6,13 @@
 use aya_ebpf::programs::SockAddrContext;
 use outbound_common::Counter;
 
-use crate::call::{Call, Ip, tenant_of_caller};
+use crate::call::{Call, tenant_of_caller};
 use crate::maps::SOCKETS;
 use crate::refuse::{EPERM, LET_THROUGH};
 
 #[inline(always)]
-pub(crate) fn watch(ctx: &SockAddrContext, ip: Ip) -> i32 {
-    let call = Call::read(ctx, ip);
+pub(crate) fn watch<const IP: u32>(ctx: &SockAddrContext) -> i32 {
+    let call = Call::<IP>::read(ctx);
     let Some(tenant) = tenant_of_caller() else {
         return LET_THROUGH;
     };

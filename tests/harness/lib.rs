@@ -3,13 +3,22 @@
 //! The path tier drives the agent in its own process: [`agent::Agent`] with [`kernel::FakeFlows`]
 //! in the kernel's place, real sockets on loopback, scripted [`origin::Origin`]s. The kernel and
 //! system tiers use the real programs and the real binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the harness fails a test by panicking"
+)]
 
 pub mod agent;
+pub mod host;
 pub mod kernel;
+pub mod nameserver;
 pub mod origin;
 pub mod sandbox;
 
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 /// How long a condition may take to come true.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -31,4 +40,12 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
         );
         std::thread::yield_now();
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's server ends with its runtime; there is nothing to drain"
+)]
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(future)
 }

@@ -15,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::spawn;
+
 /// A request as an origin saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -126,12 +128,4 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.serving.abort();
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's origin ends with its runtime; there is nothing to drain"
-)]
-fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(future)
 }

@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use outbound_agent::redirect;
 
 pub use netns::Netns;
 pub use process::{Process, Workload};
+pub(crate) use process::{pipe, python};
 pub use sniffer::Sniffer;
 
 /// How long a test waits for anything that should come at once.
@@ -92,6 +95,37 @@ impl Sandbox {
         self.outside.as_ref().expect("a sandbox with an uplink")
     }
 
+    /// A witness on the far side of the uplink.
+    pub fn sniff(&self) -> Sniffer {
+        Sniffer::new(self.outside())
+    }
+
+    /// Waits until something listens on a TCP port of the namespace.
+    #[track_caller]
+    pub fn await_listener(&self, port: u16) {
+        // proc(5): local address and port in hexadecimal; state 0A is LISTEN.
+        let wanted = format!(":{port:04X} 00000000:0000 0A");
+        eventually("a listener", || {
+            let sockets = self
+                .netns
+                .enter(|| fs::read_to_string("/proc/thread-self/net/tcp"));
+            sockets.ok()?.contains(&wanted).then_some(())
+        });
+    }
+
+    /// Kills what runs in a cgroup and waits until it is gone. One by one: where `cgroup.kill`
+    /// was used, Linux 6.18 kills whatever is started there by `CLONE_INTO_CGROUP` afterwards.
+    #[track_caller]
+    pub fn kill(&self, cgroup: &Path) {
+        eventually("the processes are gone", || {
+            let left = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+            for pid in left.lines().filter_map(|line| line.parse().ok()) {
+                let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            left.is_empty().then_some(())
+        });
+    }
+
     /// Makes a cgroup below the sandbox's, parents included.
     pub fn cgroup(&self, name: &str) -> PathBuf {
         let path = self.cgroup.join(name);
@@ -107,7 +141,11 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        let detached = redirect::detach(&self.settings().pin_dir);
         remove_cgroup(&self.cgroup);
+        if !std::thread::panicking() {
+            detached.expect("everything comes off");
+        }
     }
 }
 
@@ -137,6 +175,12 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// Says aloud that a test did not run.
+#[expect(clippy::print_stdout, reason = "libtest has no other way to say it")]
+pub fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
 /// Whether this process may make namespaces, cgroups and programs. A tier that must run says so
 /// in `OUTBOUND_TESTS_NO_SKIP=1`.
 pub fn is_privileged() -> bool {
@@ -145,6 +189,6 @@ pub fn is_privileged() -> bool {
     }
     let must_run = std::env::var_os("OUTBOUND_TESTS_NO_SKIP").is_some_and(|value| value == "1");
     assert!(!must_run, "this tier needs root");
-    println!("skipped: needs root");
+    skipped("needs root");
     false
 }

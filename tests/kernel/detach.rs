@@ -46,8 +46,8 @@ fn unwatching_frees_one_cgroup_and_no_other() {
     let a = stage.tenant("a", 0);
     let b = stage.tenant("b", 1);
     let connect = "print(attempt(tcp().connect, ('192.0.2.7', 9)))";
-    stage.redirect.unassign(a.id).unwrap();
-    stage.redirect.unwatch(&a.cgroup).unwrap();
+    stage.redirect().unassign(a.id).unwrap();
+    stage.redirect_mut().unwatch(&a.cgroup).unwrap();
     assert_eq!(stage.workload(&a.cgroup).python(connect), "ECONNREFUSED");
     stage.expect_none_accepted();
     assert_eq!(stage.workload(&b.cgroup).python(connect), "ok");

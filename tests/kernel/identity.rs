@@ -12,7 +12,10 @@ fn a_watched_cgroup_that_is_nobodys_has_no_sockets() {
         return;
     };
     let cgroup = stage.sandbox.cgroup("nobody");
-    stage.redirect.watch(&cgroup).expect("the programs attach");
+    stage
+        .redirect_mut()
+        .watch(&cgroup)
+        .expect("the programs attach");
     let output = stage.workload(&cgroup).python("print(attempt(socket))");
     assert_eq!(output, "EPERM");
     assert_eq!(stage.count(Counter::NoTenant), 1);
@@ -24,7 +27,10 @@ fn one_watched_parent_serves_every_tenant_below_it() {
         return;
     };
     let parent = stage.sandbox.cgroup("tenants");
-    stage.redirect.watch(&parent).expect("the programs attach");
+    stage
+        .redirect_mut()
+        .watch(&parent)
+        .expect("the programs attach");
     for (slot, name) in (0..).zip(["tenants/a", "tenants/b"]) {
         let cgroup = stage.sandbox.cgroup(name);
         let id = sys::cgroup_id(&cgroup).expect("its id");
@@ -33,7 +39,7 @@ fn one_watched_parent_serves_every_tenant_below_it() {
             "EPERM"
         );
         let id = outbound_agent::model::tenant::CgroupId(id);
-        stage.redirect.assign(id, slot, 0).expect("an entry");
+        stage.redirect().assign(id, slot, 0).expect("an entry");
         assert_eq!(stage.workload(&cgroup).python(CONNECT), "ok");
         assert_eq!(stage.flow().tenant_cgroup, id);
     }
@@ -63,8 +69,11 @@ fn an_unassigned_tenant_stops_at_once() {
          print(attempt(other.connect, ('192.0.2.7', 80)), attempt(socket))",
     );
     let accepted = stage.accept();
-    stage.redirect.unassign(tenant.id).expect("the entry goes");
-    assert!(stage.redirect.assigned().expect("a list").is_empty());
+    stage
+        .redirect()
+        .unassign(tenant.id)
+        .expect("the entry goes");
+    assert!(stage.redirect().assigned().expect("a list").is_empty());
     workload.go_on();
     assert_eq!(workload.output(), "timed out\nEPERM EPERM");
     assert!(stage.count(Counter::BeltNoTenant) > 0);
@@ -170,7 +179,7 @@ async fn a_refusal_says_who_wanted_what() {
         return;
     };
     let tenant = stage.tenant("a", 0);
-    let mut refusals = stage.redirect.refusals().expect("the ring buffer");
+    let mut refusals = stage.redirect().refusals().expect("the ring buffer");
     let output = stage
         .workload(&tenant.cgroup)
         .python("print(os.getpid(), attempt(udp().connect, ('192.0.2.7', 443)))");

@@ -47,7 +47,6 @@ fn a_second_agent_is_refused() {
     ));
     drop(first);
     drop(Redirect::open(&settings).unwrap());
-    redirect::detach(&settings.pin_dir).unwrap();
 }
 
 #[test]
@@ -63,7 +62,6 @@ fn maps_of_another_layout_are_refused() {
     let refused = Redirect::open(&settings).err().unwrap();
     assert!(matches!(refused, Error::Layout { found, .. } if found == LAYOUT_VERSION + 1));
     assert!(refused.to_string().contains("outbound detach"), "{refused}");
-    redirect::detach(&settings.pin_dir).unwrap();
 }
 
 #[test]
@@ -95,7 +93,6 @@ fn a_starting_agent_adopts_what_is_pinned_and_replaces_the_programs() {
         (tenants.len(), tenants[0].cgroup, tenants[0].slot),
         (1, id.0, 3)
     );
-    redirect::detach(&settings.pin_dir).unwrap();
 }
 
 #[test]
@@ -114,7 +111,6 @@ fn a_pin_of_an_unknown_program_is_refused() {
     fs::rename(group.join("connect4"), group.join("connect9")).unwrap();
     let refused = Redirect::open(&settings).err().unwrap();
     assert!(matches!(refused, Error::UnknownPin { .. }), "{refused}");
-    redirect::detach(&settings.pin_dir).unwrap();
 }
 
 #[test]
@@ -135,7 +131,6 @@ fn a_removed_cgroup_leaves_no_pins() {
             .is_empty()
             .then_some(())
     });
-    redirect::detach(&settings.pin_dir).unwrap();
 }
 
 #[test]
@@ -147,7 +142,6 @@ fn the_agents_own_cgroup_is_not_watched() {
     let mut redirect = Redirect::open(&settings).unwrap();
     let refused = redirect.watch("/".as_ref()).err().unwrap();
     assert!(matches!(refused, Error::OwnCgroup { .. }), "{refused}");
-    redirect::detach(&settings.pin_dir).unwrap();
 }
 
 #[test]

@@ -11,3 +11,11 @@ mod connect;
 mod identity;
 /// Taking the programs off.
 mod detach;
+/// Datagrams: DNS and nothing else.
+mod datagram;
+/// Ways around, each with its control.
+mod bypass;
+/// The agent comes and goes.
+mod lifetime;
+/// What is full.
+mod overflow;

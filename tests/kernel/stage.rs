@@ -1,19 +1,18 @@
 //! What every test of this tier stands on: a sandbox, the kernel side, and in the agent's place
 //! listeners that show which flow came with each connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
 use harness::sandbox::{PATIENCE, Sandbox, Workload};
-use nix::libc;
 use outbound_agent::model::addr::Downstream;
 use outbound_agent::model::flow::{Flow, Flows as _};
 use outbound_agent::model::tenant::CgroupId;
-use outbound_agent::redirect::{self, KernelFlows, Redirect};
+use outbound_agent::redirect::{KernelFlows, Redirect};
 use outbound_agent::sys;
 use outbound_common::{Counter, ListenerEntry};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,8 +22,10 @@ pub(crate) const TCP_PORT: u16 = 15_001;
 pub(crate) const DNS_PORT: u16 = 15_053;
 
 pub(crate) struct Stage {
-    pub(crate) redirect: Redirect,
+    redirect: Option<Redirect>,
     pub(crate) flows: Arc<KernelFlows>,
+    listeners: Vec<Socket>,
+    sender: SyncSender<Accepted>,
     accepted: Receiver<Accepted>,
     pub(crate) sandbox: Sandbox,
 }
@@ -32,7 +33,6 @@ pub(crate) struct Stage {
 /// A connection that the agent accepted.
 pub(crate) struct Accepted {
     pub(crate) flow: Option<Flow>,
-    pub(crate) downstream: SocketAddr,
     pub(crate) stream: TcpStream,
 }
 
@@ -54,36 +54,59 @@ impl Stage {
     }
 
     fn on(sandbox: Sandbox) -> Self {
-        let mut redirect = Redirect::open(&sandbox.settings()).expect("the kernel side loads");
-        redirect.guard_agent().expect("the agent's side attaches");
-        let flows = Arc::new(redirect.flows().expect("flows"));
-        let (sender, accepted) = mpsc::sync_channel(256);
-        for listener in sandbox.netns().enter(listeners) {
-            let (sender, flows) = (sender.clone(), flows.clone());
-            thread::spawn(move || {
-                for stream in listener.incoming().map_while(Result::ok) {
-                    let downstream = stream.peer_addr();
-                    let downstream = downstream.unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-                    let flow = flows.flow(stream.as_fd(), Downstream(downstream));
-                    let connection = Accepted {
-                        flow,
-                        downstream,
-                        stream,
-                    };
-                    if sender.send(connection).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        let stage = Self {
-            redirect,
-            flows,
+        let redirect = open(&sandbox);
+        // Small: connections wait in the backlog rather than as open descriptors.
+        let (sender, accepted) = mpsc::sync_channel(64);
+        let mut stage = Self {
+            flows: Arc::new(redirect.flows().expect("flows")),
+            redirect: Some(redirect),
+            listeners: Vec::new(),
+            sender,
             accepted,
             sandbox,
         };
+        stage.start_listening();
         stage.listen(0);
         stage
+    }
+
+    /// The kernel side.
+    pub(crate) fn redirect(&self) -> &Redirect {
+        self.redirect.as_ref().expect("open but in `reload`")
+    }
+
+    /// The kernel side, to attach to it.
+    pub(crate) fn redirect_mut(&mut self) -> &mut Redirect {
+        self.redirect.as_mut().expect("open but in `reload`")
+    }
+
+    /// Another agent takes over what is pinned, while the listeners stay.
+    pub(crate) fn reload(&mut self) {
+        self.redirect = None;
+        self.redirect = Some(open(&self.sandbox));
+    }
+
+    /// Nobody listens any more, as if the agent had been killed.
+    pub(crate) fn stop_listening(&mut self) {
+        for listener in self.listeners.drain(..) {
+            let _ended = listener.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Listens as the agent does: on any IPv4 address and `::1`, on `lo` alone.
+    pub(crate) fn start_listening(&mut self) {
+        let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        for (domain, address) in [
+            (Domain::IPV4, any),
+            (Domain::IPV6, Ipv6Addr::LOCALHOST.into()),
+        ] {
+            let address = SocketAddr::new(address, TCP_PORT);
+            let listener = self.sandbox.netns().enter(|| listener(domain, address));
+            let accepting = TcpListener::from(listener.try_clone().expect("a descriptor"));
+            let (sender, flows) = (self.sender.clone(), self.flows.clone());
+            thread::spawn(move || accept(&accepting, &flows, &sender));
+            self.listeners.push(listener);
+        }
     }
 
     /// Publishes where the listeners are.
@@ -94,9 +117,8 @@ impl Stage {
             flags,
         };
         let cookie = self.sandbox.netns().cookie();
-        self.redirect
-            .listen(cookie, entry)
-            .expect("a listener entry");
+        let published = self.redirect().listen(cookie, entry);
+        published.expect("a listener entry");
     }
 
     /// A cgroup with the programs on it, whose tenant has this slot.
@@ -106,11 +128,11 @@ impl Stage {
 
     pub(crate) fn tenant_with(&mut self, name: &str, slot: u32, flags: u32) -> Tenant {
         let cgroup = self.sandbox.cgroup(name);
-        self.redirect.watch(&cgroup).expect("the programs attach");
+        let watched = self.redirect_mut().watch(&cgroup);
+        watched.expect("the programs attach");
         let id = CgroupId(sys::cgroup_id(&cgroup).expect("its id"));
-        self.redirect
-            .assign(id, slot, flags)
-            .expect("a tenant entry");
+        let assigned = self.redirect().assign(id, slot, flags);
+        assigned.expect("a tenant entry");
         Tenant { cgroup, id }
     }
 
@@ -122,9 +144,8 @@ impl Stage {
     /// The next connection.
     #[track_caller]
     pub(crate) fn accept(&self) -> Accepted {
-        self.accepted
-            .recv_timeout(PATIENCE)
-            .expect("a connection reaches the agent")
+        let accepted = self.accepted.recv_timeout(PATIENCE);
+        accepted.expect("a connection reaches the agent")
     }
 
     /// The next connection's flow.
@@ -136,15 +157,18 @@ impl Stage {
     /// That no connection has reached the agent.
     #[track_caller]
     pub(crate) fn expect_none_accepted(&self) {
-        match self.accepted.try_recv() {
-            Ok(accepted) => panic!("a connection came: {:?}", accepted.flow),
-            Err(mpsc::TryRecvError::Empty | mpsc::TryRecvError::Disconnected) => {}
-        }
+        let came = self.accepted.try_recv().ok().map(|accepted| accepted.flow);
+        assert_eq!(came, None, "a connection came");
+    }
+
+    /// How many flows are between a workload's socket and the agent's.
+    pub(crate) fn pending(&self) -> usize {
+        self.redirect().pending()
     }
 
     /// A counter's value.
     pub(crate) fn count(&self, counter: Counter) -> u64 {
-        let counters = self.redirect.counters().expect("counters");
+        let counters = self.redirect().counters().expect("counters");
         let found = counters.iter().find(|(found, _value)| *found == counter);
         found.map_or(0, |(_counter, value)| *value)
     }
@@ -152,43 +176,37 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let pin_dir = self.sandbox.settings().pin_dir;
-        let detached = redirect::detach(&pin_dir);
-        if !thread::panicking() {
-            detached.expect("everything comes off");
-        }
-        // Wakes the acceptors, so that they end with the channel.
-        self.sandbox.netns().enter(|| {
-            for address in [
-                IpAddr::from(Ipv4Addr::LOCALHOST),
-                Ipv6Addr::LOCALHOST.into(),
-            ] {
-                drop(TcpStream::connect((address, TCP_PORT)));
-            }
-        });
-        while !matches!(
-            self.accepted.try_recv(),
-            Err(mpsc::TryRecvError::Empty | mpsc::TryRecvError::Disconnected)
-        ) {}
+        self.stop_listening();
     }
 }
 
-/// As the agent's: any IPv4 address and `::1`, on `lo` alone.
-fn listeners() -> Vec<TcpListener> {
-    [
-        (Domain::IPV4, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
-        (Domain::IPV6, Ipv6Addr::LOCALHOST.into()),
-    ]
-    .into_iter()
-    .filter_map(|(domain, address)| {
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).ok()?;
-        socket.set_reuse_address(true).ok()?;
-        socket.bind_device(Some(b"lo")).ok()?;
-        socket
-            .bind(&SocketAddr::new(address, TCP_PORT).into())
-            .ok()?;
-        socket.listen(4096).ok()?;
-        Some(socket.into())
-    })
-    .collect()
+fn open(sandbox: &Sandbox) -> Redirect {
+    let mut redirect = Redirect::open(&sandbox.settings()).expect("the kernel side loads");
+    redirect.guard_agent().expect("the agent's side attaches");
+    redirect
+}
+
+fn listener(domain: Domain, address: SocketAddr) -> Socket {
+    let bound = || {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind_device(Some(b"lo"))?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        std::io::Result::Ok(socket)
+    };
+    bound().expect("the agent's listener")
+}
+
+/// Ends when the listener is shut down or nobody asks for connections any more.
+fn accept(listener: &TcpListener, flows: &KernelFlows, sender: &SyncSender<Accepted>) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        // A peer that has reset the connection already has no address.
+        let nobody = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let downstream = Downstream(stream.peer_addr().unwrap_or(nobody));
+        let flow = flows.flow(stream.as_fd(), downstream);
+        if sender.send(Accepted { flow, stream }).is_err() {
+            break;
+        }
+    }
 }

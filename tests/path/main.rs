@@ -5,6 +5,7 @@ mod http;
 mod policy;
 mod credentials;
 mod tunnel;
+mod dns;
 mod drain;
 
 /// Two tenants that may reach `api.test` and `unknown.test` on loopback, any port.

@@ -13,12 +13,13 @@ use crate::toolchain::{Found, Pin};
 
 mod apt;
 
-/// Programs that the tests and the demo run, with the package that brings each.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("curl", "curl"),
-    ("python3", "python3"),
-    ("ip", "iproute2"),
-    ("openssl", "openssl"),
+/// Programs that the tests and the demo run: how to see that one is whole (Debian's
+/// `python3-minimal` is not), and the package that brings it.
+const PROGRAMS: [(&[&str], &str); 4] = [
+    (&["curl", "--version"], "curl"),
+    (&["python3", "-c", "import http.server, ssl"], "python3"),
+    (&["ip", "-V"], "iproute2"),
+    (&["openssl", "version"], "openssl"),
 ];
 
 /// Something that has to be brought.
@@ -50,7 +51,10 @@ pub(crate) fn run(shell: &Shell, only_check: bool) -> Result<()> {
     for one in &missing {
         say::complaint(one.describe(&pin));
     }
-    bail!("{} missing; `cargo xtask setup` brings it", missing.len())
+    bail!(
+        "{} of what is needed is missing; `cargo xtask setup` brings it",
+        missing.len()
+    )
 }
 
 /// As [`run`], without a word where nothing is missing.
@@ -73,8 +77,15 @@ fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
     }
     let mut missing: Vec<Missing> = PROGRAMS
         .into_iter()
-        .filter(|(program, _package)| shell.find(program).is_none())
-        .map(|(program, package)| Missing::Program { program, package })
+        .filter(|(probe, _package)| {
+            shell
+                .output(shell.program(probe[0]).args(&probe[1..]))
+                .is_none()
+        })
+        .map(|(probe, package)| Missing::Program {
+            program: probe[0],
+            package,
+        })
         .collect();
     missing.extend(missing_compiler(shell, pin));
     if !pin.has_linker(shell) {
@@ -207,10 +218,7 @@ fn summary(shell: &Shell, pin: &Pin) -> String {
     let release = pin
         .linked(shell)
         .map_or_else(String::new, |found| found.release);
-    let programs: Vec<&str> = PROGRAMS
-        .iter()
-        .map(|(program, _package)| *program)
-        .collect();
+    let programs: Vec<&str> = PROGRAMS.iter().map(|(probe, _package)| probe[0]).collect();
     format!(
         "rustc {release} with LLVM {} linked as `{}`, {} {}, {}",
         pin.llvm,

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: the tiers, from what needs nothing to what needs root.
 
+use std::path::Path;
 use std::process::Command;
+use std::slice;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -40,7 +42,7 @@ enum Tier {
 /// Sets up, builds once, runs the tiers.
 pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     let tiers = match &options.tier {
-        Some(tier) => std::slice::from_ref(tier),
+        Some(tier) => slice::from_ref(tier),
         None => Tier::value_variants(),
     };
     let is_root = Uid::effective().is_root();
@@ -52,19 +54,20 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     setup::ensure(shell)?;
     say::heading("Building");
     let binary = build::workspace(shell)?;
+    let mut failed = Vec::new();
     for tier in tiers {
         say::heading(format_args!("Tier {}", tier.name()));
-        for targets in tier.targets() {
-            let mut command = build::cargo(shell, "test", targets);
-            command.env("OUTBOUND_BIN", &binary);
-            if tier.needs_root() {
-                command.env("OUTBOUND_TESTS_NO_SKIP", "1");
-                if let Some(runner) = &options.runner {
-                    add_runner(&mut command, runner);
-                }
+        for command in &mut tier.commands(shell, options, &binary) {
+            // The other tests have something to tell all the same.
+            if let Err(error) = shell.show(command) {
+                say::complaint(format_args!("{error:#}"));
+                failed.push(tier.name());
             }
-            shell.show(command.arg("--").args(&options.arguments))?;
         }
+    }
+    failed.dedup();
+    if !failed.is_empty() {
+        bail!("tests failed in: {}", failed.join(", "));
     }
     Ok(())
 }
@@ -91,6 +94,24 @@ impl Tier {
             Self::Unit | Self::Path => false,
             Self::Kernel | Self::System => true,
         }
+    }
+
+    fn commands(self, shell: &Shell, options: &Options, binary: &Path) -> Vec<Command> {
+        let command = |targets: &&[&str]| {
+            let mut command = build::cargo(shell, "test", targets);
+            command.arg("--no-fail-fast").env("OUTBOUND_BIN", binary);
+            if self.needs_root() {
+                command.env("OUTBOUND_TESTS_NO_SKIP", "1");
+                if let Some(runner) = &options.runner {
+                    add_runner(&mut command, runner);
+                }
+            }
+            if !options.arguments.is_empty() {
+                command.arg("--").args(&options.arguments);
+            }
+            command
+        };
+        self.targets().iter().map(command).collect()
     }
 
     /// Cargo's words for the tests of a tier, one list per run of cargo.

@@ -120,8 +120,12 @@ pub(super) struct File {
 impl File {
     pub(super) fn read(table: &Table, problems: &mut Problems) -> Self {
         refuse_unknown_keys(table, &KEYS, &KeyPath::Top, problems);
+        let agent = settings(table, "agent", problems);
+        if let Some(agent) = &agent {
+            distinct_ports(table, agent, problems);
+        }
         Self {
-            agent: settings(table, "agent", problems),
+            agent,
             access_log: settings(table, "access_log", problems),
             resolver: settings(table, "resolver", problems),
             limits: settings(table, "limits", problems),
@@ -129,6 +133,23 @@ impl File {
             credentials: named(table, "credentials", problems),
             tenants: tenants(table, problems),
         }
+    }
+}
+
+/// A tenant's process is kept from the agent's ports by number, whatever the protocol.
+fn distinct_ports(table: &Table, agent: &Agent, problems: &mut Problems) {
+    let Agent { port, dns_port, .. } = *agent;
+    if port != dns_port || port == 0 {
+        return;
+    }
+    let Some(Value::Table(keys)) = table.0.get("agent").map(|entry| &entry.node.value) else {
+        return;
+    };
+    let written = ["dns_port", "port"].map(|key| keys.0.get(key).map(|entry| (key, entry)));
+    if let Some((key, entry)) = written.into_iter().flatten().next() {
+        let section = KeyPath::Key(&KeyPath::Top, "agent");
+        let message = format!("`port` and `dns_port` are both {port}; write two ports");
+        problems.add(&entry.node.place, KeyPath::Key(&section, key), message);
     }
 }
 

@@ -142,7 +142,7 @@ state_dir = "var"
 [limit]
 [limits]
 detect = 50
-idle = "5 minutes"
+body_idle = "5 minutes"
 drain = "0s"
 header_bytes = "64"
 headers = 0
@@ -160,7 +160,7 @@ o.toml:5:8: agent.port: 70000 is not accepted; write a port, 1 to 65535, or 0 fo
 o.toml:6:13: agent.state_dir: "var" is not accepted; write an absolute path
 o.toml:7:2: limit: unknown key; did you mean `limits`?
 o.toml:9:10: limits.detect: 50 is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
-o.toml:10:8: limits.idle: "5 minutes" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
+o.toml:10:13: limits.body_idle: "5 minutes" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
 o.toml:11:9: limits.drain: "0s" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
 o.toml:12:16: limits.header_bytes: "64" is not accepted; write a size above zero with its unit, B, KiB, MiB or GiB, as in "64KiB"
 o.toml:13:11: limits.headers: 0 is not accepted; write a whole number from 1 to 16777216
@@ -185,9 +185,9 @@ fn keys_of_later_versions_are_unknown() {
 
 #[test]
 fn syntax_errors_are_told_with_their_place() {
-    let told = problems("[agent]\nport = = 1\n[limits]\nidle = 5");
+    let told = problems("[agent]\nport = = 1\n[limits]\nbody_idle = 5");
     assert!(told.contains("o.toml:3:8: "), "{told}");
-    assert!(told.contains("limits.idle"), "{told}");
+    assert!(told.contains("limits.body_idle"), "{told}");
     let told = problems("a = 1\na = 2");
     assert!(told.contains("o.toml:3:1: duplicate key"), "{told}");
 }

@@ -42,7 +42,7 @@ closed_list! {
         Malformed = "malformed",
         /// TLS without a server name, to a destination that no rule names by address.
         NoServerName = "no_server_name",
-        /// HTTP without a usable Host.
+        /// HTTP without a usable Host, or a DNS question for what is no host's name.
         NoHost = "no_host",
         /// Host, target and destination disagree.
         DestinationMismatch = "destination_mismatch",
@@ -54,6 +54,8 @@ closed_list! {
         DownstreamAborted = "downstream_aborted",
         /// Too many connections at once.
         ConnectionLimit = "connection_limit",
+        /// More DNS queries, or longer names in them, than the limits allow.
+        DnsLimit = "dns_limit",
         /// A credential is bound to this host but cannot be sent.
         CredentialUnavailable = "credential_unavailable",
         /// The name has no address.
@@ -146,6 +148,7 @@ impl Ending {
             | R::DestinationMismatch
             | R::UnsupportedProtocol
             | R::ConnectionLimit
+            | R::DnsLimit
             | R::LogUnavailable
             | R::Draining
             | R::Kernel => (Outcome::Refused, None),

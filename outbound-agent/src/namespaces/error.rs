@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::MAX_PER_CGROUP;
-use crate::path::accept;
 use crate::redirect;
+use crate::server;
 
 /// Why a namespace is not served.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum Error {
         /// Which one.
         inode: u64,
         /// Why.
-        source: accept::Error,
+        source: server::Error,
     },
     /// One tenant has too many.
     #[error("a cgroup has at most {MAX_PER_CGROUP} network namespaces")]

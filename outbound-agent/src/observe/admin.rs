@@ -106,6 +106,16 @@ pub struct Refused {
     pub error: String,
 }
 
+impl Refused {
+    /// An error and its causes, on one line.
+    pub fn because(status: StatusCode, error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let texts: Vec<String> = causes.map(ToString::to_string).collect();
+        let error = texts.join(": ");
+        Self { status, error }
+    }
+}
+
 /// Answers operators.
 #[derive(Clone)]
 pub struct Admin {

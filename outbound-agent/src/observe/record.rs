@@ -3,9 +3,10 @@
 //! Access log and metrics come from here and from nowhere else. What is written:
 //!
 //! - an exchange writes one line of kind `http`;
-//! - a connection that carried no exchange writes one line: kind `tls` or `tcp` by what it
+//! - a DNS query writes one line of kind `dns`, or `security_event` where nobody's it is;
+//! - a connection that carried neither writes one line: kind `tls` or `tcp` by what it
 //!   spoke, `tcp` where it ended before that was known;
-//! - a connection that carried exchanges writes a line only where it was itself refused, as
+//! - a connection that carried some writes a line only where it was itself refused, as
 //!   with bytes after the first request that are no request;
 //! - the kind of a connection's line is `security_event` where the reason is one that no
 //!   well-behaved workload gives ([`is_security_event`]), and so is that of every system call
@@ -31,15 +32,18 @@ use crate::model::tenant::Tenant;
 mod bytes;
 mod exchange;
 mod line;
+mod query;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
 pub use bytes::ByteCounter;
 pub use exchange::{ExchangeRecord, Requested};
+pub use query::QueryRecord;
 pub use refusal::KernelRefusal;
 
 use line::Line;
+use query::Transport;
 
 /// Opens records. A clone writes to the same log and the same metrics.
 #[derive(Clone, Debug)]
@@ -73,6 +77,17 @@ impl Records {
             carried_exchange: AtomicBool::new(false),
             is_closed: false,
         }
+    }
+
+    /// A datagram came to the resolver.
+    pub fn query(&self, downstream: Downstream) -> QueryRecord {
+        let who = Arc::new(Who {
+            downstream,
+            tenant: None,
+            flow: None,
+            metrics: self.metrics.no_tenant(),
+        });
+        QueryRecord::open(self.clone(), who, Transport::Udp)
     }
 
     /// The kernel refused a system call.
@@ -241,6 +256,12 @@ impl ConnectionRecord {
         ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
     }
 
+    /// A DNS query has arrived on it.
+    pub fn query(&self) -> QueryRecord {
+        self.carried_exchange.store(true, Ordering::Relaxed);
+        QueryRecord::open(self.records.clone(), Arc::clone(&self.who), Transport::Tcp)
+    }
+
     /// It has ended.
     pub fn close(mut self, ending: Ending) {
         self.finish(ending);
@@ -267,7 +288,7 @@ impl ConnectionRecord {
         }
         match self.protocol {
             Protocol::Tls => Kind::Tls,
-            Protocol::Tcp | Protocol::Http | Protocol::Unknown => Kind::Tcp,
+            Protocol::Tcp | Protocol::Http | Protocol::Dns | Protocol::Unknown => Kind::Tcp,
         }
     }
 
@@ -279,7 +300,9 @@ impl ConnectionRecord {
         }
         line.network_protocol_name = match self.protocol {
             Protocol::Unknown => None,
-            Protocol::Http | Protocol::Tls | Protocol::Tcp => Some(self.protocol.label()),
+            Protocol::Http | Protocol::Tls | Protocol::Dns | Protocol::Tcp => {
+                Some(self.protocol.label())
+            }
         };
         line.account(&self.account, ending);
         line.carried(&self.bytes, self.opened);
@@ -338,6 +361,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::DownstreamTimeout
         | Reason::DownstreamAborted
         | Reason::ConnectionLimit
+        | Reason::DnsLimit
         | Reason::CredentialUnavailable
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused

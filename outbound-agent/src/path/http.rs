@@ -7,6 +7,7 @@ pub mod body;
 pub mod headers;
 pub mod normalize;
 pub mod reply;
+pub mod upgrade;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -22,6 +23,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::body::Body;
 use crate::model::reason::{Ending, Reason};
+
+/// A request whose body is still to come.
+pub type Asking = Request<Incoming>;
+/// An upstream's response whose body is still to come.
+pub type Answering = Response<Incoming>;
 
 /// What a connection may ask of the agent.
 #[derive(Clone, Copy, Debug)]

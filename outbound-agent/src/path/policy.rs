@@ -6,12 +6,15 @@
 //! [`Permit::check_address`], so that no name leads where its address would not be allowed.
 
 mod matcher;
+mod name;
 mod special;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+pub use self::name::{NamePermit, decide_name};
 
 use self::matcher::Way;
 use self::special::Guard;
@@ -166,6 +169,15 @@ pub fn opaque_names(policy: &Policy, port: u16) -> impl Iterator<Item = &Host> {
     names.filter_map(move |(host, ports)| ports.contain(port).then_some(host))
 }
 
+/// Whether a `tcp://` allow names this very address, or a network that contains it.
+pub fn names_opaque_address(policy: &Policy, address: IpAddr, port: u16) -> bool {
+    let way = Way {
+        scheme: Scheme::Tcp,
+        port,
+    };
+    matcher::find_address(&policy.allow, way, address.to_canonical()).is_some()
+}
+
 /// Whether a credential is bound to a destination.
 pub fn applies(credential: &Credential, destination: &Destination) -> bool {
     let may_carry = match destination.scheme {
@@ -237,6 +249,12 @@ fn judge_address(policy: &Policy, way: Way, host: &Host, address: IpAddr) -> Res
         }
     }
     Ok(())
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self::without_rule(reason)
+    }
 }
 
 impl Denial {

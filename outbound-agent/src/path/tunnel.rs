@@ -26,10 +26,10 @@ where
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
     let both = async {
         let sending = pump(from_workload, to_upstream, |bytes| {
-            traffic.count_sent(bytes)
+            traffic.count_sent(bytes);
         });
         let receiving = pump(from_upstream, to_workload, |bytes| {
-            traffic.count_received(bytes)
+            traffic.count_received(bytes);
         });
         tokio::try_join!(
             async {

@@ -11,6 +11,7 @@ pub mod resolve;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_proto::rr::RecordType;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -19,9 +20,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::pool::{Idle, Key, Lease, Pool};
-use self::resolve::Resolve;
+use self::resolve::{Found, Resolve};
 use super::http::body::{Outgoing, Sent};
-use super::policy::{Denial, Permit};
+use super::policy::{Denial, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::{OriginalDst, UpstreamAddr};
 use crate::model::host::Host;
@@ -182,6 +183,16 @@ impl Upstream {
                 .await
                 .unwrap_or_default(),
         }
+    }
+
+    /// The agent's own look-up of the records of what a permit names.
+    pub async fn records(&self, permit: &NamePermit, kind: RecordType) -> Result<Found, Reason> {
+        timeout(
+            self.limits.resolve,
+            self.resolver.records(permit.host(), kind),
+        )
+        .await
+        .unwrap_or(Err(Reason::UpstreamTimeout))
     }
 
     /// Closes connections that were kept too long.

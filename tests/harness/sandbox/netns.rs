@@ -8,7 +8,7 @@ use std::thread;
 use nix::sched::{CloneFlags, setns, unshare};
 use outbound_agent::sys;
 
-use super::{INSIDE_V4, INSIDE_V6, OUTSIDE_V4, OUTSIDE_V6};
+use super::{INSIDE_V4, INSIDE_V6, OUTSIDE_V4, OUTSIDE_V6, eventually};
 
 /// A network namespace with `lo` up.
 #[derive(Debug)]
@@ -100,6 +100,14 @@ pub(super) fn connect(inside: &Netns, outside: &Netns) {
         netns.ip(&format!("address add {v4}/24 dev {link}"));
         netns.ip(&format!("address add {v6}/64 dev {link} nodad"));
         netns.ip(&format!("link set {link} up"));
+    }
+    // Until the kernel has noticed the other end, a link swallows what is sent.
+    for (netns, link) in [(inside, "up0"), (outside, "up1")] {
+        eventually("the link is up", || {
+            let shown = netns.enter(|| Command::new("ip").args(["link", "show", link]).output());
+            let shown = String::from_utf8(shown.ok()?.stdout).ok()?;
+            shown.contains("state UP").then_some(())
+        });
     }
     inside.ip(&format!("route add default via {OUTSIDE_V4}"));
     inside.ip(&format!("-6 route add default via {OUTSIDE_V6}"));

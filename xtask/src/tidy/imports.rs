@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -11,12 +11,12 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("redirect", &["model", "config", "sys"]),
     ("tenants", &["model", "config", "sys", "redirect"]),
     ("path", &["model", "config", "sys", "drain"]),
-    ("server", &["connection", "path::accept", "drain"]),
     (
-        "namespaces",
-        &["model", "sys", "redirect", "path::accept", "server"],
+        "server",
+        &["connection", "query", "path::accept", "path::dns", "drain"],
     ),
-    ("observe", &["model", "config"]),
+    ("namespaces", &["model", "sys", "redirect", "server"]),
+    ("observe", &["model", "config", "drain"]),
     (
         "exchange",
         &[
@@ -35,6 +35,18 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "exchange", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
         ],
     ),
+    (
+        "query",
+        &[
+            "connection",
+            STORY[0],
+            STORY[1],
+            STORY[2],
+            STORY[3],
+            STORY[4],
+            STORY[5],
+        ],
+    ),
     ("cli", &["config", "model"]),
     (
         "command",
@@ -45,8 +57,6 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "sys",
             "app",
             "redirect",
-            "tenants",
-            "namespaces",
             "path::policy",
             "observe::admin",
         ],
@@ -91,8 +101,13 @@ pub(super) fn complaints(source: &Source) -> Vec<String> {
     let module: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
     let code = source.production_code();
     let mut complaints = Vec::new();
-    let Some((_layer, imports)) = LAYERS.iter().find(|(layer, _)| *layer == module[0]) else {
-        let text = format!("{} stands in no row of tidy's import table", module[0]);
+    let own = module.join("::");
+    let row = LAYERS
+        .iter()
+        .filter(|(layer, _imports)| is_below(&own, layer))
+        .max_by_key(|(layer, _imports)| layer.len());
+    let Some((_layer, imports)) = row else {
+        let text = format!("{own} stands in no row of tidy's import table");
         return vec![source.complaint(0, &text)];
     };
     for (offset, path) in references(&code, &module) {
@@ -106,15 +121,20 @@ pub(super) fn complaints(source: &Source) -> Vec<String> {
             continue;
         }
         let name = path.join("::");
-        let is_within = |import: &&str| {
-            import.is_empty() || name == **import || name.starts_with(&format!("{import}::"))
-        };
-        if !imports.iter().any(is_within) {
-            let text = format!("{} may not import {name}", module.join("::"));
+        if !imports.iter().any(|import| is_below(&name, import)) {
+            let text = format!("{own} may not import {name}");
             complaints.push(source.complaint(offset, &text));
         }
     }
     complaints
+}
+
+/// Whether `path` is `module` or something of it; everything is below the nameless root.
+fn is_below(path: &str, module: &str) -> bool {
+    module.is_empty()
+        || path
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// Types flow forward along the path; calls do not.

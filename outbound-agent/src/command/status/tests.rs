@@ -113,15 +113,16 @@ async fn a_running_agent_is_shown_as_a_table() {
     assert_eq!(
         text,
         "\
-agent      1.2.3 (abc1234), pid 7, since 2026-01-31T00:00:00.000Z
-state      not ready, waiting for hooks
-tenants    2 in 1 cgroup
-listeners  127.0.0.1:9464  metrics
-pinned at  /sys/fs/bpf/outbound
-attached   /tenants.slice: connect4 connect6
-           /other.slice: egress
-kernel     comm: yes
-           families: no; needs Linux 6.0
+agent       1.2.3 (abc1234), pid 7, since 2026-01-31T00:00:00.000Z
+state       not ready, waiting for hooks
+tenants     2 in 1 cgroup
+namespaces  the agent's own
+listeners   127.0.0.1:9464  metrics
+pinned at   /sys/fs/bpf/outbound
+attached    /tenants.slice: connect4 connect6
+            /other.slice: egress
+kernel      comm: yes
+            families: no; needs Linux 6.0
 "
     );
 }

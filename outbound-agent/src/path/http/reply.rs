@@ -126,7 +126,7 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "unsupported",
             "the platform does not carry this protocol or method",
         ),
-        R::ConnectionLimit => (
+        R::ConnectionLimit | R::DnsLimit => (
             S::TOO_MANY_REQUESTS,
             "limited",
             "too many connections at once",

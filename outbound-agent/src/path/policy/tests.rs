@@ -1,4 +1,5 @@
 mod address;
+mod name;
 
 use super::*;
 use crate::model::credential::Kind;

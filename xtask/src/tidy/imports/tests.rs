@@ -87,3 +87,10 @@ fn tests_may_import_what_they_like() {
 fn a_new_module_needs_a_row() {
     assert_eq!(count("helpers", ""), 1);
 }
+
+#[test]
+fn a_row_covers_what_is_below_its_module() {
+    let text = "use crate::tenants::Assignments;";
+    assert_eq!(count("app/daemon", text), 0);
+    assert_eq!(count("command/run", text), 1);
+}

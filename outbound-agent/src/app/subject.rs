@@ -3,11 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::StatusCode;
 
-use super::output::chain;
 use crate::config::{Config, TenantSpec};
 use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
@@ -46,7 +44,7 @@ impl Host {
             address,
         };
         Self {
-            started: Timestamp::from(SystemTime::now()),
+            started: Timestamp::now(),
             listeners: vec![
                 listener("tenants", format!("127.0.0.0/8:{port}")),
                 listener("metrics", config.agent.metrics.to_string()),
@@ -194,10 +192,7 @@ impl Subject for Host {
             directory: &place.directory,
         };
         let listens = self.namespaces.expect(namespace.pid, namespace.fd, home);
-        listens.map_err(|error| Refused {
-            status: StatusCode::CONFLICT,
-            error: chain(&error),
-        })?;
+        listens.map_err(|error| Refused::because(StatusCode::CONFLICT, &error))?;
         Ok(Listens { port: self.port })
     }
 }
@@ -241,10 +236,7 @@ fn refused(error: &tenants::Error) -> Refused {
         | Error::State { .. }
         | Error::Redirect(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    Refused {
-        status,
-        error: chain(error),
-    }
+    Refused::because(status, error)
 }
 
 fn view(spec: &TenantSpec, directory: PathBuf, mut cgroups: Vec<u64>) -> TenantView {
@@ -269,8 +261,8 @@ fn view(spec: &TenantSpec, directory: PathBuf, mut cgroups: Vec<u64>) -> TenantV
     }
 }
 
-/// What is attached; also without an agent.
-pub(super) fn attachments(pin_dir: &Path) -> Vec<Attachment> {
+/// What is attached, also without an agent.
+pub(crate) fn attachments(pin_dir: &Path) -> Vec<Attachment> {
     let attached = redirect::attachments(pin_dir).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read what is attached");
         Vec::new()

@@ -1,4 +1,4 @@
-//! `outbound agent`: the daemon, put together.
+//! The daemon, put together.
 //!
 //! The order is the safety: what can fail is built first; listeners are bound before the kernel
 //! is told where they are; each cgroup is fenced before it is told whose it is. On the way out
@@ -6,7 +6,6 @@
 
 mod upkeep;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +18,9 @@ use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use self::upkeep::{Sighting, Upkeep};
+use super::App;
 use super::subject::Host;
-use crate::app::App;
-use crate::config::{self, Config, LogFormat, LogLevel, LogTarget};
+use crate::config::{Config, LogFormat, LogLevel, LogTarget};
 use crate::drain::Tasks;
 use crate::model::addr::OriginalDst;
 use crate::model::tenant::{CgroupId, Tenants};
@@ -37,8 +36,7 @@ use crate::sys;
 use crate::tenants::{Assignments, Shared};
 
 /// Runs until SIGTERM or SIGINT, drains, and gives back.
-pub fn run(path: &Path) -> anyhow::Result<()> {
-    let config = config::load(path)?;
+pub fn run(config: &Config) -> anyhow::Result<()> {
     diagnostics::start(
         level(config.agent.log_level),
         format(config.agent.log_format),
@@ -51,11 +49,16 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(&config))
+        .block_on(serve(config))
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
+    let settings = settings(config)?;
+    redirect::check(&settings)?;
     let signals = Signals::listen()?;
+    // Of two agents with one configuration the second learns here that there is a first.
+    let group = config.agent.admin_group.as_deref().unwrap_or("root");
+    let socket = AdminSocket::bind(&config.agent.admin_socket, group)?;
     let readiness = Readiness::new();
     let starting = readiness.wait_for("start");
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("OUTBOUND_COMMIT"));
@@ -63,71 +66,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         &target(&config.access_log.target),
         config.access_log.required,
     )?;
-    let records = Records::new(metrics.clone(), log.clone());
     let metrics_listener = admin::bind_metrics(config.agent.metrics).await?;
-    let group = config.agent.admin_group.as_deref().unwrap_or("root");
-    let socket = AdminSocket::bind(&config.agent.admin_socket, group)?;
 
-    let root = match &config.agent.cgroup_root {
-        Some(root) => root.clone(),
-        None => redirect::cgroup_root()?,
-    };
-    let redirect = open_redirect(config, &root)?;
-    let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
-    let app = App::start(
-        config,
-        Arc::new(redirect.flows()?),
-        Arc::clone(&snapshot),
-        records.clone(),
-    )?;
-    let own_cookie = listen_here(&redirect, &app)?;
-    let refusals = redirect.refusals()?;
-    let listeners = redirect.listeners()?;
-    let namespaces = Namespaces::new(app.server().clone(), listeners, root.clone())?;
-    let namespaces = Arc::new(namespaces);
-    let tenants = Arc::clone(&snapshot);
-    let mut assignments = Assignments::new(
-        redirect,
-        root,
-        config.tenants.clone(),
-        snapshot,
-        &config.agent.state_dir,
-    )?;
-    for cgroup in &config.agent.watch {
-        assignments.watch(cgroup)?;
-    }
-    let cut = assignments.apply()?;
-    if cut != redirect::Cut::default() {
-        info!(
-            cut.ended,
-            cut.left, "ended what tenants had connected before"
-        );
-    }
-    let homes = Arc::clone(&assignments.homes().borrow());
-    upkeep::look_at_all(&namespaces, &homes);
-    namespaces.forget_inherited(own_cookie)?;
-    let assignments = Shared::new(assignments);
-
-    let counted = assignments.clone();
-    metrics.read_kernel_events(Box::new(move || {
-        counted
-            .with(|assignments| assignments.redirect().counters())
-            .unwrap_or_else(|error| {
-                warn!(%error, "cannot read the kernel's counters");
-                Vec::new()
-            })
-    }));
-    let (sighted, sightings) = mpsc::channel(SIGHTINGS);
-    app.tasks().spawn(
-        "refusals",
-        report_refusals(refusals, records, tenants, sighted, app.tasks().clone()),
-    );
-    app.tasks().spawn(
-        "upkeep",
-        Upkeep::new(assignments.clone(), Arc::clone(&namespaces), sightings)
-            .context("cannot hear of cgroups")?
-            .run(app.tasks().clone()),
-    );
+    let records = Records::new(metrics.clone(), log.clone());
+    let (app, assignments, namespaces) = fence(config, settings, &records)?;
+    read_kernel_events(&metrics, &assignments);
     let operators = Tasks::new();
     let host = Host::new(
         config,
@@ -164,14 +107,79 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open_redirect(config: &Config, root: &Path) -> anyhow::Result<Redirect> {
-    let settings = redirect::Settings {
-        pin_dir: config.agent.pin_dir.clone(),
-        cgroup_root: root.to_owned(),
-    };
+/// Opens the kernel side, listens, and fences every tenant, in this order.
+fn fence(
+    config: &Config,
+    settings: redirect::Settings,
+    records: &Records,
+) -> anyhow::Result<(App, Shared, Arc<Namespaces>)> {
     let mut redirect = Redirect::open(&settings)?;
     redirect.guard_agent()?;
-    Ok(redirect)
+    let root = settings.cgroup_root;
+    let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
+    let app = App::start(
+        config,
+        Arc::new(redirect.flows()?),
+        Arc::clone(&snapshot),
+        records.clone(),
+    )?;
+    let own_cookie = listen_here(&redirect, &app)?;
+    let refusals = redirect.refusals()?;
+    let listeners = redirect.listeners()?;
+    let namespaces = Namespaces::new(app.server().clone(), listeners, root.clone())?;
+    let mut assignments = Assignments::new(
+        redirect,
+        root,
+        config.tenants.clone(),
+        Arc::clone(&snapshot),
+        &config.agent.state_dir,
+    )?;
+    for cgroup in &config.agent.watch {
+        assignments.watch(cgroup)?;
+    }
+    let cut = assignments.apply()?;
+    if cut != redirect::Cut::default() {
+        info!(
+            cut.ended,
+            cut.left, "ended what tenants had connected before"
+        );
+    }
+    upkeep::look_at_all(&namespaces, &assignments.homes().borrow());
+    namespaces.forget_inherited(own_cookie)?;
+
+    let (assignments, namespaces) = (Shared::new(assignments), Arc::new(namespaces));
+    let (sighted, sightings) = mpsc::channel(SIGHTINGS);
+    let upkeep = Upkeep::new(assignments.clone(), Arc::clone(&namespaces), sightings);
+    let upkeep = upkeep.context("cannot hear of cgroups")?;
+    let tasks = app.tasks();
+    let reported = report_refusals(refusals, records.clone(), snapshot, sighted, tasks.clone());
+    tasks.spawn("refusals", reported);
+    tasks.spawn("upkeep", upkeep.run(tasks.clone()));
+    Ok((app, assignments, namespaces))
+}
+
+fn read_kernel_events(metrics: &Metrics, assignments: &Shared) {
+    let assignments = assignments.clone();
+    metrics.read_kernel_events(Box::new(move || {
+        assignments
+            .with(|assignments| assignments.redirect().counters())
+            .unwrap_or_else(|error| {
+                warn!(%error, "cannot read the kernel's counters");
+                Vec::new()
+            })
+    }));
+}
+
+/// Where the kernel side is on this host.
+fn settings(config: &Config) -> anyhow::Result<redirect::Settings> {
+    let cgroup_root = match &config.agent.cgroup_root {
+        Some(root) => root.clone(),
+        None => redirect::cgroup_root()?,
+    };
+    Ok(redirect::Settings {
+        pin_dir: config.agent.pin_dir.clone(),
+        cgroup_root,
+    })
 }
 
 /// Tells the kernel where the agent listens in its own network namespace, which tenants share.

