@@ -30,7 +30,7 @@ use crate::model::tenant::CgroupId;
 use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{cgroup_of, cgroup_root, own_cgroup};
+pub use host::{DirectoryLock, cgroup_of, cgroup_root, hold, own_cgroup};
 pub use listeners::Listeners;
 pub use load::Features;
 pub use pins::{Attachment, attachments, detach};
@@ -53,7 +53,7 @@ pub struct Redirect {
     object: Ebpf,
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
-    _lock: host::DirectoryLock,
+    _lock: DirectoryLock,
 }
 
 /// Why the kernel side cannot do what it was asked.
@@ -86,7 +86,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process holds the pinned directory.
-    #[error("another agent is using {path}")]
+    #[error("an agent is using {path}; stop it first")]
     InUse {
         /// The directory for pins.
         path: PathBuf,

@@ -27,6 +27,9 @@ pub const ORIGIN_V4: &str = "203.0.113.10";
 /// As [`ORIGIN_V4`] (RFC 3849).
 pub const ORIGIN_V6: &str = "2001:db8::10";
 
+/// Conventionally nobody's.
+const NOBODY: u32 = 65_534;
+
 const METRICS: &str = "127.0.0.1:9464";
 
 /// A machine that nobody else uses. What it runs ends with it.
@@ -115,6 +118,17 @@ impl Host {
         let config = self.path("outbound.toml").display().to_string();
         let arguments = [&["--config", &config], arguments].concat();
         self.program(&binary(), &arguments)
+    }
+
+    /// As [`Self::outbound`], as an unprivileged user.
+    pub fn outbound_as_user(&self, arguments: &[&str]) -> Invocation {
+        // Who runs the tests may have built in a directory of their own.
+        let copy = self.path("outbound");
+        if !copy.exists() {
+            fs::copy(binary(), &copy).expect("a copy of the binary");
+        }
+        let invocation = self.outbound(arguments).as_user(NOBODY);
+        invocation.running(&copy.display().to_string())
     }
 
     /// The agent, as a process that a test may expect to fail.

@@ -20,7 +20,17 @@ fn sigterm_lets_what_is_under_way_end_and_takes_nothing_new() {
         let (status, body) = host.try_get("/readyz")?;
         (status == 503 && body.contains("drain")).then_some(())
     });
-    assert_eq!(prober.ask("/meanwhile"), "ECONNREFUSED");
+    let mut asked = 0;
+    eventually("new connections are refused", || {
+        asked += 1;
+        let answer = prober.ask(&format!("/meanwhile/{asked}/"));
+        // What waits in the backlog when the listener closes is reset.
+        assert!(
+            ["ECONNREFUSED", "ECONNRESET"].contains(&&*answer),
+            "{answer}"
+        );
+        (answer == "ECONNREFUSED").then_some(())
+    });
     assert!(agent.process().is_alive());
     origin.go_on();
     assert_eq!(held.end().stdout, "hello again\n200");
@@ -32,13 +42,49 @@ fn sigterm_lets_what_is_under_way_end_and_takes_nothing_new() {
 }
 
 #[test]
+fn at_the_end_of_the_drain_what_is_still_under_way_is_ended_and_logged() {
+    let Some(host) = host() else { return };
+    let origin = origin(&host);
+    host.configure("limits", "[limits]\ndrain = \"100ms\"\n");
+    let agent = host.agent();
+    let held = curl(&host, "acme", "http://api.test/held").start();
+    held.expect("hello ");
+    let ended = agent.stop();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("deadline"), "{ended:?}");
+    // 18: the body broke off.
+    assert_eq!(held.end().code, 18);
+    let line = host.expect_log(&[("url.path", "/held")]);
+    assert_eq!(line["outcome"], "aborted");
+    assert_eq!(origin.requests().len(), 1);
+}
+
+/// What `outbound status`, which exits with `code`, says is attached.
+#[track_caller]
+fn attachments(host: &Host, code: i32) -> Value {
+    let status = host.outbound(&["status", "--json"]).end();
+    assert_eq!(status.code, code, "{status:?}");
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["running"], code == 0);
+    let mut found = status["attachments"].as_array().unwrap().clone();
+    found.sort_by_key(Value::to_string);
+    Value::from(found)
+}
+
+#[test]
 fn sigkill_leaves_tenants_without_egress_and_a_restart_brings_it_back() {
     let Some(host) = host() else { return };
     let origin = origin(&host);
     let agent = host.agent();
     let prober = Prober::start(&host, "acme");
     assert_eq!(prober.ask("/before"), "200");
-    assert_eq!(host.outbound(&["status"]).end().code, 0);
+    let outside = || {
+        let outside = host.program("curl", &["-sS", "http://203.0.113.10/outside"]);
+        assert_eq!(outside.output(), "hello from 203.0.113.10/outside\n");
+    };
+    outside();
+    let attached = attachments(&host, 0);
+    assert!(attached.as_array().is_some_and(|found| found.len() > 20));
 
     agent.kill();
     let connections = origin.connections();
@@ -48,9 +94,7 @@ fn sigkill_leaves_tenants_without_egress_and_a_restart_brings_it_back() {
     let late = late.in_cgroup(&host.tenant_cgroup("acme")).end();
     assert_eq!(late.code, 7, "{late:?}");
     assert_eq!(origin.connections(), connections);
-    // Nobody else is touched.
-    let outside = host.program("curl", &["-sS", "http://203.0.113.10/outside"]);
-    assert_eq!(outside.output(), "hello from 203.0.113.10/outside\n");
+    outside();
     let status = host.outbound(&["status"]).end();
     assert_eq!(status.code, 1);
     for words in [
@@ -62,12 +106,21 @@ fn sigkill_leaves_tenants_without_egress_and_a_restart_brings_it_back() {
         assert!(status.stdout.contains(words), "{words}: {status:?}");
     }
 
+    assert_eq!(attachments(&host, 1), attached);
+
     let _again = host.agent();
     assert_eq!(prober.ask("/again"), "200");
-    assert_eq!(host.outbound(&["status"]).end().code, 0);
+    assert_eq!(attachments(&host, 0), attached);
     let line = host.expect_log(&[("url.path", "/again")]);
     assert_eq!(line["tenant"], "acme");
-    assert!(origin.requests().iter().all(|seen| seen.target != "/dead"));
+    let seen = origin.requests();
+    let targets: Vec<_> = seen.iter().map(|seen| seen.target.as_str()).collect();
+    assert_eq!(targets, ["/before", "/outside", "/outside", "/again"]);
+    // Who is no tenant is not carried: nothing is added.
+    for request in &seen {
+        let is_bare = request.header("authorization").is_none();
+        assert_eq!(is_bare, request.target == "/outside");
+    }
 }
 
 /// Asks again and again, and says how each ended.
@@ -144,6 +197,10 @@ fn detach_frees_the_tenants_and_says_what_it_took_off() {
     let agent = host.agent();
     let prober = Prober::start(&host, "globex");
     assert_eq!(prober.ask("/denied"), "403");
+    let refused = host.outbound(&["detach"]).end();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("stop it first"), "{refused:?}");
+    assert_eq!(prober.ask("/still-denied"), "403");
     agent.kill();
     assert_eq!(prober.ask("/fenced"), "ECONNREFUSED");
     assert_eq!(origin.connections(), 0);
@@ -187,7 +244,7 @@ fn a_second_agent_is_refused_and_the_first_goes_on() {
         .replace(":9464", ":9465");
     host.write("outbound.toml", &elsewhere);
     let pins = host.pin_dir().display().to_string();
-    expect_refused(&host, &format!("another agent is using {pins}"));
+    expect_refused(&host, &format!("an agent is using {pins}; stop it first"));
     host.write("outbound.toml", &main);
     assert_eq!(prober.ask("/after-same-pins"), "200");
     assert_eq!(host.outbound(&["status"]).end().code, 0);

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 
+use harness::sandbox::eventually;
 use serde_json::{Value, json};
 
-use crate::scene::{curl, host, origin};
+use crate::scene::{SECRET, curl, host, origin};
 
 #[test]
 fn health_readiness_and_metrics_are_public_and_the_rest_is_not() {
@@ -135,8 +136,37 @@ fn the_service_manager_is_told_when_the_agent_is_ready_and_when_it_stops() {
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
     };
     let agent = host.agent_of(host.start_agent().env("NOTIFY_SOCKET", &path));
-    let ready = harness::sandbox::eventually("the manager is told", told);
+    let ready = eventually("the manager is told", told);
     assert!(ready.contains("READY=1"), "{ready}");
     agent.stop();
     assert!(told().is_some_and(|text| text.contains("STOPPING=1")));
+}
+
+#[test]
+fn a_follower_sees_every_line_of_the_log_and_ends_with_the_agent() {
+    let Some(host) = host() else { return };
+    let _origin = origin(&host);
+    let agent = host.agent();
+    let socket = host.path("admin.sock").display().to_string();
+    let url = "http://agent/v1/events?follow=1";
+    let arguments = ["-sS", "-N", "-v", "--unix-socket", &socket, url];
+    let follower = host.program("curl", &arguments).start();
+    eventually("the follower is served", || {
+        follower
+            .complaints()
+            .contains("< HTTP/1.1 200")
+            .then_some(())
+    });
+    curl(&host, "acme", "http://api.test/followed").output();
+    curl(&host, "acme", "http://evil.test/denied").output();
+    follower.expect("/denied");
+    agent.stop();
+    let ended = follower.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let lines = ended.stdout;
+    assert_eq!(
+        lines,
+        std::fs::read_to_string(host.path("access.jsonl")).unwrap()
+    );
+    assert!(!lines.contains(SECRET));
 }

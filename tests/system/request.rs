@@ -1,7 +1,7 @@
 use harness::host::{ORIGIN_V4, ORIGIN_V6};
 use serde_json::Value;
 
-use crate::scene::{SECRET, curl, host, origin, urllib};
+use crate::scene::{Prober, SECRET, curl, host, origin, urllib};
 
 #[test]
 fn an_allowed_request_reaches_its_origin_and_is_logged_with_tenant_program_and_rule() {
@@ -145,13 +145,13 @@ fn the_origin_sees_the_credential_and_nobody_else_does() {
 }
 
 #[test]
-fn a_grandchild_is_as_fenced_as_the_first_process() {
+fn what_outlives_its_run_stays_fenced() {
     let Some(host) = host() else { return };
     let origin = origin(&host);
     let _agent = host.agent();
-    let curl = "curl -sS --resolve evil.test:80:203.0.113.10 http://evil.test/";
-    let shell = format!("sh -c 'setsid {curl}; true' | cat");
-    let answer = host.run("acme", &["sh", "-c", &shell]).output();
-    assert!(answer.contains("rule_deny"), "{answer}");
+    let prober = Prober::orphan(&host, "globex");
+    assert_eq!(prober.ask("/orphan"), "403");
     assert_eq!(origin.connections(), 0);
+    let line = host.expect_log(&[("url.path", "/orphan")]);
+    assert_eq!(line["tenant"], "globex");
 }

@@ -118,6 +118,16 @@ impl Prober {
         Self(running)
     }
 
+    /// One that outlives its run, in a session of its own.
+    pub(crate) fn orphan(host: &Host, tenant: &str) -> Self {
+        // A shell gives what it starts in the background no input of its own.
+        let shell = "exec 3<&0; setsid python3 -u -c \"$0\" <&3 & exit 0";
+        let running = host.run(tenant, &["sh", "-c", shell, PROBER]).start();
+        running.expect("prober is there\n");
+        eventually("the run ends", || (!running.is_alive()).then_some(()));
+        Self(running)
+    }
+
     /// Asks for a path, each path once: gives the status, or the name of the errno.
     #[track_caller]
     pub(crate) fn ask(&self, path: &str) -> String {

@@ -75,7 +75,7 @@ fn check_foretells_what_the_agent_does() {
 #[test]
 fn without_privileges_there_is_one_line_that_says_which() {
     let Some(host) = host() else { return };
-    let agent = host.start_agent().as_user(65_534).end();
+    let agent = host.outbound_as_user(&["agent"]).end();
     assert_eq!(agent.code, 1, "{agent:?}");
     assert_eq!(agent.stderr.lines().count(), 1, "{agent:?}");
     assert!(
@@ -91,7 +91,7 @@ fn without_privileges_there_is_one_line_that_says_which() {
         ["status"].as_slice(),
         &["run", "--tenant", "acme", "--", "true"],
     ] {
-        let refused = host.outbound(command).as_user(65_534).end();
+        let refused = host.outbound_as_user(command).end();
         assert_eq!(refused.code, 1, "{refused:?}");
         assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
         assert!(
@@ -99,7 +99,7 @@ fn without_privileges_there_is_one_line_that_says_which() {
             "{refused:?}"
         );
     }
-    let detach = host.outbound(&["detach"]).as_user(65_534).end();
+    let detach = host.outbound_as_user(&["detach"]).end();
     assert_eq!(detach.code, 1, "{detach:?}");
     assert_eq!(detach.stderr.lines().count(), 1, "{detach:?}");
     assert_eq!(host.outbound(&["status"]).end().code, 0);

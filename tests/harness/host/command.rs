@@ -37,6 +37,11 @@ impl Invocation {
         }
     }
 
+    pub(super) fn running(mut self, program: &str) -> Self {
+        self.launch.program = program.into();
+        self
+    }
+
     /// In another cgroup.
     #[must_use]
     pub fn in_cgroup(mut self, cgroup: &Path) -> Self {
