@@ -99,12 +99,12 @@ impl App {
 
     /// The port on which connections are taken.
     pub const fn port(&self) -> u16 {
-        self.listening.entry(true).tcp_port
+        self.listening.entry().tcp_port
     }
 
     /// The port on which DNS is answered.
     pub const fn dns_port(&self) -> u16 {
-        self.listening.entry(true).dns_port
+        self.listening.entry().dns_port
     }
 
     /// The listeners in the namespace that the agent started in, which tenants share.

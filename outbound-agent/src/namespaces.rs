@@ -65,7 +65,7 @@ pub enum Trust {
 
 /// One that is served.
 struct Namespace {
-    listening: Listening,
+    _listening: Listening,
     cookie: u64,
     cgroups: BTreeSet<CgroupId>,
     witness: Witness,
@@ -142,25 +142,17 @@ impl Namespaces {
         if inode == self.own {
             return Ok(());
         }
-        let mut served = self.served();
-        if let Some(namespace) = served.get_mut(&inode) {
-            // Whose process it is now may have changed since the cgroup was read.
-            if self.is_in(pid, home.directory) {
-                namespace.witness = Witness::Seen(pid);
-                self.shared_by(namespace, home.cgroup)?;
-            }
-            return Ok(());
-        }
-        let netns = File::open(&path).map_err(|source| Error::Look { path, source })?;
-        if !self.is_in(pid, home.directory) {
-            return Ok(());
-        }
         let witness = match trust {
             Trust::Owner => Witness::Seen(pid),
             // The cgroup is about to be a tenant's.
             Trust::Said => Witness::Expected(Instant::now() + EXPECTED),
         };
-        self.serve(&mut served, netns.as_fd(), home, trust, witness)
+        let netns = File::open(&path).map_err(|source| Error::Look { path, source })?;
+        // Another process may have got the number since the cgroup was read.
+        if !self.is_in(pid, home.directory) {
+            return Ok(());
+        }
+        self.hold(netns.as_fd(), home, trust, witness)
     }
 
     /// Serves a namespace that a tenant's first process is about to start in: the descriptor
@@ -168,37 +160,56 @@ impl Namespaces {
     pub fn expect(&self, pid: u32, fd: u32, home: Home<'_>) -> Result<(), Error> {
         let path = PathBuf::from(format!("/proc/{pid}/fd/{fd}"));
         let netns = process::open_namespace(&path)?;
-        let inode = inode(&netns).map_err(|source| Error::Look { path, source })?;
-        let mut served = self.served();
         let witness = Witness::Expected(Instant::now() + EXPECTED);
-        match served.get_mut(&inode) {
-            _ if inode == self.own => Ok(()),
-            Some(namespace) => {
-                namespace.witness = witness;
-                self.shared_by(namespace, home.cgroup)
-            }
-            None => self.serve(&mut served, netns.as_fd(), home, Trust::Said, witness),
-        }
+        self.hold(netns.as_fd(), home, Trust::Said, witness)
     }
 
-    /// Enters the namespace and listens there; the kernel is told last.
-    fn serve(
+    /// Serves a namespace that is not served, and notes who lives there.
+    fn hold(
         &self,
-        served: &mut HashMap<u64, Namespace>,
         netns: BorrowedFd<'_>,
         home: Home<'_>,
         trust: Trust,
         witness: Witness,
     ) -> Result<(), Error> {
         let inode = inode(netns).map_err(|source| Error::Enter { inode: 0, source })?;
-        let held = served.values();
-        if held
-            .filter(|one| one.cgroups.contains(&home.cgroup))
-            .count()
-            >= MAX_PER_CGROUP
-        {
+        if inode == self.own {
+            return Ok(());
+        }
+        let mut served = self.served();
+        if let Some(namespace) = served.get_mut(&inode) {
+            namespace.witness = witness;
+            namespace.cgroups.insert(home.cgroup);
+            return Ok(());
+        }
+        let of_cgroup = |one: &&Namespace| one.cgroups.contains(&home.cgroup);
+        if served.values().filter(of_cgroup).count() >= MAX_PER_CGROUP {
             return Err(Error::TooMany);
         }
+        let Some((cookie, listening)) = self.enter(netns, inode, trust)? else {
+            debug!(netns = inode, cgroup.id = %home.cgroup, "a workload's own namespace is left alone");
+            return Ok(());
+        };
+        // The kernel is told last.
+        self.listeners.listen(cookie, listening.entry())?;
+        debug!(netns = inode, cgroup.id = %home.cgroup, "listening in a network namespace");
+        let namespace = Namespace {
+            _listening: listening,
+            cookie,
+            cgroups: BTreeSet::from([home.cgroup]),
+            witness,
+        };
+        served.insert(inode, namespace);
+        Ok(())
+    }
+
+    /// Listens in a namespace and gives its cookie; `None` where it is the workload's own making.
+    fn enter(
+        &self,
+        netns: BorrowedFd<'_>,
+        inode: u64,
+        trust: Trust,
+    ) -> Result<Option<(u64, Listening)>, Error> {
         let is_workloads = trust == Trust::Said || self.is_owned_by_us(netns);
         let listened = sys::within_netns(netns, || -> Result<_, Error> {
             let failed = |source| Error::Enter { inode, source };
@@ -211,34 +222,7 @@ impl Namespaces {
             let listening = listening.map_err(|source| Error::Listen { inode, source })?;
             Ok(Some((cookie, listening)))
         });
-        let Some((cookie, listening)) =
-            listened.map_err(|source| Error::Enter { inode, source })??
-        else {
-            debug!(netns = inode, cgroup.id = %home.cgroup, "the workload's own namespace is left alone");
-            return Ok(());
-        };
-        self.listeners.listen(cookie, listening.entry(false))?;
-        debug!(netns = inode, cgroup.id = %home.cgroup, "listening in a network namespace");
-        let cgroups = BTreeSet::from([home.cgroup]);
-        served.insert(
-            inode,
-            Namespace {
-                listening,
-                cookie,
-                cgroups,
-                witness,
-            },
-        );
-        Ok(())
-    }
-
-    /// From the second cgroup on, tenants are kept apart by their loopback networks.
-    fn shared_by(&self, namespace: &mut Namespace, cgroup: CgroupId) -> Result<(), Error> {
-        if namespace.cgroups.insert(cgroup) && namespace.cgroups.len() == 2 {
-            self.listeners
-                .listen(namespace.cookie, namespace.listening.entry(true))?;
-        }
-        Ok(())
+        listened.map_err(|source| Error::Enter { inode, source })?
     }
 
     /// Leaves the namespaces in which no process of a tenant is left. Blocks.

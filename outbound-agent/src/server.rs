@@ -34,7 +34,7 @@ pub struct Sockets {
 /// goes on.
 #[derive(Debug)]
 pub struct Listening {
-    shared: ListenerEntry,
+    entry: ListenerEntry,
     _stop: DropGuard,
 }
 
@@ -95,12 +95,14 @@ impl Server {
     pub fn serve(&self, sockets: Sockets) -> Listening {
         let _context = self.runtime.enter();
         let stop = CancellationToken::new();
+        // Where tenants share a namespace their IPv4 loopback networks keep them apart, and a
+        // namespace may lose its IPv6 at any time.
         let flags = if sockets.listener.has_ipv6() {
             LISTENER_PREFER_IPV4
         } else {
             LISTENER_NO_IPV6
         };
-        let shared = ListenerEntry {
+        let entry = ListenerEntry {
             tcp_port: sockets.port(),
             dns_port: sockets.dns_port(),
             flags,
@@ -114,21 +116,16 @@ impl Server {
             tasks.spawn("datagrams", taken);
         }
         Listening {
-            shared,
+            entry,
             _stop: stop.drop_guard(),
         }
     }
 }
 
 impl Listening {
-    /// What the kernel has to know. Tenants that share a namespace are kept apart by their
-    /// IPv4 loopback networks.
-    pub const fn entry(&self, is_shared: bool) -> ListenerEntry {
-        let mut entry = self.shared;
-        if !is_shared {
-            entry.flags &= !LISTENER_PREFER_IPV4;
-        }
-        entry
+    /// What the kernel has to know.
+    pub const fn entry(&self) -> ListenerEntry {
+        self.entry
     }
 }
 

@@ -20,3 +20,7 @@ mod run;
 mod log;
 /// What operators ask for: metrics, health, status.
 mod operators;
+/// Workloads in network namespaces of their own.
+mod namespaces;
+/// What runs already, put under a tenant and taken off.
+mod assign;

@@ -189,7 +189,7 @@ fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<u64> {
         std::net::UdpSocket::bind("127.0.0.1:0").context("cannot open a socket on loopback")?;
     let cookie = sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
         .context("cannot tell the network namespace")?;
-    redirect.listen(cookie, app.listening().entry(true))?;
+    redirect.listen(cookie, app.listening().entry())?;
     Ok(cookie)
 }
 
@@ -207,6 +207,8 @@ async fn report_refusals(
             Some(refusal) = refusals.next() => refusal,
             () = tasks.draining() => return,
         };
+        // Whoever is refused all the time keeps no other task from this thread.
+        tokio::task::consume_budget().await;
         let Some(counter) = refusal.check() else {
             continue;
         };
