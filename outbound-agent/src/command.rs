@@ -1,6 +1,7 @@
 //! The commands of the `outbound` binary, a file each.
 
 pub mod run;
+pub mod assign;
 pub mod check;
 pub mod status;
 pub mod trust;
@@ -25,8 +26,14 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Agent => run_agent(&cli.config).map(|()| ExitCode::SUCCESS),
         Command::Run(run) => socket(run.admin.socket, &cli.config)
-            .and_then(|socket| wait(run::run(&socket, &run.tenant, &run.command)))
+            .and_then(|socket| wait(run::run(&socket, &run.tenant, run.netns, &run.command)))
             .map(ExitCode::from),
+        Command::Assign(assign) => socket(assign.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(assign::assign(&socket, assign, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Unassign(unassign) => socket(unassign.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),

@@ -8,9 +8,11 @@ mod host;
 mod load;
 mod attach;
 mod pins;
+mod listeners;
 mod others;
 mod flows;
 mod refusals;
+mod sockets;
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -30,12 +32,15 @@ use crate::sys;
 
 pub use flows::KernelFlows;
 pub use host::{
-    DirectoryLock, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup, release,
+    DirectoryLock, cgroup_of, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup,
+    release,
 };
+pub use listeners::Listeners;
 pub use load::Features;
 pub use others::{Exclusive, exclusive};
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
+pub use sockets::{Cut, Strangers, cut};
 
 /// Where things are on this host.
 #[derive(Clone, Debug)]
@@ -52,7 +57,6 @@ pub struct Redirect {
     features: Features,
     object: Ebpf,
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
-    listeners: Mutex<HashMap<MapData, u64, ListenerEntry>>,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
     _lock: DirectoryLock,
 }
@@ -181,7 +185,6 @@ impl Redirect {
         let (object, features) = load::load(&settings.pin_dir)?;
         let redirect = Self {
             tenants: open_map(&settings.pin_dir, map::TENANTS)?.into(),
-            listeners: open_map(&settings.pin_dir, map::LISTENERS)?.into(),
             flows: open_map(&settings.pin_dir, map::FLOWS)?.into(),
             settings: settings.clone(),
             features,
@@ -212,17 +215,21 @@ impl Redirect {
     }
 
     /// Takes the programs off a cgroup that was watched. Its processes are free once it is
-    /// unassigned as well: until then the sentinel refuses them sockets without a stamp. Also
-    /// clears away what cgroups that were removed have left.
+    /// unassigned as well: until then the sentinel refuses them sockets without a stamp.
     pub fn unwatch(&mut self, cgroup: &Path) -> Result<(), Error> {
-        let directory = self.cgroup_directory(cgroup);
-        match self.group(&directory) {
-            Ok(group) => pins::detach_group(&group)?,
-            // Removed, and its links with it: the pins are dealt with below.
-            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        match self.group(&self.cgroup_directory(cgroup)) {
+            Ok(group) => pins::detach_group(&group),
+            // Removed, and its links with it: clear away what they have left.
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                self.adopt()
+            }
+            Err(error) => Err(error),
         }
-        self.adopt()
+    }
+
+    /// Clears away what a removed cgroup has left.
+    pub fn forget(&mut self, cgroup: CgroupId) -> Result<(), Error> {
+        pins::detach_group(&self.settings.pin_dir.join(format!("c{cgroup}")))
     }
 
     /// Attaches the agent's end of the hand-over to the cgroup that this process is in, and the
@@ -240,14 +247,12 @@ impl Redirect {
 
     /// Says where the agent listens in a network namespace.
     pub fn listen(&self, netns_cookie: u64, entry: ListenerEntry) -> Result<(), Error> {
-        locked(&self.listeners)
-            .insert(netns_cookie, entry, 0)
-            .map_err(map_error(map::LISTENERS))
+        self.listeners()?.listen(netns_cookie, entry)
     }
 
-    /// The agent has left a network namespace.
-    pub fn unlisten(&self, netns_cookie: u64) -> Result<(), Error> {
-        removed(locked(&self.listeners).remove(&netns_cookie)).map_err(map_error(map::LISTENERS))
+    /// Where the agent listens.
+    pub fn listeners(&self) -> Result<Listeners, Error> {
+        Listeners::open(&self.settings.pin_dir)
     }
 
     /// Makes a cgroup a tenant's, from the next socket on. Cgroups deeper than 16 levels below

@@ -47,8 +47,13 @@ pub fn cgroup_root() -> Result<PathBuf, Error> {
 
 /// The directory of the cgroup that this process is in.
 pub fn own_cgroup(cgroup_root: &Path) -> Result<PathBuf, Error> {
-    const CGROUPS: &str = "/proc/self/cgroup";
-    let cgroups = fs::read_to_string(CGROUPS).map_err(file_error("read", Path::new(CGROUPS)))?;
+    cgroup_of(std::process::id(), cgroup_root)
+}
+
+/// The directory of the cgroup that a process or thread is in.
+pub fn cgroup_of(pid: u32, cgroup_root: &Path) -> Result<PathBuf, Error> {
+    let listed = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    let cgroups = fs::read_to_string(&listed).map_err(file_error("read", &listed))?;
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
     let path = path.ok_or_else(|| Error::NoCgroup2 {
         path: cgroup_root.to_owned(),
