@@ -208,7 +208,7 @@ impl Host {
         let matches = |line: &Value| {
             fields.iter().all(|(name, expected)| match &line[*name] {
                 Value::String(text) => text == expected,
-                other => other.to_string() == *expected,
+                other => **expected == *other.to_string(),
             })
         };
         eventually(

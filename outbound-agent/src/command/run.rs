@@ -11,8 +11,8 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::client;
-use crate::observe::admin::view::TenantView;
+use super::{client, trust};
+use crate::observe::admin::view::{TenantView, TrustView};
 use crate::sys::{self, Child, Launch};
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
@@ -33,7 +33,7 @@ pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::R
     let launch = Launch {
         program: program.clone(),
         arguments: arguments.to_vec(),
-        environment: std::env::vars_os().collect(),
+        environment: environment(&view.trust),
         ..Launch::default()
     };
     let mut signals = Signals::listen()?;
@@ -42,6 +42,13 @@ pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::R
     signals.pass_on_until_end(&child).await?;
     let ended = child.wait().context("cannot wait for the command")?;
     Ok(exit_code(ended))
+}
+
+/// Ours, and what makes programs trust the agent.
+fn environment(trust: &TrustView) -> Vec<(OsString, OsString)> {
+    let trusting = trust::variables(trust);
+    let ours = std::env::vars_os().filter(|(name, _)| trusting.iter().all(|(set, _)| set != name));
+    ours.chain(trusting.iter().cloned()).collect()
 }
 
 /// What would end this process, were it not for the command.

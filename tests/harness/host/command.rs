@@ -180,7 +180,7 @@ impl Running {
     #[track_caller]
     pub fn end(mut self) -> Ended {
         self.input = None;
-        let patience = PollTimeout::try_from(PATIENCE * 3).expect("a time that poll takes");
+        let patience = PollTimeout::try_from(PATIENCE * 6).expect("a time that poll takes");
         let is_over = self.ends_within(patience);
         assert!(
             is_over,
@@ -195,8 +195,8 @@ impl Running {
         };
         Ended {
             code,
-            stdout: self.output.to_the_end(),
-            stderr: self.complaints.to_the_end(),
+            stdout: self.output.whole(),
+            stderr: self.complaints.whole(),
         }
     }
 
@@ -257,7 +257,7 @@ impl Told {
     }
 
     /// Until the last process that holds the other end has gone.
-    fn to_the_end(&mut self) -> String {
+    fn whole(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("its output is read");
         }

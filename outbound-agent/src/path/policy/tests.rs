@@ -19,6 +19,8 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         allow: targets(List::Allow, allow),
         deny: targets(List::Deny, deny),
         true_errors: true,
+        tls: Tls::default(),
+        passthrough: Targets::default(),
     })
 }
 
