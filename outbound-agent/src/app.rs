@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::config::{self, Config};
-use crate::connection::{self, Agent, Limits};
+use crate::connection::{Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
-use crate::path::accept::{self, Listener};
 use crate::path::tls::Terminator;
 use crate::path::tls::authority::{self, Authority};
 use crate::path::tls::leaf::Leaves;
@@ -27,15 +27,14 @@ use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
 use crate::path::{detect, dns, http};
-use crate::query;
+use crate::server::{self, Listening, Server, Sockets};
 
 /// An agent that serves connections; the kernel that brings them is somebody else's.
 pub struct App {
     agent: Arc<Agent>,
     tasks: Tasks,
-    port: u16,
-    dns_port: u16,
-    has_ipv6: bool,
+    server: Server,
+    listening: Listening,
 }
 
 /// Why the agent cannot start.
@@ -43,10 +42,7 @@ pub struct App {
 pub enum Error {
     /// Its own listeners.
     #[error(transparent)]
-    Accept(#[from] accept::Error),
-    /// Its sockets for DNS.
-    #[error(transparent)]
-    Dns(#[from] dns::socket::Error),
+    Server(#[from] server::Error),
     /// Its resolver.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
@@ -67,12 +63,14 @@ impl App {
         tenants: Arc<ArcSwap<Tenants>>,
         records: Records,
     ) -> Result<Self, Error> {
-        let listener = Listener::bind(config.agent.port, config.limits.connections)?;
-        let (port, has_ipv6) = (listener.port(), listener.has_ipv6());
-        let sockets = dns::socket::Sockets::bind(config.agent.dns_port)?;
-        let dns_port = sockets.port();
+        let room = Arc::new(Semaphore::new(config.limits.connections));
+        let sockets = Sockets::bind(config.agent.port, config.agent.dns_port, &room)?;
         let tasks = Tasks::new();
-        let agent_ports = vec![port, dns_port, config.agent.metrics.port()];
+        let agent_ports = vec![
+            sockets.port(),
+            sockets.dns_port(),
+            config.agent.metrics.port(),
+        ];
         let upstream = upstream(config, agent_ports.clone(), tasks.clone())?;
         let agent = Arc::new(Agent {
             flows,
@@ -88,11 +86,8 @@ impl App {
             agent_ports,
             limits: limits(&config.limits),
         });
-        tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
-        for socket in sockets.each() {
-            let taken = query::take_datagrams(socket, Arc::clone(&agent));
-            tasks.spawn("datagrams", taken);
-        }
+        let server = Server::new(Arc::clone(&agent), room, &sockets);
+        let listening = server.serve(sockets);
         tasks.spawn(
             "forget idle upstreams",
             forget_idle(Arc::clone(&agent), config.limits.pool_idle),
@@ -100,25 +95,29 @@ impl App {
         Ok(Self {
             agent,
             tasks,
-            port,
-            dns_port,
-            has_ipv6,
+            server,
+            listening,
         })
     }
 
     /// The port on which connections are taken.
     pub const fn port(&self) -> u16 {
-        self.port
+        self.listening.entry().tcp_port
     }
 
     /// The port on which DNS is answered.
     pub const fn dns_port(&self) -> u16 {
-        self.dns_port
+        self.listening.entry().dns_port
     }
 
-    /// Whether they are taken on `::1` too.
-    pub const fn has_ipv6(&self) -> bool {
-        self.has_ipv6
+    /// The listeners in the namespace that the agent started in, which tenants share.
+    pub const fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// What takes connections in other namespaces as well.
+    pub const fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Tasks that end with the agent.
@@ -212,18 +211,6 @@ pub(crate) fn authority_file(config: &Config) -> PathBuf {
 /// Where it is beside the host's own roots.
 pub(crate) fn bundle_file(config: &Config) -> PathBuf {
     config.agent.state_dir.join("ca-bundle.pem")
-}
-
-async fn accept_all(listener: Listener, agent: Arc<Agent>) {
-    loop {
-        tokio::select! {
-            biased; // A stopping agent takes nothing more.
-            () = agent.tasks.draining() => return,
-            accepted = listener.accept() => {
-                agent.tasks.spawn("connection", connection::serve(accepted, Arc::clone(&agent)));
-            }
-        }
-    }
 }
 
 async fn forget_idle(agent: Arc<Agent>, every: Duration) {

@@ -36,12 +36,21 @@ pub enum Command {
     Agent,
     /// Run a command as a tenant
     Run(Run),
+    /// Put what runs already under a tenant
+    Assign(Assign),
+    /// Take what was assigned off its tenant
+    Unassign(Unassign),
     /// Say whether the configuration is right, or what would happen to a request
     Check(Check),
     /// Show what the running agent does
     Status(Status),
     /// Show how workloads come to trust the agent's certificate authority
     Trust(Trust),
+    /// Say what this host lacks, and try to get out of a tenant's cgroup in every known way
+    Doctor(Doctor),
+    /// One attempt of `doctor`, made inside its scratch cgroup
+    #[command(hide = true)]
+    DoctorAttack(DoctorAttack),
     /// Take the hooks off this host's cgroups: tenants then reach the network freely
     Detach(Detach),
 }
@@ -52,12 +61,70 @@ pub struct Run {
     /// The tenant to run as
     #[arg(long, value_name = "NAME")]
     pub tenant: String,
+    /// Give the command a network namespace that has nothing but a loopback interface
+    ///
+    /// The strongest setting. What no hook on sockets can hold back (packet sockets, tunnels, a
+    /// root's own routes and filters) has no way out either: there is no link to the outside,
+    /// only the agent, which listens in the namespace. Servers on this host's own addresses are
+    /// out of reach, but for what the agent may reach for the tenant.
+    #[arg(long)]
+    pub netns: bool,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
+}
+
+/// `outbound assign`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "outbound assign [OPTIONS] --tenant <NAME> <CGROUP|--pid <PID>|--unit <UNIT>>",
+    after_help = "From its next connection on, everything in the cgroup and below it is the \
+                  tenant's; what was connected before is ended. It stays so when the agent is \
+                  started again."
+)]
+pub struct Assign {
+    /// The tenant
+    #[arg(long, value_name = "NAME")]
+    pub tenant: String,
+    /// What is assigned.
+    #[command(flatten)]
+    pub cgroup: Cgroup,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound unassign`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "outbound unassign [OPTIONS] <CGROUP|--pid <PID>|--unit <UNIT>>",
+    after_help = "What is below a watched cgroup has no egress then; anything else is free from \
+                  its next connection on."
+)]
+pub struct Unassign {
+    /// What was assigned.
+    #[command(flatten)]
+    pub cgroup: Cgroup,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// A cgroup, in one of three ways.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Cgroup {
+    /// The cgroup, from the cgroup root or absolute
+    pub cgroup: Option<PathBuf>,
+    /// The cgroup that this process is in, with all that is in it
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// The cgroup of this unit of systemd
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Option<String>,
 }
 
 /// `outbound check`
@@ -115,6 +182,25 @@ pub enum TrustKind {
     Bundle,
 }
 
+/// `outbound doctor`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs root; no agent, and disturbs none. Exit status: 0 when everything that \
+                  should hold does, 1 when something does not or could not be proven."
+)]
+pub struct Doctor {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `outbound doctor-attack`
+#[derive(Debug, Args)]
+pub struct DoctorAttack {
+    /// Which
+    pub name: String,
+}
+
 /// `outbound detach`
 #[derive(Debug, Args)]
 pub struct Detach {
@@ -169,6 +255,21 @@ mod tests {
         assert_eq!(run.command, ["curl", "--config", "x"]);
         assert!(parse("outbound run --tenant a curl").is_err());
         assert!(parse("outbound run --tenant a").is_err());
+    }
+
+    #[test]
+    fn a_cgroup_is_named_in_one_way() {
+        for line in ["/a", "--pid 7", "--unit web"] {
+            parse(&format!("outbound assign --tenant a {line}")).unwrap();
+            parse(&format!("outbound unassign {line}")).unwrap();
+        }
+        for line in ["", " /a --pid 7", " --pid 7 --unit web", " --pid x"] {
+            assert!(
+                parse(&format!("outbound unassign{line}")).is_err(),
+                "{line}"
+            );
+        }
+        assert!(parse("outbound assign /a").is_err());
     }
 
     #[test]

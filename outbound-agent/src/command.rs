@@ -1,9 +1,11 @@
 //! The commands of the `outbound` binary, a file each.
 
 pub mod run;
+pub mod assign;
 pub mod check;
 pub mod status;
 pub mod trust;
+pub mod doctor;
 pub mod detach;
 pub mod client;
 pub mod output;
@@ -24,11 +26,19 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Agent => run_agent(&cli.config).map(|()| ExitCode::SUCCESS),
         Command::Run(run) => socket(run.admin.socket, &cli.config)
-            .and_then(|socket| wait(run::run(&socket, &run.tenant, &run.command)))
+            .and_then(|socket| wait(run::run(&socket, &run.tenant, run.netns, &run.command)))
             .map(ExitCode::from),
+        Command::Assign(assign) => socket(assign.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(assign::assign(&socket, assign, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Unassign(unassign) => socket(unassign.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
+        Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
             .and_then(|pin_dir| detach::run(&pin_dir))
             .map(|()| ExitCode::SUCCESS),

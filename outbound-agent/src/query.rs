@@ -19,20 +19,9 @@ use crate::path::dns::{Account, stream};
 use crate::path::policy::{self, Denial, NamePermit};
 use crate::path::upstream::resolve::Found;
 
-/// Takes the datagrams of a socket until a drain begins.
-pub async fn take_datagrams(socket: Arc<DatagramSocket>, agent: Arc<Agent>) {
-    loop {
-        tokio::select! {
-            biased; // A stopping agent takes nothing more.
-            () = agent.tasks.draining() => return,
-            datagram = socket.receive() => take(datagram, &socket, &agent),
-        }
-    }
-}
-
 /// Finds whose a datagram is. Without a flow and a tenant there is no answer, and without a
 /// place among the tenant's queries neither.
-fn take(datagram: Datagram, socket: &Arc<DatagramSocket>, agent: &Arc<Agent>) {
+pub fn take(datagram: Datagram, socket: &Arc<DatagramSocket>, agent: &Arc<Agent>) {
     let mut record = agent.records.query(datagram.source);
     let flow = agent
         .flows

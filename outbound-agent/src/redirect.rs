@@ -4,12 +4,16 @@
 //! Programs and maps are pinned and outlive the agent: while it is away the workloads of watched
 //! cgroups have no egress. [`detach`] alone takes them off.
 
+mod error;
 mod host;
 mod load;
 mod attach;
 mod pins;
+mod listeners;
+mod others;
 mod flows;
 mod refusals;
+mod sockets;
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -27,11 +31,18 @@ use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
 use crate::model::tenant::CgroupId;
 use crate::sys;
 
+pub use error::Error;
 pub use flows::KernelFlows;
-pub use host::{DirectoryLock, cgroup_root, hold, own_cgroup};
+pub use host::{
+    DirectoryLock, cgroup_of, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup,
+    release,
+};
+pub use listeners::Listeners;
 pub use load::Features;
+pub use others::{Exclusive, exclusive};
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
+pub use sockets::{Cut, Strangers, cut};
 
 /// Where things are on this host.
 #[derive(Clone, Debug)]
@@ -48,122 +59,14 @@ pub struct Redirect {
     features: Features,
     object: Ebpf,
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
-    listeners: Mutex<HashMap<MapData, u64, ListenerEntry>>,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
     _lock: DirectoryLock,
-}
-
-/// Why the kernel side cannot do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Not privileged enough.
-    #[error("missing capability {capability}; run as root or grant it to the service")]
-    Capability {
-        /// As in capabilities(7).
-        capability: &'static str,
-    },
-    /// The kernel is too old or lacks something.
-    #[error("this kernel ({release}) does not support {feature}; Linux 5.15 or newer is needed")]
-    Kernel {
-        /// As `uname -r` says.
-        release: String,
-        /// What is missing.
-        feature: &'static str,
-    },
-    /// No cgroup v2 hierarchy.
-    #[error("no cgroup v2 hierarchy at {path}; mount one with `mount -t cgroup2 none {path}`")]
-    NoCgroup2 {
-        /// Where it was expected.
-        path: PathBuf,
-    },
-    /// No bpffs.
-    #[error("{path} is not below a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`")]
-    NoBpffs {
-        /// The directory for pins.
-        path: PathBuf,
-    },
-    /// Another process holds the pinned directory.
-    #[error("an agent is using {path}; stop it first")]
-    InUse {
-        /// The directory for pins.
-        path: PathBuf,
-    },
-    /// Pinned maps of another version.
-    #[error(
-        "{path} holds maps of layout {found}, this agent knows layout {known}; \
-         run `outbound detach` with the version that pinned them"
-    )]
-    Layout {
-        /// The directory for pins.
-        path: PathBuf,
-        /// What is there.
-        found: u32,
-        /// What this agent pins.
-        known: u32,
-    },
-    /// A pinned link of a program that this version does not have.
-    #[error("{path} was pinned by another version; run `outbound detach` with that version")]
-    UnknownPin {
-        /// The pin.
-        path: PathBuf,
-    },
-    /// The agent would redirect itself.
-    #[error("the agent itself runs in {cgroup}; move it out of the cgroups that are watched")]
-    OwnCgroup {
-        /// The watched cgroup.
-        cgroup: PathBuf,
-    },
-    /// A slot beyond the last.
-    #[error("slot {slot} is beyond the last; a host has {SLOTS}")]
-    Slot {
-        /// As asked for.
-        slot: u32,
-    },
-    /// The object as a whole.
-    #[error("cannot load the kernel object")]
-    Object(#[source] aya::EbpfError),
-    /// One program.
-    #[error("cannot load the program {program}")]
-    Program {
-        /// Its name.
-        program: &'static str,
-        /// What the kernel says.
-        source: aya::programs::ProgramError,
-    },
-    /// A link.
-    #[error("cannot attach {program} to {cgroup}{}", attach::hint(source))]
-    Attach {
-        /// Its name.
-        program: &'static str,
-        /// The cgroup's directory.
-        cgroup: PathBuf,
-        /// What the kernel says.
-        source: io::Error,
-    },
-    /// A map.
-    #[error("cannot use the map {map}")]
-    Map {
-        /// Its name.
-        map: &'static str,
-        /// What the kernel says.
-        source: MapError,
-    },
-    /// A file.
-    #[error("cannot {action} {path}")]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the kernel says.
-        source: io::Error,
-    },
 }
 
 /// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     host::check_capabilities()?;
-    host::check_kernel()?;
+    check_kernel()?;
     host::check_cgroup_root(&settings.cgroup_root)
 }
 
@@ -177,7 +80,6 @@ impl Redirect {
         let (object, features) = load::load(&settings.pin_dir)?;
         let redirect = Self {
             tenants: open_map(&settings.pin_dir, map::TENANTS)?.into(),
-            listeners: open_map(&settings.pin_dir, map::LISTENERS)?.into(),
             flows: open_map(&settings.pin_dir, map::FLOWS)?.into(),
             settings: settings.clone(),
             features,
@@ -208,17 +110,21 @@ impl Redirect {
     }
 
     /// Takes the programs off a cgroup that was watched. Its processes are free once it is
-    /// unassigned as well: until then the sentinel refuses them sockets without a stamp. Also
-    /// clears away what cgroups that were removed have left.
+    /// unassigned as well: until then the sentinel refuses them sockets without a stamp.
     pub fn unwatch(&mut self, cgroup: &Path) -> Result<(), Error> {
-        let directory = self.cgroup_directory(cgroup);
-        match self.group(&directory) {
-            Ok(group) => pins::detach_group(&group)?,
-            // Removed, and its links with it: the pins are dealt with below.
-            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        match self.group(&self.cgroup_directory(cgroup)) {
+            Ok(group) => pins::detach_group(&group),
+            // Removed, and its links with it: clear away what they have left.
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                self.adopt()
+            }
+            Err(error) => Err(error),
         }
-        self.adopt()
+    }
+
+    /// Clears away what a removed cgroup has left.
+    pub fn forget(&mut self, cgroup: CgroupId) -> Result<(), Error> {
+        pins::detach_group(&self.settings.pin_dir.join(format!("c{cgroup}")))
     }
 
     /// Attaches the agent's end of the hand-over to the cgroup that this process is in, and the
@@ -236,14 +142,12 @@ impl Redirect {
 
     /// Says where the agent listens in a network namespace.
     pub fn listen(&self, netns_cookie: u64, entry: ListenerEntry) -> Result<(), Error> {
-        locked(&self.listeners)
-            .insert(netns_cookie, entry, 0)
-            .map_err(map_error(map::LISTENERS))
+        self.listeners()?.listen(netns_cookie, entry)
     }
 
-    /// The agent has left a network namespace.
-    pub fn unlisten(&self, netns_cookie: u64) -> Result<(), Error> {
-        removed(locked(&self.listeners).remove(&netns_cookie)).map_err(map_error(map::LISTENERS))
+    /// Where the agent listens.
+    pub fn listeners(&self) -> Result<Listeners, Error> {
+        Listeners::open(&self.settings.pin_dir)
     }
 
     /// Makes a cgroup a tenant's, from the next socket on. Cgroups deeper than 16 levels below

@@ -3,18 +3,20 @@
 
 pub mod bpf;
 mod process;
+mod socket;
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::{fs, io, mem};
+use std::{fs, io, mem, thread};
 
 use nix::libc;
 use tokio::io::unix::AsyncFd;
 
 pub use process::{Child, Launch, spawn_in_cgroup};
+pub use socket::{send_frame, set_option};
 
 /// Cookie of the network namespace that a socket lives in (`SO_NETNS_COOKIE`, Linux 5.14).
 pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
@@ -31,6 +33,37 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
         )
     };
     checked(result.into()).map(|_zero| cookie)
+}
+
+/// Runs something inside a network namespace, on a thread that ends with it.
+pub fn within_netns<T: Send>(
+    netns: BorrowedFd<'_>,
+    inside: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| {
+        let entered = thread::Builder::new()
+            .name("within-netns".to_owned())
+            .spawn_scoped(scope, || {
+                nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET)?;
+                Ok(inside())
+            })?;
+        entered
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// A new network namespace, in which `lo` is up and nothing else is.
+pub fn new_netns() -> io::Result<OwnedFd> {
+    let made = thread::Builder::new()
+        .name("new-netns".to_owned())
+        .spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+            bring_loopback_up()?;
+            Ok(fs::File::open("/proc/thread-self/ns/net")?.into())
+        })?;
+    made.join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Brings the loopback interface of this thread's network namespace up; a new namespace has it
@@ -58,6 +91,16 @@ pub fn bring_loopback_up() -> io::Result<()> {
 
 const SIOCGIFFLAGS: libc::Ioctl = libc::SIOCGIFFLAGS as libc::Ioctl;
 const SIOCSIFFLAGS: libc::Ioctl = libc::SIOCSIFFLAGS as libc::Ioctl;
+
+/// The user namespace that owns another namespace.
+pub fn owner_of_namespace(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: numbers only; the kernel checks that the descriptor is a namespace's.
+    let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    checked(owner.into()).map(owned)
+}
+
+/// `_IO(0xb7, 0x1)`, linux/nsfs.h.
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
 
 /// Lets a task wait for a descriptor.
 pub fn readiness(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {

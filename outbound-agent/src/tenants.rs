@@ -1,68 +1,72 @@
-//! Keeps the snapshot of tenants true: what the configuration says, and which cgroups there are.
+//! Keeps the snapshot of tenants true: what the configuration says, what operators have assigned
+//! since, and which cgroups there are.
 //!
 //! The order is what makes it safe. Hooks are attached to a cgroup before the kernel is told
-//! whose it is, so that until then everything in it is refused; and the agent's own snapshot
-//! is published before that too, so that no flow arrives that the agent cannot name.
+//! whose it is, so that until then everything in it is refused; what was connected before is
+//! ended in between; and the agent's own snapshot is published before the kernel's, so that no
+//! flow arrives that the agent cannot name.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod slots;
+mod place;
+mod state;
+mod enrolment;
+pub mod events;
+mod error;
+mod lease;
+mod shared;
+
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tracing::warn;
 
 use crate::config::TenantSpec;
-use crate::model::tenant::{CgroupId, TenantId, Tenants};
-use crate::redirect::{self, Redirect};
+use crate::model::tenant::{CgroupId, Tenant, TenantId, Tenants};
+use crate::redirect::{Cut, Redirect};
 use crate::sys;
+
+pub use error::Error;
+pub use lease::Leased;
+pub use place::{Named, Place};
+pub use shared::Shared;
+
+use slots::Slots;
+use state::{Lease, State};
+
+/// The directory of every cgroup that is a tenant's.
+pub type Homes = HashMap<CgroupId, Arc<Path>>;
 
 /// The tenants of this host, in the kernel and in the agent.
 pub struct Assignments {
     redirect: Redirect,
     root: PathBuf,
+    /// Directories whose links cover everything below them.
+    parents: Vec<PathBuf>,
     specs: Vec<TenantSpec>,
+    by_name: HashMap<TenantId, usize>,
     snapshot: Arc<ArcSwap<Tenants>>,
-    assigned: BTreeMap<CgroupId, Assigned>,
+    homes: watch::Sender<Arc<Homes>>,
+    in_kernel: HashMap<CgroupId, Assigned>,
+    slots: Slots,
+    state: State,
+    leases: HashMap<CgroupId, Lease>,
 }
 
 /// One cgroup as the kernel was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Assigned {
     slot: u32,
     flags: u32,
 }
 
-/// Where a tenant's cgroup is, for whoever asks.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The cgroup's directory.
-    pub path: PathBuf,
-    /// Its id, where the directory exists.
-    pub id: Option<CgroupId>,
-}
-
-/// Why tenants could not be assigned.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The cgroup's directory.
-    #[error("cannot make the cgroup {path} of tenant {tenant}")]
-    Cgroup {
-        /// Whose.
-        tenant: TenantId,
-        /// Where.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// More tenants than there are loopback networks for them.
-    #[error("there are more tenants than the {slots} that one host can serve")]
-    Slots {
-        /// How many fit.
-        slots: u32,
-    },
-    /// The kernel side.
-    #[error(transparent)]
-    Redirect(#[from] redirect::Error),
+/// One cgroup as it ought to be.
+struct Wanted {
+    directory: Arc<Path>,
+    spec: usize,
 }
 
 impl Assignments {
@@ -73,79 +77,148 @@ impl Assignments {
         root: PathBuf,
         specs: Vec<TenantSpec>,
         snapshot: Arc<ArcSwap<Tenants>>,
+        state_dir: &Path,
     ) -> Result<Self, Error> {
-        let assigned = redirect
+        let in_kernel: HashMap<_, _> = redirect
             .assigned()?
             .into_iter()
             .map(|entry| {
-                (
-                    CgroupId(entry.cgroup),
-                    Assigned {
-                        slot: entry.slot,
-                        flags: entry.flags,
-                    },
-                )
+                let (slot, flags) = (entry.slot, entry.flags);
+                (CgroupId(entry.cgroup), Assigned { slot, flags })
             })
             .collect();
+        let taken = in_kernel.values().map(|assigned| assigned.slot).collect();
+        let state = State::within(state_dir);
+        let leases = state.load()?.into_iter();
+        let by_name = specs.iter().enumerate();
         Ok(Self {
             redirect,
             root,
+            parents: Vec::new(),
+            by_name: by_name
+                .map(|(index, spec)| (spec.tenant.id.clone(), index))
+                .collect(),
             specs,
             snapshot,
-            assigned,
+            homes: watch::Sender::default(),
+            slots: Slots::without(&taken),
+            in_kernel,
+            leases: leases
+                .map(|lease| (CgroupId(lease.cgroup_id), lease))
+                .collect(),
+            state,
         })
     }
 
+    /// Fences a parent whose children are all to be tenants; it is made where it is not there.
+    pub fn watch(&mut self, parent: &Path) -> Result<(), Error> {
+        let directory = self.root.join(parent.strip_prefix("/").unwrap_or(parent));
+        make_cgroup(&directory).map_err(|source| Error::Watched {
+            path: directory.clone(),
+            source,
+        })?;
+        self.redirect.watch(&directory)?;
+        self.parents.push(directory);
+        Ok(())
+    }
+
     /// Makes every tenant's cgroup, fences it, and says whose it is. Idempotent: called again,
-    /// it finds cgroups that were removed and made anew.
-    pub fn apply(&mut self) -> Result<(), Error> {
-        let mut found = Vec::with_capacity(self.specs.len());
-        for spec in &self.specs {
-            let path = self.root.join(&spec.cgroup);
-            let id = make_cgroup(&path).map_err(|source| Error::Cgroup {
-                tenant: spec.tenant.id.clone(),
-                path: path.clone(),
-                source,
-            })?;
-            found.push((id, path, spec));
+    /// it finds cgroups that were removed and made anew. What one cgroup lacks keeps no other
+    /// from being served.
+    pub fn apply(&mut self) -> Result<Cut, Error> {
+        let mut failure = None;
+        let mut wanted = self.wanted(&mut failure);
+        if self.is_true(&wanted) {
+            return failure.map_or(Ok(Cut::default()), Err);
         }
-        let unchanged = found.len() == self.assigned.len()
-            && found.iter().all(|(id, _, spec)| {
-                self.assigned
-                    .get(id)
-                    .is_some_and(|known| known.flags == flags(spec))
-            })
-            && self.snapshot.load().iter().count() == found.len();
-        if unchanged {
-            return Ok(());
-        }
-        let gone: Vec<CgroupId> = self
-            .assigned
-            .keys()
-            .filter(|known| !found.iter().any(|(id, ..)| id == *known))
-            .copied()
-            .collect();
-        for cgroup in gone {
-            self.redirect.unassign(cgroup)?;
-            self.assigned.remove(&cgroup);
-        }
-        for (_, path, _) in &found {
-            self.redirect.watch(path)?;
-        }
-        self.snapshot.store(Arc::new(
-            found
+        self.revoke_all_but(&wanted)?;
+        let homes = Arc::clone(&self.homes.borrow());
+        wanted.retain(|id, wanted| {
+            homes.contains_key(id) || succeeded(self.fence(&wanted.directory), &mut failure)
+        });
+        let new = wanted
+            .iter()
+            .filter(|(id, _)| !self.in_kernel.contains_key(id));
+        let cut = enrolment::cut_strangers(new.map(|(_, wanted)| &wanted.directory))?;
+        let tenant = |wanted: &Wanted| Arc::clone(&self.specs[wanted.spec].tenant);
+        self.publish(
+            wanted
                 .iter()
-                .map(|(id, _, spec)| (*id, Arc::clone(&spec.tenant)))
+                .map(|(id, wanted)| (*id, tenant(wanted)))
                 .collect(),
-        ));
-        for (id, _, spec) in found {
-            let slot = match self.assigned.get(&id) {
-                Some(known) => known.slot,
-                None => self.free_slot()?,
+            wanted
+                .iter()
+                .map(|(id, wanted)| (*id, Arc::clone(&wanted.directory)))
+                .collect(),
+        );
+        for (id, wanted) in wanted {
+            succeeded(self.admit(id, wanted.spec), &mut failure);
+        }
+        failure.map_or(Ok(cut), Err)
+    }
+
+    /// What the configuration and the operators say, as far as it is there.
+    fn wanted(&mut self, failure: &mut Option<Error>) -> HashMap<CgroupId, Wanted> {
+        let mut wanted = HashMap::with_capacity(self.specs.len() + self.leases.len());
+        let (by_name, gone) = (&self.by_name, self.leases.len());
+        self.leases.retain(|id, lease| {
+            let spec = TenantId::new(&lease.tenant).and_then(|name| by_name.get(&name).copied());
+            let is_there = is_cgroup(&lease.cgroup, *id);
+            let Some(spec) = spec.filter(|_| is_there) else {
+                let cgroup = lease.cgroup.display();
+                warn!(%cgroup, tenant = lease.tenant, "assignment dropped, its cgroup or tenant is gone");
+                return false;
             };
-            let flags = flags(spec);
-            self.redirect.assign(id, slot, flags)?;
-            self.assigned.insert(id, Assigned { slot, flags });
+            let directory = Arc::from(&*lease.cgroup);
+            wanted.insert(*id, Wanted { directory, spec });
+            true
+        });
+        if self.leases.len() != gone
+            && let Err(error) = self.save()
+        {
+            failure.get_or_insert(error);
+        }
+        for (spec, configured) in self.specs.iter().enumerate() {
+            let directory = self.root.join(&configured.cgroup);
+            match make_cgroup(&directory) {
+                Ok(id) => {
+                    let directory = directory.into();
+                    wanted.insert(id, Wanted { directory, spec });
+                }
+                Err(source) => {
+                    let tenant = configured.tenant.id.clone();
+                    let path = directory;
+                    failure.get_or_insert(Error::Cgroup {
+                        tenant,
+                        path,
+                        source,
+                    });
+                }
+            }
+        }
+        wanted
+    }
+
+    fn is_true(&self, wanted: &HashMap<CgroupId, Wanted>) -> bool {
+        let homes = self.homes.borrow();
+        wanted.len() == self.in_kernel.len()
+            && wanted.len() == homes.len()
+            && wanted.iter().all(|(id, wanted)| {
+                let told = self.in_kernel.get(id).map(|assigned| assigned.flags);
+                told == Some(flags(&self.specs[wanted.spec])) && homes.contains_key(id)
+            })
+    }
+
+    /// Says whose every cgroup is, to the other parts of the agent.
+    fn publish(&self, tenants: Tenants, homes: Homes) {
+        self.snapshot.store(Arc::new(tenants));
+        self.homes.send_replace(Arc::new(homes));
+    }
+
+    /// Attaches the programs to a cgroup, unless those of a parent do for it.
+    fn fence(&mut self, directory: &Path) -> Result<(), Error> {
+        if !self.is_covered(directory) {
+            self.redirect.watch(directory)?;
         }
         Ok(())
     }
@@ -153,7 +226,7 @@ impl Assignments {
     /// The slots of the tenants whose connects wait for their upstreams.
     pub fn held_slots(&self) -> BTreeSet<u32> {
         let tenants = self.snapshot.load();
-        let held = self.assigned.iter().filter(|(cgroup, _assigned)| {
+        let held = self.in_kernel.iter().filter(|(cgroup, _assigned)| {
             tenants
                 .of(**cgroup)
                 .is_some_and(|tenant| tenant.policy.true_errors)
@@ -161,23 +234,78 @@ impl Assignments {
         held.map(|(_cgroup, assigned)| assigned.slot).collect()
     }
 
-    /// Where a tenant's workloads belong.
-    pub fn place(&self, tenant: &str) -> Option<(&TenantSpec, Place)> {
-        let spec = self
-            .specs
+    /// Tells the kernel whose a cgroup is.
+    fn admit(&mut self, cgroup: CgroupId, spec: usize) -> Result<(), Error> {
+        let flags = flags(&self.specs[spec]);
+        let known = self.in_kernel.get(&cgroup).copied();
+        if known.is_some_and(|known| known.flags == flags) {
+            return Ok(());
+        }
+        let slot = match known {
+            Some(known) => known.slot,
+            None => self.slots.take().ok_or(Error::Slots)?,
+        };
+        self.redirect.assign(cgroup, slot, flags)?;
+        self.in_kernel.insert(cgroup, Assigned { slot, flags });
+        Ok(())
+    }
+
+    /// Tells the kernel that a cgroup is nobody's.
+    fn revoke(&mut self, cgroup: CgroupId) -> Result<(), Error> {
+        self.redirect.unassign(cgroup)?;
+        if let Some(assigned) = self.in_kernel.remove(&cgroup) {
+            self.slots.give_back(assigned.slot);
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel that what nobody wants is nobody's. A cgroup that is still there stays
+    /// fenced.
+    fn revoke_all_but(&mut self, wanted: &HashMap<CgroupId, Wanted>) -> Result<(), Error> {
+        let homes = Arc::clone(&self.homes.borrow());
+        let assigned: Vec<CgroupId> = self.in_kernel.keys().copied().collect();
+        for cgroup in assigned {
+            if wanted.contains_key(&cgroup) {
+                continue;
+            }
+            self.revoke(cgroup)?;
+            if let Some(directory) = homes.get(&cgroup)
+                && !is_cgroup(directory, cgroup)
+            {
+                self.redirect.forget(cgroup)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the links of a watched parent do for this cgroup.
+    fn is_covered(&self, directory: &Path) -> bool {
+        self.parents
             .iter()
-            .find(|spec| spec.tenant.id.as_str() == tenant)?;
-        let path = self.root.join(&spec.cgroup);
-        let id = sys::cgroup_id(&path).ok().map(CgroupId);
-        Some((spec, Place { path, id }))
+            .any(|parent| directory.starts_with(parent))
+    }
+
+    /// A tenant's configuration.
+    pub fn tenant(&self, name: &str) -> Option<&TenantSpec> {
+        let index = self.by_name.get(&TenantId::new(name)?)?;
+        self.specs.get(*index)
+    }
+
+    /// The same, of a tenant who must be there.
+    pub fn expect_tenant(&self, name: &str) -> Result<&TenantSpec, Error> {
+        self.tenant(name).ok_or_else(|| Error::NoTenant {
+            name: name.to_owned(),
+        })
+    }
+
+    /// The directory of a tenant's configured cgroup.
+    pub fn directory(&self, spec: &TenantSpec) -> PathBuf {
+        self.root.join(&spec.cgroup)
     }
 
     /// Whose an assigned cgroup is.
-    pub fn tenant_of(&self, cgroup: CgroupId) -> Option<TenantId> {
-        self.snapshot
-            .load()
-            .of(cgroup)
-            .map(|tenant| tenant.id.clone())
+    pub fn tenant_of(&self, cgroup: CgroupId) -> Option<Arc<Tenant>> {
+        self.snapshot.load().of(cgroup).map(Arc::clone)
     }
 
     /// Every tenant's configuration.
@@ -185,27 +313,30 @@ impl Assignments {
         &self.specs
     }
 
-    /// How many cgroups the kernel redirects.
-    pub fn assigned(&self) -> usize {
-        self.assigned.len()
+    /// Every assigned cgroup, and word of every change.
+    pub fn homes(&self) -> watch::Receiver<Arc<Homes>> {
+        self.homes.subscribe()
     }
 
     /// The kernel side.
     pub const fn redirect(&self) -> &Redirect {
         &self.redirect
     }
+}
 
-    fn free_slot(&self) -> Result<u32, Error> {
-        let taken: BTreeSet<u32> = self
-            .assigned
-            .values()
-            .map(|assigned| assigned.slot)
-            .collect();
-        let slots = outbound_common::tenant::SLOTS;
-        (0..slots)
-            .find(|slot| !taken.contains(slot))
-            .ok_or(Error::Slots { slots })
+/// Keeps the first failure of many attempts; gives whether this one succeeded.
+fn succeeded(attempt: Result<(), Error>, failure: &mut Option<Error>) -> bool {
+    match attempt {
+        Ok(()) => true,
+        Err(error) => {
+            failure.get_or_insert(error);
+            false
+        }
     }
+}
+
+fn is_cgroup(directory: &Path, id: CgroupId) -> bool {
+    sys::cgroup_id(directory).is_ok_and(|found| found == id.0)
 }
 
 fn flags(spec: &TenantSpec) -> u32 {
@@ -217,22 +348,12 @@ fn flags(spec: &TenantSpec) -> u32 {
 }
 
 fn make_cgroup(path: &Path) -> io::Result<CgroupId> {
-    std::fs::create_dir_all(path)?;
-    sys::cgroup_id(path).map(CgroupId)
-}
-
-/// Assignments that several parts of the agent ask and change.
-#[derive(Clone)]
-pub struct Shared(Arc<Mutex<Assignments>>);
-
-impl Shared {
-    /// Shares them.
-    pub fn new(assignments: Assignments) -> Self {
-        Self(Arc::new(Mutex::new(assignments)))
-    }
-
-    /// Asks or changes them. Never held across a wait.
-    pub fn with<T>(&self, act: impl FnOnce(&mut Assignments) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    let id = match sys::cgroup_id(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(path)?;
+            sys::cgroup_id(path)?
+        }
+        found => found?,
+    };
+    Ok(CgroupId(id))
 }

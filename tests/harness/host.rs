@@ -87,6 +87,16 @@ impl Host {
         self.sandbox.cgroup("tenants").join(name)
     }
 
+    /// A cgroup that is nobody's.
+    pub fn cgroup(&self, name: &str) -> PathBuf {
+        self.sandbox.cgroup(name)
+    }
+
+    /// Its path from the cgroup root.
+    pub fn cgroup_name(&self, name: &str) -> String {
+        format!("/{}/{name}", self.sandbox.name())
+    }
+
     /// A file in the host's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

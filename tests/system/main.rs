@@ -27,3 +27,9 @@ mod errors;
 mod held;
 /// What operators ask for: metrics, health, status.
 mod operators;
+/// Workloads in network namespaces of their own.
+mod namespaces;
+/// What runs already, put under a tenant and taken off.
+mod assign;
+/// `outbound doctor`.
+mod doctor;

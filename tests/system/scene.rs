@@ -118,6 +118,15 @@ impl Prober {
         Self(running)
     }
 
+    /// One in a namespace that has nothing but `lo`.
+    pub(crate) fn sealed(host: &Host, tenant: &str) -> Self {
+        let run = ["run", "--netns", "--tenant", tenant, "--"];
+        let prober = host.outbound(&[&run[..], &["python3", "-uc", PROBER]].concat());
+        let running = prober.start();
+        running.expect("prober is there\n");
+        Self(running)
+    }
+
     /// One that outlives its run, in a session of its own.
     pub(crate) fn orphan(host: &Host, tenant: &str) -> Self {
         // A shell gives what it starts in the background no input of its own.

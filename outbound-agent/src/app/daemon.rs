@@ -4,18 +4,20 @@
 //! is told where they are; each cgroup is fenced before it is told whose it is. On the way out
 //! nothing is detached: without an agent a tenant has no egress.
 
-use std::path::{Path, PathBuf};
+mod upkeep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use outbound_common::ListenerEntry;
-use outbound_common::tenant::{LISTENER_NO_IPV6, LISTENER_PREFER_IPV4};
+use outbound_common::Counter;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
+use self::upkeep::{Sighting, Upkeep};
 use super::App;
 use super::subject::Host;
 use crate::config::{Config, LogFormat, LogLevel, LogTarget};
@@ -23,6 +25,7 @@ use crate::drain::Tasks;
 use crate::hold::{self, Holding, Holds};
 use crate::model::addr::OriginalDst;
 use crate::model::tenant::{CgroupId, Tenants};
+use crate::namespaces::Namespaces;
 use crate::observe::access_log::{AccessLog, Target};
 use crate::observe::admin::{self, Admin, AdminSocket};
 use crate::observe::diagnostics;
@@ -67,10 +70,16 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let metrics_listener = admin::bind_metrics(config.agent.metrics).await?;
 
     let records = Records::new(metrics.clone(), log.clone());
-    let (app, assignments) = fence(config, settings, &records)?;
+    let (app, assignments, namespaces) = fence(config, settings, &records)?;
     read_kernel_events(&metrics, &assignments);
     let operators = Tasks::new();
-    let host = Host::new(config, assignments, app.port(), readiness.clone());
+    let host = Host::new(
+        config,
+        assignments,
+        namespaces,
+        app.port(),
+        readiness.clone(),
+    );
     let admin = Admin::new(
         metrics,
         readiness.clone(),
@@ -104,7 +113,7 @@ fn fence(
     config: &Config,
     settings: redirect::Settings,
     records: &Records,
-) -> anyhow::Result<(App, Shared)> {
+) -> anyhow::Result<(App, Shared, Arc<Namespaces>)> {
     let mut redirect = Redirect::open(&settings)?;
     redirect.guard_agent()?;
     let root = settings.cgroup_root;
@@ -117,32 +126,45 @@ fn fence(
         records.clone(),
     )?;
     let held = Held::start(config, &app, flows)?;
-    listen_here(&redirect, &app)?;
-    for cgroup in &config.agent.watch {
-        watch(&mut redirect, &root, cgroup)?;
-    }
+    let own_cookie = listen_here(&redirect, &app)?;
     let refusals = redirect.refusals()?;
-    let mut assignments = Assignments::new(redirect, root, config.tenants.clone(), snapshot)?;
-    assignments.apply()?;
+    let listeners = redirect.listeners()?;
+    let namespaces = Namespaces::new(app.server().clone(), listeners, root.clone())?;
+    let mut assignments = Assignments::new(
+        redirect,
+        root,
+        config.tenants.clone(),
+        Arc::clone(&snapshot),
+        &config.agent.state_dir,
+    )?;
+    for cgroup in &config.agent.watch {
+        assignments.watch(cgroup)?;
+    }
+    let cut = assignments.apply()?;
+    if cut != redirect::Cut::default() {
+        info!(
+            cut.ended,
+            cut.left, "ended what tenants had connected before"
+        );
+    }
     if let Some(held) = &held {
         held.holds.select(assignments.held_slots())?;
     }
-    let assignments = Shared::new(assignments);
+    upkeep::look_at_all(&namespaces, &assignments.homes().borrow());
+    namespaces.forget_inherited(own_cookie)?;
+
+    let (assignments, namespaces) = (Shared::new(assignments), Arc::new(namespaces));
+    let (sighted, sightings) = mpsc::channel(SIGHTINGS);
+    let upkeep = Upkeep::new(assignments.clone(), Arc::clone(&namespaces), sightings);
+    let upkeep = upkeep.context("cannot hear of cgroups")?;
     let tasks = app.tasks();
-    tasks.spawn(
-        "refusals",
-        report_refusals(
-            refusals,
-            records.clone(),
-            assignments.clone(),
-            tasks.clone(),
-        ),
-    );
-    tasks.spawn(
-        "tenants",
-        keep_true(assignments.clone(), held, tasks.clone()),
-    );
-    Ok((app, assignments))
+    let reported = report_refusals(refusals, records.clone(), snapshot, sighted, tasks.clone());
+    tasks.spawn("refusals", reported);
+    if let Some(held) = held {
+        tasks.spawn("holds", held.keep_true(assignments.clone(), tasks.clone()));
+    }
+    tasks.spawn("upkeep", upkeep.run(tasks.clone()));
+    Ok((app, assignments, namespaces))
 }
 
 /// The connects that wait for their upstreams, where a policy asks for that.
@@ -165,7 +187,28 @@ impl Held {
         let here = holds.hold_here()?;
         Ok(Some(Self { holds, _here: here }))
     }
+
+    /// Keeps up with who wants it.
+    async fn keep_true(self, assignments: Shared, tasks: Tasks) {
+        loop {
+            tokio::select! {
+                biased; // Ends first.
+                () = tasks.draining() => return,
+                () = tokio::time::sleep(RESELECT) => {}
+            }
+            let slots = assignments.with(|assignments| assignments.held_slots());
+            if let Err(error) = self.holds.select(slots) {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot say whose connects are held"
+                );
+            }
+        }
+    }
 }
+
+/// How soon a tenant that is new to true errors has them.
+const RESELECT: Duration = Duration::from_secs(1);
 
 fn read_kernel_events(metrics: &Metrics, assignments: &Shared) {
     let assignments = assignments.clone();
@@ -192,41 +235,22 @@ fn settings(config: &Config) -> anyhow::Result<redirect::Settings> {
 }
 
 /// Tells the kernel where the agent listens in its own network namespace, which tenants share.
-fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<()> {
+/// Gives that namespace's cookie.
+fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<u64> {
     let socket =
         std::net::UdpSocket::bind("127.0.0.1:0").context("cannot open a socket on loopback")?;
     let cookie = sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
         .context("cannot tell the network namespace")?;
-    let flags = if app.has_ipv6() {
-        LISTENER_PREFER_IPV4
-    } else {
-        LISTENER_NO_IPV6
-    };
-    redirect.listen(
-        cookie,
-        ListenerEntry {
-            tcp_port: app.port(),
-            dns_port: app.dns_port(),
-            flags,
-        },
-    )?;
-    Ok(())
-}
-
-/// Fences a parent whose children are all to be tenants.
-fn watch(redirect: &mut Redirect, root: &Path, cgroup: &Path) -> anyhow::Result<()> {
-    let directory: PathBuf = root.join(cgroup.strip_prefix("/").unwrap_or(cgroup));
-    std::fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make the watched cgroup {}", directory.display()))?;
-    redirect.watch(cgroup)?;
-    Ok(())
+    redirect.listen(cookie, app.listening().entry())?;
+    Ok(cookie)
 }
 
 /// Writes down what the kernel refused.
 async fn report_refusals(
     mut refusals: Refusals,
     records: Records,
-    assignments: Shared,
+    tenants: Arc<ArcSwap<Tenants>>,
+    sighted: mpsc::Sender<Sighting>,
     tasks: Tasks,
 ) {
     loop {
@@ -235,11 +259,18 @@ async fn report_refusals(
             Some(refusal) = refusals.next() => refusal,
             () = tasks.draining() => return,
         };
+        // Whoever is refused all the time keeps no other task from this thread.
+        tokio::task::consume_budget().await;
         let Some(counter) = refusal.check() else {
             continue;
         };
         let cgroup = CgroupId(refusal.tenant_cgroup);
-        let tenant = assignments.with(|assignments| assignments.tenant_of(cgroup));
+        if counter == Counter::NoListener {
+            let pid = refusal.pid;
+            // Where too many wait already, the next look at the cgroup finds it.
+            let _full = sighted.try_send(Sighting { pid, cgroup });
+        }
+        let tenant = tenants.load().of(cgroup).map(|tenant| tenant.id.clone());
         let destination =
             outbound_common::addr::socket_addr(refusal.destination, refusal.destination_port);
         let name = refusal
@@ -258,39 +289,6 @@ async fn report_refusals(
             uid: refusal.uid,
             executable: String::from_utf8_lossy(name).into(),
         });
-    }
-}
-
-/// Finds cgroups that were removed and made anew, and flows that nobody came for.
-async fn keep_true(assignments: Shared, held: Option<Held>, tasks: Tasks) {
-    loop {
-        tokio::select! {
-            biased; // Ends first.
-            () = tasks.draining() => return,
-            () = tokio::time::sleep(RECONCILE) => {}
-        }
-        let kept = assignments.with(|assignments| {
-            assignments.apply()?;
-            assignments
-                .redirect()
-                .sweep(FLOW_LIFETIME)
-                .map_err(crate::tenants::Error::from)
-        });
-        if let Some(held) = &held {
-            let slots = assignments.with(|assignments| assignments.held_slots());
-            if let Err(error) = held.holds.select(slots) {
-                error!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot say whose connects are held"
-                );
-            }
-        }
-        if let Err(error) = kept {
-            error!(
-                error = &error as &dyn std::error::Error,
-                "cannot keep the tenants' cgroups true"
-            );
-        }
     }
 }
 
@@ -355,6 +353,4 @@ const fn format(format: LogFormat) -> diagnostics::Format {
     }
 }
 
-const RECONCILE: Duration = Duration::from_secs(1);
-/// Longer than any handshake with the agent's own listener takes.
-const FLOW_LIFETIME: Duration = Duration::from_secs(30);
+const SIGHTINGS: usize = 64;

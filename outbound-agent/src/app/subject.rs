@@ -1,36 +1,46 @@
 //! What the admin API shows of a running agent.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use http::StatusCode;
 
 use crate::app;
 use crate::config::{Config, TenantSpec};
 use crate::hold;
 use crate::model::policy::Mode;
-use crate::observe::admin::Subject;
-use crate::observe::admin::view::{Attachment, Feature, Listener, Status, TenantView, TrustView};
+use crate::model::tenant::{CgroupId, TenantId};
+use crate::namespaces::{Home, Namespaces, Trust};
+use crate::observe::admin::view::{
+    Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace,
+    Status, TenantView, TrustView,
+};
+use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
 use crate::observe::timestamp::Timestamp;
 use crate::redirect;
-use crate::tenants::{Place, Shared};
+use crate::tenants::{self, Leased, Named, Shared};
 
 /// This host's agent.
 pub(super) struct Host {
     started: Timestamp,
+    port: u16,
     listeners: Vec<Listener>,
     pin_dir: PathBuf,
     assignments: Shared,
+    namespaces: Arc<Namespaces>,
     readiness: Readiness,
-    port: u16,
+    trust: TrustView,
     /// Why connects cannot be held, if they cannot; found out when somebody asks.
     true_errors: OnceLock<Option<String>>,
-    trust: TrustView,
 }
 
 impl Host {
     pub(super) fn new(
         config: &Config,
         assignments: Shared,
+        namespaces: Arc<Namespaces>,
         port: u16,
         readiness: Readiness,
     ) -> Self {
@@ -51,36 +61,15 @@ impl Host {
                 listener("admin", config.agent.admin_socket.display().to_string()),
             ],
             pin_dir: config.agent.pin_dir.clone(),
-            assignments,
-            readiness,
             port,
-            true_errors,
+            assignments,
+            namespaces,
+            readiness,
             trust: TrustView {
                 authority: app::authority_file(config),
                 bundle: app::bundle_file(config),
             },
-        }
-    }
-
-    fn view(&self, spec: &TenantSpec, place: Place) -> TenantView {
-        let mode = match spec.tenant.policy.mode {
-            Mode::Enforce => "enforce",
-            Mode::Audit => "audit",
-            Mode::Off => "off",
-        };
-        TenantView {
-            name: spec.tenant.id.to_string(),
-            policy: spec.tenant.policy.name.to_string(),
-            mode: mode.to_owned(),
-            cgroup: Some(place.path),
-            cgroup_ids: place.id.into_iter().map(|id| id.0).collect(),
-            credentials: spec
-                .tenant
-                .credentials
-                .iter()
-                .map(|credential| credential.name.to_string())
-                .collect(),
-            trust: self.trust.clone(),
+            true_errors,
         }
     }
 }
@@ -91,7 +80,7 @@ impl Subject for Host {
         let (tenants, assigned_cgroups, mut features) = self.assignments.with(|assignments| {
             (
                 assignments.specs().len(),
-                assignments.assigned(),
+                assignments.homes().borrow().len(),
                 features(assignments.redirect().features()),
             )
         });
@@ -112,6 +101,7 @@ impl Subject for Host {
             waiting_for: waiting_for.into_iter().map(str::to_owned).collect(),
             tenants,
             assigned_cgroups,
+            namespaces: self.namespaces.count(),
             listeners: self.listeners.clone(),
             pin_dir: self.pin_dir.clone(),
             attachments: attachments(&self.pin_dir),
@@ -122,30 +112,187 @@ impl Subject for Host {
 
     fn tenants(&self) -> Vec<TenantView> {
         self.assignments.with(|assignments| {
-            let names: Vec<_> = assignments
-                .specs()
-                .iter()
-                .map(|spec| spec.tenant.id.clone())
-                .collect();
-            let mut views: Vec<_> = names
-                .iter()
-                .filter_map(|name| {
-                    assignments
-                        .place(name.as_str())
-                        .map(|(spec, place)| self.view(spec, place))
-                })
-                .collect();
-            views.sort_by(|a, b| a.name.cmp(&b.name));
-            views
+            let mut cgroups: HashMap<TenantId, Vec<u64>> = HashMap::new();
+            for cgroup in assignments.homes().borrow().keys() {
+                if let Some(tenant) = assignments.tenant_of(*cgroup) {
+                    cgroups.entry(tenant.id.clone()).or_default().push(cgroup.0);
+                }
+            }
+            let specs = assignments.specs().iter();
+            let view = |spec: &TenantSpec| {
+                let cgroups = cgroups.remove(&spec.tenant.id).unwrap_or_default();
+                view(spec, assignments.directory(spec), cgroups, &self.trust)
+            };
+            specs.map(view).collect()
         })
     }
 
     fn tenant(&self, name: &str) -> Option<TenantView> {
         self.assignments.with(|assignments| {
-            assignments
-                .place(name)
-                .map(|(spec, place)| self.view(spec, place))
+            let spec = assignments.tenant(name)?;
+            let homes = assignments.homes();
+            let homes = homes.borrow();
+            let is_its = |cgroup: &CgroupId| {
+                let holder = assignments.tenant_of(*cgroup);
+                holder.is_some_and(|holder| holder.id == spec.tenant.id)
+            };
+            let cgroups = homes.keys().copied().filter(is_its);
+            let cgroups = cgroups.map(|cgroup| cgroup.0).collect();
+            Some(view(
+                spec,
+                assignments.directory(spec),
+                cgroups,
+                &self.trust,
+            ))
         })
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        self.assignments.with(|assignments| {
+            let leased: HashSet<CgroupId> = assignments.leases().collect();
+            let homes = assignments.homes();
+            let homes = homes.borrow();
+            let assignment = |(cgroup, directory): (&CgroupId, &Arc<Path>)| {
+                let by = match leased.contains(cgroup) {
+                    true => "operator",
+                    false => "configuration",
+                };
+                Some(Assignment {
+                    tenant: assignments.tenant_of(*cgroup)?.id.to_string(),
+                    cgroup: directory.to_path_buf(),
+                    cgroup_id: cgroup.0,
+                    by: by.to_owned(),
+                })
+            };
+            homes.iter().filter_map(assignment).collect()
+        })
+    }
+
+    /// The agent listens wherever processes of the cgroup live before they are sent to it.
+    fn assign(&self, assign: &Assign) -> Result<Assigned, Refused> {
+        let named = named(&assign.cgroup);
+        let place = self.assignments.with(|assignments| {
+            let place = assignments.find(&named)?;
+            assignments.may_assign(&place, &assign.tenant)?;
+            Ok(place)
+        });
+        let place = place.map_err(|error| refused(&error))?;
+        let home = Home {
+            cgroup: place.id,
+            directory: &place.directory,
+        };
+        self.namespaces.look_at_cgroup(home, Trust::Said);
+        let assigned = self
+            .assignments
+            .with(|assignments| assignments.assign(place, &assign.tenant));
+        let assigned = assigned.map_err(|error| refused(&error))?;
+        tracing::info!(
+            tenant = %assigned.tenant,
+            cgroup = %assigned.place.directory.display(),
+            cut = assigned.cut.ended,
+            left = assigned.cut.left,
+            "cgroup assigned"
+        );
+        Ok(told(assigned))
+    }
+
+    fn unassign(&self, cgroup: &Cgroup) -> Result<Assigned, Refused> {
+        let unassigned = self.assignments.with(|assignments| {
+            let place = assignments.find(&named(cgroup))?;
+            assignments.unassign(place)
+        });
+        let unassigned = unassigned.map_err(|error| refused(&error))?;
+        tracing::info!(
+            tenant = %unassigned.tenant,
+            cgroup = %unassigned.place.directory.display(),
+            "cgroup unassigned"
+        );
+        Ok(told(unassigned))
+    }
+
+    fn listen_in(&self, tenant: &str, namespace: Namespace) -> Result<Listens, Refused> {
+        let place = self.assignments.with(|assignments| {
+            let spec = assignments.expect_tenant(tenant)?;
+            assignments.find(&Named::Cgroup(assignments.directory(spec)))
+        });
+        let place = place.map_err(|error| refused(&error))?;
+        let home = Home {
+            cgroup: place.id,
+            directory: &place.directory,
+        };
+        let listens = self.namespaces.expect(namespace.pid, namespace.fd, home);
+        listens.map_err(|error| Refused::because(StatusCode::CONFLICT, &error))?;
+        Ok(Listens { port: self.port })
+    }
+}
+
+fn named(cgroup: &Cgroup) -> Named {
+    match cgroup {
+        Cgroup::Cgroup(path) => Named::Cgroup(path.clone()),
+        Cgroup::Pid(pid) => Named::Process(*pid),
+        Cgroup::Unit(unit) => Named::Unit(unit.clone()),
+    }
+}
+
+fn told(leased: Leased) -> Assigned {
+    Assigned {
+        tenant: leased.tenant.to_string(),
+        cgroup: leased.place.directory,
+        cgroup_id: leased.place.id.0,
+        cut: leased.cut.ended,
+        left: leased.cut.left,
+        fenced: leased.is_fenced,
+    }
+}
+
+fn refused(error: &tenants::Error) -> Refused {
+    use tenants::Error;
+    let status = match error {
+        Error::NoTenant { .. }
+        | Error::NoCgroup { .. }
+        | Error::NoProcess { .. }
+        | Error::NoUnit { .. }
+        | Error::NotAssigned { .. } => StatusCode::NOT_FOUND,
+        Error::Outside { .. } | Error::TooDeep { .. } | Error::Ambiguous { .. } => {
+            StatusCode::BAD_REQUEST
+        }
+        Error::OwnCgroup { .. } | Error::Taken { .. } | Error::Configured { .. } | Error::Slots => {
+            StatusCode::CONFLICT
+        }
+        Error::Cgroup { .. }
+        | Error::Watched { .. }
+        | Error::Strangers { .. }
+        | Error::State { .. }
+        | Error::Redirect(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Refused::because(status, error)
+}
+
+fn view(
+    spec: &TenantSpec,
+    directory: PathBuf,
+    mut cgroups: Vec<u64>,
+    trust: &TrustView,
+) -> TenantView {
+    cgroups.sort_unstable();
+    let mode = match spec.tenant.policy.mode {
+        Mode::Enforce => "enforce",
+        Mode::Audit => "audit",
+        Mode::Off => "off",
+    };
+    TenantView {
+        name: spec.tenant.id.to_string(),
+        policy: spec.tenant.policy.name.to_string(),
+        mode: mode.to_owned(),
+        cgroup: Some(directory),
+        cgroup_ids: cgroups,
+        credentials: spec
+            .tenant
+            .credentials
+            .iter()
+            .map(|credential| credential.name.to_string())
+            .collect(),
+        trust: trust.clone(),
     }
 }
 
@@ -178,6 +325,11 @@ fn features(features: &redirect::Features) -> Vec<Feature> {
             "families",
             features.families.is_ok(),
             features.families.as_ref().err().cloned(),
+        ),
+        feature(
+            "cuts",
+            features.cuts,
+            Some("a kernel with CONFIG_INET_DIAG_DESTROY".to_owned()),
         ),
     ]
 }

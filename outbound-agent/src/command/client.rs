@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -74,6 +75,12 @@ pub enum Error {
     /// It took too long.
     #[error("the agent did not answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
+    /// It cannot be asked.
+    #[error("what the agent is to be asked cannot be written as JSON")]
+    Question {
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// It is another version's answer, or none of ours.
     #[error("the agent's answer is not what this version of the command reads")]
     Unreadable {
@@ -89,7 +96,27 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// `GET path`, as JSON.
 pub async fn get_json<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Error> {
-    let Ok(answered) = timeout(TIMEOUT, get(socket, path)).await else {
+    ask(socket, Method::GET, path, Bytes::new()).await
+}
+
+/// Sends JSON to `path`, and gives the answer's.
+pub async fn send_json<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    question: &impl Serialize,
+) -> Result<T, Error> {
+    let question = serde_json::to_vec(question).map_err(|source| Error::Question { source })?;
+    ask(socket, method, path, question.into()).await
+}
+
+async fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    question: Bytes,
+) -> Result<T, Error> {
+    let Ok(answered) = timeout(TIMEOUT, exchange(socket, method, path, question)).await else {
         return Err(Error::TimedOut);
     };
     let (status, body) = answered?;
@@ -103,7 +130,12 @@ pub async fn get_json<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<
     Err(Error::Refused { status, message })
 }
 
-async fn get(socket: &Path, path: &str) -> Result<(StatusCode, Bytes), Error> {
+async fn exchange(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    question: Bytes,
+) -> Result<(StatusCode, Bytes), Error> {
     let uri = path.parse::<Uri>().map_err(|source| Error::Path {
         path: path.to_owned(),
         source,
@@ -115,7 +147,8 @@ async fn get(socket: &Path, path: &str) -> Result<(StatusCode, Bytes), Error> {
         .await
         .map_err(|source| Error::Http { source })?;
     let exchange = async move {
-        let mut request = Request::new(Empty::<Bytes>::new());
+        let mut request = Request::new(Full::new(question));
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         request
             .headers_mut()

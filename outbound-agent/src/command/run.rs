@@ -3,23 +3,30 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use http::Method;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{client, trust};
-use crate::observe::admin::view::{TenantView, TrustView};
+use crate::observe::admin::view::{Listens, Namespace, TenantView, TrustView};
 use crate::sys::{self, Child, Launch};
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
 /// (128 + n when signal n ended it). The child starts inside the cgroup and holds no descriptor
 /// of ours but the three standard ones: there is no moment in which it is not fenced. SIGTERM and
-/// SIGHUP are passed on to it.
-pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::Result<u8> {
+/// SIGHUP are passed on to it. With `netns` it also starts inside a network namespace that has
+/// nothing but `lo`.
+pub async fn run(
+    socket: &Path,
+    tenant: &str,
+    netns: bool,
+    command: &[OsString],
+) -> anyhow::Result<u8> {
     let view: TenantView = client::get_json(socket, &format!("/v1/tenants/{tenant}")).await?;
     let tenants_cgroup = view
         .cgroup
@@ -34,6 +41,10 @@ pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::R
         program: program.clone(),
         arguments: arguments.to_vec(),
         environment: environment(&view.trust),
+        netns: match netns {
+            true => Some(sealed_netns(socket, tenant).await?),
+            false => None,
+        },
         ..Launch::default()
     };
     let mut signals = Signals::listen()?;
@@ -49,6 +60,18 @@ fn environment(trust: &TrustView) -> Vec<(OsString, OsString)> {
     let trusting = trust::variables(trust);
     let ours = std::env::vars_os().filter(|(name, _)| trusting.iter().all(|(set, _)| set != name));
     ours.chain(trusting.iter().cloned()).collect()
+}
+
+/// A network namespace that leads nowhere but to the agent, which listens there already.
+async fn sealed_netns(socket: &Path, tenant: &str) -> anyhow::Result<OwnedFd> {
+    let netns = sys::new_netns().context("cannot make a network namespace; are you root?")?;
+    let question = Namespace {
+        pid: std::process::id(),
+        fd: netns.as_raw_fd().cast_unsigned(),
+    };
+    let path = format!("/v1/tenants/{tenant}/namespaces");
+    let _listens: Listens = client::send_json(socket, Method::POST, &path, &question).await?;
+    Ok(netns)
 }
 
 /// What would end this process, were it not for the command.

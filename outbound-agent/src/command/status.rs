@@ -128,6 +128,13 @@ fn table(status: &Status) -> String {
             count(status.assigned_cgroups, "cgroup")
         ),
     );
+    rows.add(
+        "namespaces",
+        match status.namespaces {
+            0 => "the agent's own".to_owned(),
+            others => format!("the agent's own and {}", count(others, "other")),
+        },
+    );
     rows.all(
         "listeners",
         status

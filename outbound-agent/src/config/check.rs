@@ -136,9 +136,9 @@ fn policy(
         default: raw.default,
         allow: compile(raw.allow, List::Allow),
         deny: compile(raw.deny, List::Deny),
-        true_errors: raw.true_errors,
         tls: raw.tls,
         passthrough: compile(raw.passthrough, List::Hosts),
+        true_errors: raw.true_errors,
     };
     let attached = attached.into_iter().collect::<Option<_>>()?;
     Some((Arc::new(policy), attached))

@@ -43,13 +43,6 @@ section! {
         allow: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Targets that may not, whatever `allow` says.
         deny: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
-        /// Whether `connect` itself fails where the upstream does: it is held until the upstream
-        /// has answered, and gives `ECONNREFUSED`, `EHOSTUNREACH` or `ENETUNREACH`, as a network
-        /// would; what no rule can allow gives `ECONNREFUSED`. Without it `connect` succeeds at
-        /// once and the connection is reset. Where only the first bytes say what is allowed,
-        /// `connect` succeeds in either case. Needs netfilter in the kernel: `outbound status`
-        /// says whether it is there.
-        true_errors: bool as Flag = false;
         /// Whose TLS ends at the agent: `auto` is that of hosts whose requests have to be seen,
         /// because a credential is bound to them; `terminate` is everybody's, `passthrough`
         /// nobody's. Workloads have to trust the agent's authority: see `outbound trust`.
@@ -57,6 +50,13 @@ section! {
         /// Targets whose TLS is passed through all the same, as for clients that pin
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Whether `connect` itself fails where the upstream does: it is held until the upstream
+        /// has answered, and gives `ECONNREFUSED`, `EHOSTUNREACH` or `ENETUNREACH`, as a network
+        /// would; what no rule can allow gives `ECONNREFUSED`. Without it `connect` succeeds at
+        /// once and the connection is reset. Where only the first bytes say what is allowed,
+        /// `connect` succeeds in either case. Needs netfilter in the kernel: `outbound status`
+        /// says whether it is there.
+        true_errors: bool as Flag = false;
         /// Names of the credentials that are added to the requests of its tenants.
         credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
     }

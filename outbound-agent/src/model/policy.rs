@@ -17,12 +17,12 @@ pub struct Policy {
     pub allow: Targets,
     /// What may not, whatever `allow` says.
     pub deny: Targets,
-    /// Whether a connect waits for its upstream, and fails as the upstream did.
-    pub true_errors: bool,
     /// Whose TLS ends at the agent.
     pub tls: Tls,
     /// Whose TLS never does.
     pub passthrough: Targets,
+    /// Whether a connect waits for its upstream, and fails as the upstream did.
+    pub true_errors: bool,
 }
 
 /// Whose TLS ends at the agent.

@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -35,7 +36,7 @@ pub mod view;
 pub use socket::AdminSocket;
 
 use routes::Surface;
-use view::{Status, TenantView};
+use view::{Assign, Assigned, Assignment, Cgroup, Listens, Namespace, Status, TenantView};
 
 /// Why the agent cannot listen for its operators.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,33 @@ pub trait Subject: Send + Sync + 'static {
     fn tenants(&self) -> Vec<TenantView>;
     /// One tenant.
     fn tenant(&self, name: &str) -> Option<TenantView>;
+    /// Every assigned cgroup.
+    fn assignments(&self) -> Vec<Assignment>;
+    /// Makes a cgroup a tenant's. May block.
+    fn assign(&self, assign: &Assign) -> Result<Assigned, Refused>;
+    /// Takes a cgroup back. May block.
+    fn unassign(&self, cgroup: &Cgroup) -> Result<Assigned, Refused>;
+    /// Listens in a namespace that a process of the tenant is about to start in. May block.
+    fn listen_in(&self, tenant: &str, namespace: Namespace) -> Result<Listens, Refused>;
+}
+
+/// What an operator asked for and does not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// 404: something that it names is not there; 409: as things stand; 500: the system.
+    pub status: StatusCode,
+    /// Why, for a person.
+    pub error: String,
+}
+
+impl Refused {
+    /// An error and its causes, on one line.
+    pub fn because(status: StatusCode, error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let texts: Vec<String> = causes.map(ToString::to_string).collect();
+        let error = texts.join(": ");
+        Self { status, error }
+    }
 }
 
 /// Answers operators.
@@ -168,8 +196,8 @@ impl Admin {
     async fn connection(self, stream: impl Stream, surface: Surface) {
         let draining = self.tasks.draining();
         let service = service_fn(|request| {
-            let response = routes::answer(&self, surface, &request);
-            async move { Ok::<_, Infallible>(response) }
+            let answer = routes::answer(&self, surface, request);
+            async { Ok::<_, Infallible>(answer.await) }
         });
         let mut builder = http1::Builder::new();
         builder

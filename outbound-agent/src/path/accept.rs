@@ -49,8 +49,9 @@ pub enum Error {
 
 impl Listener {
     /// Listens on `port` of every `127.0.0.0/8` address and of `::1`, in the namespace of the
-    /// calling thread; 0 takes any free port. At most `connections` are served at once.
-    pub fn bind(port: u16, connections: usize) -> Result<Self, Error> {
+    /// calling thread; 0 takes any free port. A connection is served while there is `room`, which
+    /// listeners share.
+    pub fn bind(port: u16, room: Arc<Semaphore>) -> Result<Self, Error> {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let v4 = bind(any(port)).map_err(|source| Error::Bind {
             address: any(port),
@@ -77,12 +78,7 @@ impl Listener {
             }
             Err(source) => return Err(Error::Bind { address, source }),
         };
-        Ok(Self {
-            v4,
-            v6,
-            port,
-            room: Arc::new(Semaphore::new(connections)),
-        })
+        Ok(Self { v4, v6, port, room })
     }
 
     /// The port of both sockets.

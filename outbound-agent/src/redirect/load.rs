@@ -10,7 +10,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use outbound_common::LAYOUT_VERSION;
 use outbound_common::names::{global, map, program};
 
-use super::{Error, attach, host, map_error, pinned};
+use super::{Error, attach, host, map_error, pinned, sockets};
 
 /// What `build.rs` compiled.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/outbound-ebpf.o"));
@@ -24,6 +24,9 @@ pub struct Features {
     pub thread_names: bool,
     /// Families that no socket hook sees are refused (`lsm_cgroup`); otherwise why not.
     pub families: Result<(), String>,
+    /// What was connected before a cgroup was assigned is ended; otherwise it runs into a
+    /// time-out.
+    pub cuts: bool,
 }
 
 /// Refuses pinned maps of another layout. 0 is what an agent leaves that died while loading.
@@ -91,6 +94,7 @@ pub(super) fn load(pin_dir: &Path) -> Result<(Ebpf, Features), Error> {
         errnos,
         thread_names,
         families,
+        cuts: sockets::can_cut(),
     };
     Ok((object, features))
 }

@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -11,6 +11,11 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("redirect", &["model", "config", "sys"]),
     ("tenants", &["model", "config", "sys", "redirect"]),
     ("path", &["model", "config", "sys", "drain"]),
+    (
+        "server",
+        &["connection", "query", "path::accept", "path::dns", "drain"],
+    ),
+    ("namespaces", &["model", "sys", "redirect", "server"]),
     ("observe", &["model", "config", "drain"]),
     (
         "exchange",

@@ -6,8 +6,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
-use crate::observe::admin::view::{Feature, Listener, TenantView, TrustView};
-use crate::observe::admin::{Admin, AdminSocket, Subject};
+use crate::observe::admin::view::{
+    Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, TenantView,
+    TrustView,
+};
+use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
 use crate::observe::readiness::Readiness;
 
@@ -29,6 +32,7 @@ impl Subject for Agent {
             waiting_for: vec!["hooks".to_owned()],
             tenants: 2,
             assigned_cgroups: 1,
+            namespaces: 0,
             listeners: vec![Listener {
                 name: "metrics".to_owned(),
                 address: "127.0.0.1:9464".to_owned(),
@@ -49,6 +53,22 @@ impl Subject for Agent {
 
     fn tenant(&self, _name: &str) -> Option<TenantView> {
         None
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        Vec::new()
+    }
+
+    fn assign(&self, _assign: &Assign) -> Result<Assigned, Refused> {
+        unreachable!("status assigns nothing")
+    }
+
+    fn unassign(&self, _cgroup: &Cgroup) -> Result<Assigned, Refused> {
+        unreachable!("status assigns nothing")
+    }
+
+    fn listen_in(&self, _tenant: &str, _namespace: Namespace) -> Result<Listens, Refused> {
+        unreachable!("status enters nothing")
     }
 }
 
@@ -95,15 +115,16 @@ async fn a_running_agent_is_shown_as_a_table() {
     assert_eq!(
         text,
         "\
-agent      1.2.3 (abc1234), pid 7, since 2026-01-31T00:00:00.000Z
-state      not ready, waiting for hooks
-tenants    2 in 1 cgroup
-listeners  127.0.0.1:9464  metrics
-pinned at  /sys/fs/bpf/outbound
-attached   /tenants.slice: connect4 connect6
-           /other.slice: egress
-kernel     comm: yes
-           families: no; needs Linux 6.0
+agent       1.2.3 (abc1234), pid 7, since 2026-01-31T00:00:00.000Z
+state       not ready, waiting for hooks
+tenants     2 in 1 cgroup
+namespaces  the agent's own
+listeners   127.0.0.1:9464  metrics
+pinned at   /sys/fs/bpf/outbound
+attached    /tenants.slice: connect4 connect6
+            /other.slice: egress
+kernel      comm: yes
+            families: no; needs Linux 6.0
 "
     );
 }

@@ -1,14 +1,18 @@
 //! Which path is answered with what.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::Admin;
 use super::events::Events;
-use super::view::{Problem, Ready, TenantList};
+use super::view::{AssignmentList, Problem, Ready, TenantList};
+use super::{Admin, Refused, Subject};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,32 +24,68 @@ pub(super) enum Surface {
 }
 
 /// What a path stands for.
-enum Route<'a> {
+enum Route {
     Metrics,
     Healthz,
     Readyz,
     Status,
     Tenants,
-    Tenant(&'a str),
+    Tenant(String),
+    Namespaces(String),
+    Assignments,
     Events,
 }
+
+impl Route {
+    /// The methods it takes, as in `Allow`.
+    const fn methods(&self) -> &'static str {
+        match self {
+            Self::Metrics
+            | Self::Healthz
+            | Self::Readyz
+            | Self::Status
+            | Self::Tenants
+            | Self::Tenant(_)
+            | Self::Events => "GET",
+            Self::Namespaces(_) => "POST",
+            Self::Assignments => "GET, PUT, DELETE",
+        }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        let mut methods = self.methods().split(", ");
+        methods.any(|taken| taken == method.as_str())
+    }
+}
+
+/// What a body may fail with.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) type Body = Either<Full<Bytes>, Events>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// How long a question may be.
+const MAX_QUESTION_BYTES: usize = 64 << 10;
 
-pub(super) fn answer<B>(admin: &Admin, surface: Surface, request: &Request<B>) -> Response<Body> {
-    let path = request.uri().path();
-    let Some(route) = route(surface, path) else {
+pub(super) async fn answer<B>(
+    admin: &Admin,
+    surface: Surface,
+    request: Request<B>,
+) -> Response<Body>
+where
+    B: HttpBody<Error: Into<BoxError>>,
+{
+    let Some(route) = route(surface, request.uri().path()) else {
         return problem(StatusCode::NOT_FOUND, "nothing is served under this path");
     };
-    if request.method() != Method::GET {
-        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "this path takes GET only");
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET"));
+    if !route.takes(request.method()) {
+        let methods = route.methods();
+        let error = format!("this path takes {methods} only");
+        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &error);
+        let allow = HeaderValue::from_static(methods);
+        response.headers_mut().insert(ALLOW, allow);
         return response;
     }
     match route {
@@ -53,20 +93,58 @@ pub(super) fn answer<B>(admin: &Admin, surface: Surface, request: &Request<B>) -
         Route::Healthz => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
         Route::Readyz => readyz(admin),
         Route::Status => json(StatusCode::OK, &admin.subject.status()),
-        Route::Tenants => {
-            let mut tenants = admin.subject.tenants();
-            tenants.sort_by(|one, other| one.name.cmp(&other.name));
-            json(StatusCode::OK, &TenantList { tenants })
-        }
-        Route::Tenant(name) => match admin.subject.tenant(name) {
+        Route::Tenants => tenants(admin),
+        Route::Tenant(name) => match admin.subject.tenant(&name) {
             Some(tenant) => json(StatusCode::OK, &tenant),
             None => problem(StatusCode::NOT_FOUND, "there is no tenant of this name"),
+        },
+        Route::Namespaces(name) => {
+            act(admin, request, move |subject, namespace| {
+                subject.listen_in(&name, namespace)
+            })
+            .await
+        }
+        Route::Assignments => match *request.method() {
+            Method::PUT => act(admin, request, |subject, assign| subject.assign(&assign)).await,
+            Method::DELETE => {
+                act(admin, request, |subject, cgroup| subject.unassign(&cgroup)).await
+            }
+            _ => assignments(admin),
         },
         Route::Events => events(admin, request.uri().query()),
     }
 }
 
-fn route(surface: Surface, path: &str) -> Option<Route<'_>> {
+/// Does what the body says, on a thread that may block.
+async fn act<B, Q, A>(
+    admin: &Admin,
+    request: Request<B>,
+    action: impl FnOnce(&dyn Subject, Q) -> Result<A, Refused> + Send + 'static,
+) -> Response<Body>
+where
+    B: HttpBody<Error: Into<BoxError>>,
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let body = Limited::new(request.into_body(), MAX_QUESTION_BYTES);
+    let Ok(body) = body.collect().await else {
+        let error = "the request's body broke off or is too long";
+        return problem(StatusCode::BAD_REQUEST, error);
+    };
+    let question = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(question) => question,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let subject = Arc::clone(&admin.subject);
+    let acted = tokio::task::spawn_blocking(move || action(&*subject, question)).await;
+    match acted {
+        Ok(Ok(answer)) => json(StatusCode::OK, &answer),
+        Ok(Err(refused)) => problem(refused.status, &refused.error),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn route(surface: Surface, path: &str) -> Option<Route> {
     match (surface, path) {
         (_, "/metrics") => Some(Route::Metrics),
         (_, "/healthz") => Some(Route::Healthz),
@@ -74,13 +152,31 @@ fn route(surface: Surface, path: &str) -> Option<Route<'_>> {
         (Surface::Metrics, _) => None,
         (Surface::Admin, "/v1/status") => Some(Route::Status),
         (Surface::Admin, "/v1/tenants") => Some(Route::Tenants),
+        (Surface::Admin, "/v1/assignments") => Some(Route::Assignments),
         (Surface::Admin, "/v1/events") => Some(Route::Events),
         // A tenant's name needs no escaping in a path.
-        (Surface::Admin, path) => path
-            .strip_prefix("/v1/tenants/")
-            .filter(|name| !name.is_empty() && !name.contains('/'))
-            .map(Route::Tenant),
+        (Surface::Admin, path) => {
+            let rest = path.strip_prefix("/v1/tenants/")?;
+            match rest.split_once('/') {
+                _ if rest.is_empty() => None,
+                None => Some(Route::Tenant(rest.to_owned())),
+                Some((name, "namespaces")) => Some(Route::Namespaces(name.to_owned())),
+                Some(_) => None,
+            }
+        }
     }
+}
+
+fn tenants(admin: &Admin) -> Response<Body> {
+    let mut tenants = admin.subject.tenants();
+    tenants.sort_by(|one, other| one.name.cmp(&other.name));
+    json(StatusCode::OK, &TenantList { tenants })
+}
+
+fn assignments(admin: &Admin) -> Response<Body> {
+    let mut assignments = admin.subject.assignments();
+    assignments.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
+    json(StatusCode::OK, &AssignmentList { assignments })
 }
 
 fn readyz(admin: &Admin) -> Response<Body> {

@@ -26,6 +26,7 @@ impl Subject for Two {
             waiting_for: Vec::new(),
             tenants: 2,
             assigned_cgroups: 2,
+            namespaces: 0,
             listeners: Vec::new(),
             pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
             attachments: Vec::new(),
@@ -51,6 +52,40 @@ impl Subject for Two {
             credentials: vec!["api-key".to_owned()],
             trust: TrustView::default(),
         })
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        Vec::new()
+    }
+
+    fn assign(&self, assign: &Assign) -> Result<Assigned, Refused> {
+        match &assign.cgroup {
+            Cgroup::Cgroup(cgroup) => Ok(Assigned {
+                tenant: assign.tenant.clone(),
+                cgroup: cgroup.clone(),
+                cgroup_id: 42,
+                cut: 3,
+                left: 0,
+                fenced: false,
+            }),
+            Cgroup::Pid(_) | Cgroup::Unit(_) => Err(refused()),
+        }
+    }
+
+    fn unassign(&self, _cgroup: &Cgroup) -> Result<Assigned, Refused> {
+        Err(refused())
+    }
+
+    fn listen_in(&self, tenant: &str, _namespace: Namespace) -> Result<Listens, Refused> {
+        let is_there = self.tenant(tenant).is_some();
+        is_there.then_some(Listens { port: 7 }).ok_or_else(refused)
+    }
+}
+
+fn refused() -> Refused {
+    Refused {
+        status: StatusCode::CONFLICT,
+        error: "as things stand".to_owned(),
     }
 }
 
@@ -85,8 +120,12 @@ impl Bench {
     }
 
     async fn ask(&self, method: &str, path: &str) -> Answer {
+        self.send(method, path, "").await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
-        ask(stream, method, path).await
+        send(stream, method, path, body).await
     }
 }
 
@@ -108,8 +147,16 @@ impl Answer {
     }
 }
 
-async fn ask(mut stream: impl Stream, method: &str, path: &str) -> Answer {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
+async fn ask(stream: impl Stream, method: &str, path: &str) -> Answer {
+    send(stream, method, path, "").await
+}
+
+async fn send(mut stream: impl Stream, method: &str, path: &str, body: &str) -> Answer {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     timeout(LONG, stream.read_to_string(&mut text))
@@ -188,6 +235,46 @@ async fn a_wrong_method_is_405_and_says_which_is_right() {
         assert_eq!(answer.status, 405, "{path}");
         assert!(answer.head.contains("allow: GET"), "{}", answer.head);
     }
+}
+
+#[tokio::test]
+async fn an_assignment_is_done_or_refused_with_the_reason() {
+    let bench = Bench::serving();
+    let path = "/v1/assignments";
+    let cgroup = r#"{"tenant": "acme", "cgroup": "/web.slice"}"#;
+    let done = bench.send("PUT", path, cgroup).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    assert_eq!(done.json()["cgroup"], "/web.slice");
+    assert_eq!(done.json()["cut"], 3);
+    let unit = r#"{"tenant": "acme", "unit": "web"}"#;
+    for (method, body) in [("PUT", unit), ("DELETE", r#"{"pid": 7}"#)] {
+        let refused = bench.send(method, path, body).await;
+        assert_eq!(refused.status, 409);
+        assert_eq!(refused.json()["error"], "as things stand");
+    }
+    for (method, body) in [
+        ("PUT", "{"),
+        ("PUT", "{}"),
+        ("PUT", r#"{"tenant": "acme"}"#),
+        ("DELETE", r#"{"pid": 7, "unit": "web"}"#),
+    ] {
+        assert_eq!(bench.send(method, path, body).await.status, 400, "{body}");
+    }
+    let listed = bench.get(path).await.json();
+    assert_eq!(listed, json!({ "assignments": [] }));
+}
+
+#[tokio::test]
+async fn a_namespace_is_for_a_tenant_that_there_is() {
+    let bench = Bench::serving();
+    let body = r#"{"pid": 1, "fd": 3}"#;
+    let listens = bench.send("POST", "/v1/tenants/acme/namespaces", body);
+    assert_eq!(listens.await.json(), json!({ "port": 7 }));
+    let refused = bench.send("POST", "/v1/tenants/nobody/namespaces", body);
+    assert_eq!(refused.await.status, 409);
+    let asked = bench.get("/v1/tenants/acme/namespaces").await;
+    assert_eq!(asked.status, 405);
+    assert!(asked.head.contains("allow: POST"), "{}", asked.head);
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ pub struct Status {
     pub tenants: usize,
     /// How many cgroups are assigned to them.
     pub assigned_cgroups: usize,
+    /// In how many network namespaces beside its own the agent listens.
+    #[serde(default)]
+    pub namespaces: usize,
     /// Where it listens.
     pub listeners: Vec<Listener>,
     /// Where programs and maps are pinned.
@@ -94,6 +97,82 @@ pub struct TrustView {
     pub authority: PathBuf,
     /// The host's roots, and the agent's authority.
     pub bundle: PathBuf,
+}
+
+/// A cgroup, as an operator names it: exactly one of the three.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cgroup {
+    /// Its path, from the cgroup root or absolute.
+    Cgroup(PathBuf),
+    /// The cgroup that this process is in.
+    Pid(u32),
+    /// The cgroup of this unit of the service manager.
+    Unit(String),
+}
+
+/// What is to be assigned: `PUT /v1/assignments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assign {
+    /// To whom.
+    pub tenant: String,
+    /// Which cgroup.
+    #[serde(flatten)]
+    pub cgroup: Cgroup,
+}
+
+/// A cgroup that is a tenant's: `GET /v1/assignments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Whose it is.
+    pub tenant: String,
+    /// Its directory.
+    pub cgroup: PathBuf,
+    /// Its id.
+    pub cgroup_id: u64,
+    /// Who says so: `configuration` or `operator`.
+    pub by: String,
+}
+
+/// Every assignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentList {
+    /// In the order of their cgroups' directories.
+    pub assignments: Vec<Assignment>,
+}
+
+/// What became of an assignment: `PUT` and `DELETE /v1/assignments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// Whose the cgroup is, or was.
+    pub tenant: String,
+    /// Its directory.
+    pub cgroup: PathBuf,
+    /// Its id.
+    pub cgroup_id: u64,
+    /// How many sockets of before were ended.
+    pub cut: usize,
+    /// How many this kernel cannot end; nothing leaves them.
+    pub left: usize,
+    /// Whether the cgroup has no egress while it is nobody's.
+    pub fenced: bool,
+}
+
+/// A network namespace that a tenant's process is about to start in:
+/// `POST /v1/tenants/{name}/namespaces`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// The process that holds it open, as the agent counts.
+    pub pid: u32,
+    /// The descriptor by which it does.
+    pub fd: u32,
+}
+
+/// The agent listens in a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listens {
+    /// On this port of its loopback interface.
+    pub port: u16,
 }
 
 /// Every tenant: `GET /v1/tenants`.

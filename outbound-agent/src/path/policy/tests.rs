@@ -18,9 +18,9 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         default,
         allow: targets(List::Allow, allow),
         deny: targets(List::Deny, deny),
-        true_errors: true,
         tls: Tls::default(),
         passthrough: Targets::default(),
+        true_errors: true,
     })
 }
 

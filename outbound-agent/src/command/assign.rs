@@ -1,0 +1,79 @@
+//! `outbound assign` and `outbound unassign`: what runs already, under a tenant or off it.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Context as _;
+use http::Method;
+
+use super::client;
+use crate::cli;
+use crate::observe::admin::view::{Assign, Assigned, Cgroup};
+
+const PATH: &str = "/v1/assignments";
+
+/// Makes a cgroup a tenant's and says what became of it.
+pub async fn assign(
+    socket: &Path,
+    assign: cli::Assign,
+    out: &mut dyn io::Write,
+) -> anyhow::Result<()> {
+    let question = Assign {
+        tenant: assign.tenant,
+        cgroup: cgroup(assign.cgroup)?,
+    };
+    let done: Assigned = client::send_json(socket, Method::PUT, PATH, &question).await?;
+    writeln!(
+        out,
+        "{} is tenant {}'s{}",
+        done.cgroup.display(),
+        done.tenant,
+        cut(&done)
+    )?;
+    Ok(())
+}
+
+/// Takes a cgroup off its tenant and says what became of it.
+pub async fn unassign(
+    socket: &Path,
+    unassign: cli::Unassign,
+    out: &mut dyn io::Write,
+) -> anyhow::Result<()> {
+    let question = cgroup(unassign.cgroup)?;
+    let done: Assigned = client::send_json(socket, Method::DELETE, PATH, &question).await?;
+    let now = if done.fenced {
+        "has no egress until it is assigned again"
+    } else {
+        "is free"
+    };
+    writeln!(
+        out,
+        "{} is tenant {}'s no more and {now}{}",
+        done.cgroup.display(),
+        done.tenant,
+        cut(&done)
+    )?;
+    Ok(())
+}
+
+fn cgroup(said: cli::Cgroup) -> anyhow::Result<Cgroup> {
+    let cgroup = said.cgroup.map(Cgroup::Cgroup);
+    let pid = said.pid.map(Cgroup::Pid);
+    let unit = said.unit.map(Cgroup::Unit);
+    cgroup.or(pid).or(unit).context("no cgroup was named")
+}
+
+fn cut(done: &Assigned) -> String {
+    let sockets = |number| match number {
+        1 => "1 socket".to_owned(),
+        _ => format!("{number} sockets"),
+    };
+    match (done.cut, done.left) {
+        (0, 0) => String::new(),
+        (cut, 0) => format!("; {} of before ended", sockets(cut)),
+        (_, left) => format!(
+            "; {} of before cannot be ended on this kernel, nothing leaves them",
+            sockets(left)
+        ),
+    }
+}
