@@ -1,4 +1,6 @@
-use harness::host::Running;
+use std::fs;
+
+use harness::host::{Daemon, Running};
 use harness::sandbox::eventually;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -79,6 +81,20 @@ for word in map(str.strip, sys.stdin):
             print(errno.errorcode.get(error.errno, str(error)), flush=True)
 ";
 
+/// Every thread of the agent stands still.
+#[track_caller]
+fn stop(agent: &Daemon) {
+    agent.process().signal(Signal::SIGSTOP);
+    let tasks = format!("/proc/{}/task", agent.process().pid());
+    eventually("the agent stands still", || {
+        let mut threads = fs::read_dir(&tasks).expect("its threads").flatten();
+        let stands = |status: String| status.contains("State:\tT");
+        let all = threads
+            .all(|thread| fs::read_to_string(thread.path().join("status")).is_ok_and(stands));
+        all.then_some(())
+    });
+}
+
 #[test]
 fn without_an_agent_no_connect_succeeds() {
     let Some(host) = host() else { return };
@@ -89,7 +105,7 @@ fn without_an_agent_no_connect_succeeds() {
     connector.say("15");
     connector.expect("there\nconnected\n");
     // One that does not answer: the packet stays in the queue.
-    agent.process().signal(Signal::SIGSTOP);
+    stop(&agent);
     connector.say("0.5");
     connector.expect("connected\ntimed out\n");
     agent.process().signal(Signal::SIGCONT);
@@ -114,7 +130,7 @@ fn connects_from_one_port_at_once_keep_their_destinations() {
     let agent = host.agent();
     let connector = host.python("held", CONNECTOR).start();
     connector.expect("connector is there\n");
-    agent.process().signal(Signal::SIGSTOP);
+    stop(&agent);
     connector.say("two");
     connector.expect("two are under way\n");
     agent.process().signal(Signal::SIGCONT);
