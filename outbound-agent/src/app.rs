@@ -6,27 +6,35 @@
 pub mod daemon;
 pub(crate) mod subject;
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connection::{self, Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
 use crate::path::accept::{self, Listener};
+use crate::path::tls::Terminator;
+use crate::path::tls::authority::{self, Authority};
+use crate::path::tls::leaf::Leaves;
 use crate::path::upstream::resolve::{self, Resolver};
+use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
-use crate::path::{detect, http};
+use crate::path::{detect, dns, http};
+use crate::query;
 
 /// An agent that serves connections; the kernel that brings them is somebody else's.
 pub struct App {
     agent: Arc<Agent>,
     tasks: Tasks,
     port: u16,
+    dns_port: u16,
     has_ipv6: bool,
 }
 
@@ -36,9 +44,18 @@ pub enum Error {
     /// Its own listeners.
     #[error(transparent)]
     Accept(#[from] accept::Error),
+    /// Its sockets for DNS.
+    #[error(transparent)]
+    Dns(#[from] dns::socket::Error),
     /// Its resolver.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// Its certificate authority.
+    #[error(transparent)]
+    Authority(#[from] authority::Error),
+    /// Whom it trusts.
+    #[error(transparent)]
+    Verifier(#[from] tls::Error),
 }
 
 impl App {
@@ -52,52 +69,39 @@ impl App {
     ) -> Result<Self, Error> {
         let listener = Listener::bind(config.agent.port, config.limits.connections)?;
         let (port, has_ipv6) = (listener.port(), listener.has_ipv6());
+        let sockets = dns::socket::Sockets::bind(config.agent.dns_port)?;
+        let dns_port = sockets.port();
         let tasks = Tasks::new();
-        let agent_ports = vec![port, config.agent.dns_port, config.agent.metrics.port()];
-        let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
-        let limits = &config.limits;
-        let upstream_limits = upstream::Limits {
-            resolve: limits.resolve,
-            connect: limits.connect,
-            response_header: limits.response_header,
-            pool_idle: limits.pool_idle,
-            pool_connections: limits.pool_connections,
-        };
+        let agent_ports = vec![port, dns_port, config.agent.metrics.port()];
+        let upstream = upstream(config, agent_ports.clone(), tasks.clone())?;
         let agent = Arc::new(Agent {
             flows,
             tenants,
             records,
-            upstream: Upstream::new(
-                Box::new(resolver),
-                upstream_limits,
-                agent_ports.clone(),
-                tasks.clone(),
+            terminator: Terminator::new(
+                Leaves::new(authority(config)?),
+                config.limits.tls_handshake,
             ),
+            upstream,
+            names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
             agent_ports,
-            limits: Limits {
-                detect: detect::Limits {
-                    first_byte: limits.detect,
-                    rest: limits.client_hello,
-                },
-                http: http::Limits {
-                    request_header: limits.request_header,
-                    body_idle: limits.body_idle,
-                    header_bytes: limits.header_bytes,
-                    headers: limits.headers,
-                },
-                tunnel_idle: limits.tunnel_idle,
-            },
+            limits: limits(&config.limits),
         });
         tasks.spawn("accept", accept_all(listener, Arc::clone(&agent)));
+        for socket in sockets.each() {
+            let taken = query::take_datagrams(socket, Arc::clone(&agent));
+            tasks.spawn("datagrams", taken);
+        }
         tasks.spawn(
             "forget idle upstreams",
-            forget_idle(Arc::clone(&agent), limits.pool_idle),
+            forget_idle(Arc::clone(&agent), config.limits.pool_idle),
         );
         Ok(Self {
             agent,
             tasks,
             port,
+            dns_port,
             has_ipv6,
         })
     }
@@ -105,6 +109,11 @@ impl App {
     /// The port on which connections are taken.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port on which DNS is answered.
+    pub const fn dns_port(&self) -> u16 {
+        self.dns_port
     }
 
     /// Whether they are taken on `::1` too.
@@ -127,6 +136,82 @@ impl App {
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.tasks.drain(deadline).await
     }
+}
+
+fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upstream, Error> {
+    let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
+    let limits = &config.limits;
+    let verifier = Verifier::new(&config.tls.roots, limits.tls_handshake)?;
+    let limits = upstream::Limits {
+        resolve: limits.resolve,
+        connect: limits.connect,
+        response_header: limits.response_header,
+        pool_idle: limits.pool_idle,
+        pool_connections: limits.pool_connections,
+    };
+    Ok(Upstream::new(
+        Box::new(resolver),
+        verifier,
+        limits,
+        agent_ports,
+        tasks,
+    ))
+}
+
+const fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        detect: detect::Limits {
+            first_byte: limits.detect,
+            rest: limits.client_hello,
+        },
+        http: http::Limits {
+            request_header: limits.request_header,
+            body_idle: limits.body_idle,
+            header_bytes: limits.header_bytes,
+            headers: limits.headers,
+        },
+        tunnel_idle: limits.tunnel_idle,
+    }
+}
+
+const fn dns_limits(limits: &config::Limits) -> dns::Limits {
+    dns::Limits {
+        per_second: limits.dns_per_tenant_per_second,
+        at_once: limits.dns_per_tenant,
+        name_bytes: limits.dns_name_bytes,
+        idle: limits.dns_idle,
+    }
+}
+
+/// The operator's own authority, or the agent's; what workloads have to trust is written down.
+fn authority(config: &Config) -> Result<Authority, authority::Error> {
+    let authority = match (&config.tls.authority, &config.tls.authority_key) {
+        (Some(certificate), Some(key)) => Authority::load(certificate, key),
+        (Some(certificate), None) => Authority::load(certificate, certificate),
+        (None, _) => Authority::load_or_make(&config.agent.state_dir),
+    }?;
+    let mut bundle = tls::system_bundle()
+        .map(fs::read)
+        .transpose()
+        .unwrap_or_default()
+        .unwrap_or_default();
+    bundle.extend_from_slice(authority.pem().as_bytes());
+    authority::publish(&bundle_file(config), &bundle)?;
+    Ok(authority)
+}
+
+/// Where the certificate of the authority is.
+pub(crate) fn authority_file(config: &Config) -> PathBuf {
+    config
+        .tls
+        .authority
+        .clone()
+        .unwrap_or_else(|| config.agent.state_dir.join("ca.pem"))
+}
+
+/// Where it is beside the host's own roots.
+pub(crate) fn bundle_file(config: &Config) -> PathBuf {
+    config.agent.state_dir.join("ca-bundle.pem")
 }
 
 async fn accept_all(listener: Listener, agent: Arc<Agent>) {

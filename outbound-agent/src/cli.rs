@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Takes over what tenants' processes send out: what may pass passes, logged and with the
 /// credentials it needs; the rest gets a clear refusal.
@@ -45,6 +45,8 @@ pub enum Command {
     /// One attempt of `doctor`, made inside its scratch cgroup
     #[command(hide = true)]
     DoctorAttack(DoctorAttack),
+    /// Show how workloads come to trust the agent's certificate authority
+    Trust(Trust),
     /// Take the hooks off this host's cgroups: tenants then reach the network freely
     Detach(Detach),
 }
@@ -112,6 +114,29 @@ pub struct Doctor {
 pub struct DoctorAttack {
     /// Which
     pub name: String,
+}
+
+/// `outbound trust`
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// `env`: variables for a shell; `ca`: the authority's certificate; `bundle`: it and the
+    /// host's roots
+    #[arg(value_enum)]
+    pub kind: TrustKind,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// What `outbound trust` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustKind {
+    /// Variables for a shell.
+    Env,
+    /// The authority's certificate.
+    Ca,
+    /// It and the host's roots.
+    Bundle,
 }
 
 /// `outbound detach`

@@ -45,6 +45,8 @@ pub struct Config {
     pub resolver: Resolver,
     /// How long and how much.
     pub limits: Limits,
+    /// Certificates, both ways.
+    pub tls: Tls,
     /// Every policy, also one that no tenant has.
     pub policies: Vec<Arc<Policy>>,
     /// Every tenant.
@@ -82,7 +84,7 @@ settings! {
         watch: Vec<PathBuf> as List<CgroupPath> = Vec::new();
         /// The port on which the agent takes redirected connections.
         port: u16 as Port = 15001;
-        /// The port on which the agent answers DNS.
+        /// The port on which the agent answers DNS, whatever server a tenant asks: another one.
         dns_port: u16 as Port = 15053;
         /// Threads that carry traffic. Without it: one per core.
         threads: Option<usize> as Optional<Count> = None;
@@ -114,6 +116,19 @@ settings! {
 }
 
 settings! {
+    /// Certificates: what workloads have to trust, and whom the agent trusts.
+    pub struct Tls {
+        /// The certificate (PEM) of the operator's own authority, which signs what the agent
+        /// shows to workloads. Without it: one that the agent makes, in `state_dir`.
+        authority: Option<PathBuf> as Optional<FilePath> = None;
+        /// Its key (PEM).
+        authority_key: Option<PathBuf> as Optional<FilePath> = None;
+        /// Files of certificates (PEM) that may vouch for upstreams, besides those of the host.
+        roots: Vec<PathBuf> as List<FilePath> = Vec::new();
+    }
+}
+
+settings! {
     /// How long the agent waits for whom, and how much it holds at once.
     pub struct Limits {
         /// For a workload's first bytes. A workload that is silent for longer waits for its
@@ -121,6 +136,8 @@ settings! {
         detect: Duration as Time = Duration::from_secs(1);
         /// For the whole of a TLS ClientHello, from its first byte.
         client_hello: Duration as Time = Duration::from_secs(10);
+        /// For a TLS handshake, with a workload or with an upstream.
+        tls_handshake: Duration as Time = Duration::from_secs(10);
         /// For the whole of a request's header, from when the connection could take it: also
         /// for the next request on a workload's open connection.
         request_header: Duration as Time = Duration::from_secs(120);
@@ -143,6 +160,15 @@ settings! {
         drain: Duration as Time = Duration::from_secs(30);
         /// Connections at once, of all tenants.
         connections: usize as Count = 16_384;
+        /// DNS queries in a second, of one tenant; after a pause twice as many. What is beyond is
+        /// refused.
+        dns_per_tenant_per_second: usize as Count = 100;
+        /// DNS queries under way at once, of one tenant. What is beyond is not answered.
+        dns_per_tenant: usize as Count = 256;
+        /// The longest name that may be looked up: what data would be carried out in.
+        dns_name_bytes: usize as Count = 160;
+        /// For the next DNS query on a workload's open connection, and for the room to answer it.
+        dns_idle: Duration as Time = Duration::from_secs(10);
         /// A message's header.
         header_bytes: usize as Size = 64 << 10;
         /// Fields in a message's header.

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod exchange;
+pub mod query;
 pub mod path;
 pub mod model;
 pub mod redirect;

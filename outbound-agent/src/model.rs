@@ -9,5 +9,6 @@ pub mod target;
 pub mod policy;
 pub mod credential;
 pub mod reason;
+pub mod rcode;
 pub mod secret;
 pub mod traffic;

@@ -8,18 +8,22 @@
 //! | 1 | [`accept`] | listener | [`accept::Accepted`] |
 //! | 2 | [`identify`] | `Accepted` | [`identify::Identified`] |
 //! | 3 | [`detect`] | the stream | [`detect::Detected`] |
+//! | 4 | [`tls`] | TLS bytes of a host whose requests are seen | [`tls::Plain`] |
 //! | 5 | [`http`] | HTTP bytes | requests, [`http::normalize::Asked`] |
 //! | 6 | [`policy`] | [`policy::Facts`] | [`policy::Verdict`], and with it the permit |
 //! | 8 | [`credentials`] | the permitted request | the request with what the tenant never holds |
 //! | 9 | [`upstream`] | permit and request | the response |
 //! | 9b | [`tunnel`] | both ends | both ends closed, bytes counted |
+//! | D | [`dns`] | queries | [`dns::message::Asked`], and the answers |
 
 pub mod accept;
 pub mod identify;
 pub mod detect;
+pub mod tls;
 pub mod http;
 pub mod policy;
 pub mod credentials;
 pub mod upstream;
 pub mod tunnel;
+pub mod dns;
 pub mod replay;

@@ -29,7 +29,9 @@ use crate::model::tenant::CgroupId;
 use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{cgroup_root, check_kernel, missing_capabilities, own_cgroup, release};
+pub use host::{
+    DirectoryLock, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup, release,
+};
 pub use load::Features;
 pub use others::{Exclusive, exclusive};
 pub use pins::{Attachment, attachments, detach};
@@ -52,7 +54,7 @@ pub struct Redirect {
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
     listeners: Mutex<HashMap<MapData, u64, ListenerEntry>>,
     flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
-    _lock: host::DirectoryLock,
+    _lock: DirectoryLock,
 }
 
 /// Why the kernel side cannot do what it was asked.
@@ -85,7 +87,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process holds the pinned directory.
-    #[error("another agent is using {path}")]
+    #[error("an agent is using {path}; stop it first")]
     InUse {
         /// The directory for pins.
         path: PathBuf,
@@ -162,13 +164,18 @@ pub enum Error {
     },
 }
 
+/// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    host::check_capabilities()?;
+    check_kernel()?;
+    host::check_cgroup_root(&settings.cgroup_root)
+}
+
 impl Redirect {
     /// Loads the object, or adopts what is pinned: maps are taken as they are, the programs of
     /// links are replaced at once.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
-        host::check_capabilities()?;
-        check_kernel()?;
-        host::check_cgroup_root(&settings.cgroup_root)?;
+        check(settings)?;
         let lock = host::take_pin_dir(&settings.pin_dir)?;
         load::check_layout(&settings.pin_dir)?;
         let (object, features) = load::load(&settings.pin_dir)?;

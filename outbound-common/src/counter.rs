@@ -27,7 +27,7 @@ macro_rules! counters {
 counters! {
     /// A connect was redirected to the agent.
     Redirected = "redirected",
-    /// A DNS datagram or connect was redirected to the agent.
+    /// A DNS datagram, or the connect of its socket, was redirected to the agent.
     RedirectedDns = "redirected_dns",
     /// Socket or connect in a watched cgroup that is no tenant's.
     NoTenant = "no_tenant",

@@ -28,7 +28,7 @@ pub const TENANT_STRICT: u32 = 2;
 pub struct ListenerEntry {
     /// TCP port, host byte order.
     pub tcp_port: u16,
-    /// UDP and TCP port of the resolver, host byte order; 0 for none.
+    /// UDP port of the resolver, host byte order; 0 for none.
     pub dns_port: u16,
     /// A combination of the `LISTENER_*` flags.
     pub flags: u32,

@@ -85,7 +85,7 @@ fn judge(packet: &Packet, flow: &Flow, interface: u32) -> Result<Pass, Counter> 
     let port = packet.destination_port;
     let is_dns = listener.dns_port != 0 && port == listener.dns_port;
     match packet.protocol {
-        TCP if is_agent && (port == listener.tcp_port || is_dns) => Ok(Pass::Connection),
+        TCP if is_agent && port == listener.tcp_port => Ok(Pass::Connection),
         UDP if is_agent && is_dns => Ok(Pass::Datagram),
         _ => Err(Counter::BeltDestination),
     }

@@ -24,11 +24,6 @@ pub(crate) fn connect<const IP: u32>(ctx: &SockAddrContext) -> i32 {
         Err(verdict) => return verdict,
     };
     if call.protocol == TCP {
-        let (port, counter) = if call.port.get() == DNS && listener.dns_port != 0 {
-            (listener.dns_port, Counter::RedirectedDns)
-        } else {
-            (listener.tcp_port, Counter::Redirected)
-        };
         // The log takes references: what it is given must not be what the verdict rests on.
         trace!(
             ctx,
@@ -36,6 +31,7 @@ pub(crate) fn connect<const IP: u32>(ctx: &SockAddrContext) -> i32 {
             call.port.get(),
             tenant.cgroup
         );
+        let (port, counter) = (listener.tcp_port, Counter::Redirected);
         return redirect(&call, flow, tenant, listener, port, counter);
     }
     redirect_dns(&call, flow, tenant, listener)

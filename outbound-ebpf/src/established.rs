@@ -96,8 +96,7 @@ pub(crate) fn agent(ctx: &SockOpsContext) -> u32 {
     let Some(listener) = listener(key.netns) else {
         return DONE;
     };
-    if sk.is_null() || (key.agent_port != listener.tcp_port && key.agent_port != listener.dns_port)
-    {
+    if sk.is_null() || key.agent_port != listener.tcp_port {
         return DONE;
     }
     // SAFETY: as above.

@@ -23,7 +23,7 @@ pub(crate) fn restore<const IP: u32>(ctx: &SockAddrContext) -> i32 {
     let port = call.port.get();
     let is_agent_port = match call.protocol {
         UDP => port == listener.dns_port,
-        _ => port == listener.tcp_port || port == listener.dns_port,
+        _ => port == listener.tcp_port,
     };
     let is_agent_address = if call.address.is_v4() {
         is_agent_v4(flow.slot, call.address.v4_word())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hickory_proto::op::Message;
 use outbound_agent::app::App;
 use outbound_agent::config;
 use outbound_agent::drain::Drained;
@@ -15,8 +16,9 @@ use outbound_agent::observe::access_log::{AccessLog, Lines};
 use outbound_agent::observe::metrics::Metrics;
 use outbound_agent::observe::record::Records;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::kernel::FakeFlows;
 use crate::{DEADLINE, eventually};
@@ -28,13 +30,18 @@ pub struct Agent {
     tenants: Vec<(String, CgroupId)>,
     lines: Lines,
     metrics: Metrics,
+    state: TempDir,
 }
 
 impl Agent {
     /// Starts one with `config` behind the settings that every test shares. The tenants'
     /// cgroups are numbered 1, 2, 3 in the order of the configuration.
     pub fn start(config: &str) -> Self {
-        let text = format!("version = 1\n[agent]\nport = 0\n{config}");
+        let state = tempfile::tempdir().unwrap();
+        let text = format!(
+            "version = 1\n[agent]\nport = 0\ndns_port = 0\nstate_dir = {:?}\n{config}",
+            state.path()
+        );
         let config =
             config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
         let numbered = || (1..).map(CgroupId).zip(&config.tenants);
@@ -56,17 +63,22 @@ impl Agent {
             tenants,
             lines,
             metrics,
+            state,
         }
     }
 
     /// A connection of `tenant` to `original_dst`, as the kernel would redirect it.
     pub async fn connect(&self, tenant: &str, original_dst: SocketAddr) -> TcpStream {
-        let (_, cgroup) = self
-            .tenants
-            .iter()
+        let cgroup = Some(self.cgroup(tenant));
+        self.connect_as(cgroup, original_dst).await.unwrap()
+    }
+
+    fn cgroup(&self, tenant: &str) -> CgroupId {
+        let mut tenants = self.tenants.iter();
+        let (_, cgroup) = tenants
             .find(|(name, _)| name == tenant)
             .expect("a tenant of the configuration");
-        self.connect_as(Some(*cgroup), original_dst).await.unwrap()
+        *cgroup
     }
 
     /// A connection of a cgroup that need not be a tenant's; without one the kernel has no flow.
@@ -85,6 +97,38 @@ impl Agent {
         socket
             .connect(SocketAddr::from(([127, 0, 0, 1], self.app.port())))
             .await
+    }
+
+    /// A datagram socket of `tenant` that is connected to a DNS server, as the kernel would
+    /// redirect it.
+    pub async fn resolver(&self, tenant: &str, server: SocketAddr) -> UdpSocket {
+        self.resolver_as(Some(self.cgroup(tenant)), server).await
+    }
+
+    /// As [`Self::resolver`], of a cgroup that need not be a tenant's; without one the kernel
+    /// has no flow.
+    pub async fn resolver_as(&self, cgroup: Option<CgroupId>, server: SocketAddr) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Some(cgroup) = cgroup {
+            self.flows
+                .redirect(socket.local_addr().unwrap(), cgroup, server);
+        }
+        let agent = SocketAddr::from(([127, 1, 7, 53], self.app.dns_port()));
+        socket.connect(agent).await.unwrap();
+        socket
+    }
+
+    /// Asks a DNS server, and gives its answer.
+    pub async fn look_up(&self, tenant: &str, message: &Message) -> Message {
+        let server = SocketAddr::from(([192, 0, 2, 53], 53));
+        let socket = self.resolver(tenant, server).await;
+        socket.send(&message.to_vec().unwrap()).await.unwrap();
+        let mut bytes = [0; 4096];
+        let length = tokio::time::timeout(DEADLINE, socket.recv(&mut bytes))
+            .await
+            .expect("an answer in time")
+            .unwrap();
+        Message::from_vec(&bytes[..length]).unwrap()
     }
 
     /// One request on a connection of its own: gives all that comes back.
@@ -148,6 +192,11 @@ impl Agent {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// The certificate that workloads have to trust, as PEM.
+    pub fn authority(&self) -> String {
+        std::fs::read_to_string(self.state.path().join("ca.pem")).unwrap()
+    }
+
     /// Drains within `deadline`.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.app.stop(deadline).await
@@ -167,7 +216,7 @@ pub struct Reply {
 
 impl Reply {
     /// Reads to the end of the connection.
-    pub async fn read(stream: &mut TcpStream) -> Self {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         // A reset is an answer too: what came before it counts.
         drop(

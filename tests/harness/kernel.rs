@@ -33,4 +33,13 @@ impl Flows for FakeFlows {
     fn flow(&self, _accepted: BorrowedFd<'_>, downstream: Downstream) -> Option<Flow> {
         self.0.lock().unwrap().remove(&downstream.0)
     }
+
+    fn flow_of_datagram(
+        &self,
+        _socket: BorrowedFd<'_>,
+        source: Downstream,
+        _local: SocketAddr,
+    ) -> Option<Flow> {
+        self.0.lock().unwrap().get(&source.0).cloned()
+    }
 }

@@ -10,11 +10,16 @@
 )]
 
 pub mod agent;
+pub mod host;
 pub mod kernel;
+pub mod nameserver;
 pub mod origin;
 pub mod sandbox;
+pub mod tls;
 
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 /// How long a condition may take to come true.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -36,4 +41,13 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
         );
         std::thread::yield_now();
     }
+}
+
+/// Runs something beside the test, as long as the test does.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's server ends with its runtime; there is nothing to drain"
+)]
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(future)
 }

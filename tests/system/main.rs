@@ -1,4 +1,27 @@
-//! The system tier.
+//! The system tier: the built binary as a process, real `curl` and `python3` as its tenants. Needs
+//! root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-/// `outbound doctor`.
+/// What most tests begin with: tenants, policies, a credential, origins.
+mod scene;
+
+/// Requests as tenants make them: allowed, denied, with a credential.
+mod request;
+/// Names as tenants look them up.
+mod dns;
+/// HTTPS by name, passed through.
+mod tls;
+/// Much in little memory, and a peer that is slow.
+mod transfer;
+/// Starting, and refusing to.
+mod start;
+/// Ending, crashing, coming back, being taken off.
+mod lifecycle;
+/// What `outbound run` gives back and keeps away.
+mod run;
+/// Rotation, a full disk, standard output.
+mod log;
+/// What operators ask for: metrics, health, status.
+mod operators;
+/// `outbound doctor` on this host.
 mod doctor;

@@ -50,7 +50,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
+    let settings = settings(config)?;
+    redirect::check(&settings)?;
     let signals = Signals::listen()?;
+    // Of two agents with one configuration the second learns here that there is a first.
+    let group = config.agent.admin_group.as_deref().unwrap_or("root");
+    let socket = AdminSocket::bind(&config.agent.admin_socket, group)?;
     let readiness = Readiness::new();
     let starting = readiness.wait_for("start");
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("OUTBOUND_COMMIT"));
@@ -59,11 +64,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         config.access_log.required,
     )?;
     let metrics_listener = admin::bind_metrics(config.agent.metrics).await?;
-    let group = config.agent.admin_group.as_deref().unwrap_or("root");
-    let socket = AdminSocket::bind(&config.agent.admin_socket, group)?;
 
     let records = Records::new(metrics.clone(), log.clone());
-    let (app, assignments) = fence(config, &records)?;
+    let (app, assignments) = fence(config, settings, &records)?;
     read_kernel_events(&metrics, &assignments);
     let operators = Tasks::new();
     let host = Host::new(config, assignments, app.port(), readiness.clone());
@@ -96,12 +99,14 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Opens the kernel side, listens, and fences every tenant, in this order.
-fn fence(config: &Config, records: &Records) -> anyhow::Result<(App, Shared)> {
-    let root = match &config.agent.cgroup_root {
-        Some(root) => root.clone(),
-        None => redirect::cgroup_root()?,
-    };
-    let mut redirect = open_redirect(config, &root)?;
+fn fence(
+    config: &Config,
+    settings: redirect::Settings,
+    records: &Records,
+) -> anyhow::Result<(App, Shared)> {
+    let mut redirect = Redirect::open(&settings)?;
+    redirect.guard_agent()?;
+    let root = settings.cgroup_root;
     let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
     let app = App::start(
         config,
@@ -143,14 +148,16 @@ fn read_kernel_events(metrics: &Metrics, assignments: &Shared) {
     }));
 }
 
-fn open_redirect(config: &Config, root: &Path) -> anyhow::Result<Redirect> {
-    let settings = redirect::Settings {
-        pin_dir: config.agent.pin_dir.clone(),
-        cgroup_root: root.to_owned(),
+/// Where the kernel side is on this host.
+fn settings(config: &Config) -> anyhow::Result<redirect::Settings> {
+    let cgroup_root = match &config.agent.cgroup_root {
+        Some(root) => root.clone(),
+        None => redirect::cgroup_root()?,
     };
-    let mut redirect = Redirect::open(&settings)?;
-    redirect.guard_agent()?;
-    Ok(redirect)
+    Ok(redirect::Settings {
+        pin_dir: config.agent.pin_dir.clone(),
+        cgroup_root,
+    })
 }
 
 /// Tells the kernel where the agent listens in its own network namespace, which tenants share.
@@ -168,7 +175,7 @@ fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<()> {
         cookie,
         ListenerEntry {
             tcp_port: app.port(),
-            dns_port: 0,
+            dns_port: app.dns_port(),
             flags,
         },
     )?;

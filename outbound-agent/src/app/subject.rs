@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::app;
 use crate::config::{Config, TenantSpec};
 use crate::model::policy::Mode;
 use crate::observe::admin::Subject;
-use crate::observe::admin::view::{Attachment, Feature, Listener, Status, TenantView};
+use crate::observe::admin::view::{Attachment, Feature, Listener, Status, TenantView, TrustView};
 use crate::observe::readiness::Readiness;
 use crate::observe::timestamp::Timestamp;
 use crate::redirect;
@@ -18,6 +19,7 @@ pub(super) struct Host {
     pin_dir: PathBuf,
     assignments: Shared,
     readiness: Readiness,
+    trust: TrustView,
 }
 
 impl Host {
@@ -41,6 +43,32 @@ impl Host {
             pin_dir: config.agent.pin_dir.clone(),
             assignments,
             readiness,
+            trust: TrustView {
+                authority: app::authority_file(config),
+                bundle: app::bundle_file(config),
+            },
+        }
+    }
+
+    fn view(&self, spec: &TenantSpec, place: Place) -> TenantView {
+        let mode = match spec.tenant.policy.mode {
+            Mode::Enforce => "enforce",
+            Mode::Audit => "audit",
+            Mode::Off => "off",
+        };
+        TenantView {
+            name: spec.tenant.id.to_string(),
+            policy: spec.tenant.policy.name.to_string(),
+            mode: mode.to_owned(),
+            cgroup: Some(place.path),
+            cgroup_ids: place.id.into_iter().map(|id| id.0).collect(),
+            credentials: spec
+                .tenant
+                .credentials
+                .iter()
+                .map(|credential| credential.name.to_string())
+                .collect(),
+            trust: self.trust.clone(),
         }
     }
 }
@@ -68,6 +96,7 @@ impl Subject for Host {
             pin_dir: self.pin_dir.clone(),
             attachments: attachments(&self.pin_dir),
             features,
+            trust: self.trust.clone(),
         }
     }
 
@@ -83,7 +112,7 @@ impl Subject for Host {
                 .filter_map(|name| {
                     assignments
                         .place(name.as_str())
-                        .map(|(spec, place)| view(spec, place))
+                        .map(|(spec, place)| self.view(spec, place))
                 })
                 .collect();
             views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -95,29 +124,8 @@ impl Subject for Host {
         self.assignments.with(|assignments| {
             assignments
                 .place(name)
-                .map(|(spec, place)| view(spec, place))
+                .map(|(spec, place)| self.view(spec, place))
         })
-    }
-}
-
-fn view(spec: &TenantSpec, place: Place) -> TenantView {
-    let mode = match spec.tenant.policy.mode {
-        Mode::Enforce => "enforce",
-        Mode::Audit => "audit",
-        Mode::Off => "off",
-    };
-    TenantView {
-        name: spec.tenant.id.to_string(),
-        policy: spec.tenant.policy.name.to_string(),
-        mode: mode.to_owned(),
-        cgroup: Some(place.path),
-        cgroup_ids: place.id.into_iter().map(|id| id.0).collect(),
-        credentials: spec
-            .tenant
-            .credentials
-            .iter()
-            .map(|credential| credential.name.to_string())
-            .collect(),
     }
 }
 

@@ -7,8 +7,9 @@ use super::output::say;
 use crate::redirect;
 
 /// Takes everything below `pin_dir` off and says what it was. Cgroups that were fenced have
-/// free egress afterwards.
+/// free egress afterwards. A running agent, which would put it on again, has to end first.
 pub fn run(pin_dir: &Path) -> anyhow::Result<()> {
+    let _held = redirect::hold(pin_dir)?;
     let detached = redirect::detach(pin_dir)?;
     if detached.is_empty() {
         say(format_args!(

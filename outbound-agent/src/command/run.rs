@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::client;
-use crate::observe::admin::view::TenantView;
-use crate::sys::{self, Launch};
+use super::{client, trust};
+use crate::observe::admin::view::{TenantView, TrustView};
+use crate::sys::{self, Child, Launch};
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
 /// (128 + n when signal n ended it). The child starts inside the cgroup and holds no descriptor
-/// of ours but the three standard ones: there is no moment in which it is not fenced.
+/// of ours but the three standard ones: there is no moment in which it is not fenced. SIGTERM and
+/// SIGHUP are passed on to it.
 pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::Result<u8> {
     let view: TenantView = client::get_json(socket, &format!("/v1/tenants/{tenant}")).await?;
     let tenants_cgroup = view
@@ -30,17 +33,63 @@ pub async fn run(socket: &Path, tenant: &str, command: &[OsString]) -> anyhow::R
     let launch = Launch {
         program: program.clone(),
         arguments: arguments.to_vec(),
-        environment: std::env::vars_os().collect(),
+        environment: environment(&view.trust),
         ..Launch::default()
     };
-    // The terminal sends its signals to the child as well: it decides, and its end is ours.
-    let _ignored = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut signals = Signals::listen()?;
     let child = sys::spawn_in_cgroup(&launch, directory.as_fd())
         .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
-    let ended = tokio::task::spawn_blocking(move || child.wait())
-        .await?
-        .context("cannot wait for the command")?;
+    signals.pass_on_until_end(&child).await?;
+    let ended = child.wait().context("cannot wait for the command")?;
     Ok(exit_code(ended))
+}
+
+/// Ours, and what makes programs trust the agent.
+fn environment(trust: &TrustView) -> Vec<(OsString, OsString)> {
+    let trusting = trust::variables(trust);
+    let ours = std::env::vars_os().filter(|(name, _)| trusting.iter().all(|(set, _)| set != name));
+    ours.chain(trusting.iter().cloned()).collect()
+}
+
+/// What would end this process, were it not for the command.
+struct Signals {
+    terminate: Signal,
+    hang_up: Signal,
+    _interrupt: Signal,
+    _quit: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+            // The terminal sends these to the command as well: it decides, and its end is ours.
+            _interrupt: listen(SignalKind::interrupt())?,
+            _quit: listen(SignalKind::quit())?,
+        })
+    }
+
+    /// Returns once the command has ended. It is not reaped before that, so that its number
+    /// stays its own.
+    async fn pass_on_until_end(&mut self, child: &Child) -> anyhow::Result<()> {
+        let pidfd = child.pidfd.try_clone();
+        let ended = pidfd.and_then(sys::readiness);
+        let ended = ended.context("cannot wait for the command")?;
+        loop {
+            let signal = tokio::select! {
+                biased; // What has ended is sent nothing.
+                readable = ended.readable() => {
+                    return readable.map(drop).context("cannot wait for the command");
+                }
+                _ = self.terminate.recv() => nix::sys::signal::SIGTERM,
+                _ = self.hang_up.recv() => nix::sys::signal::SIGHUP,
+            };
+            nix::sys::signal::kill(Pid::from_raw(child.pid.cast_signed()), signal)
+                .with_context(|| format!("cannot send {signal} to the command"))?;
+        }
+    }
 }
 
 fn exit_code(ended: WaitStatus) -> u8 {

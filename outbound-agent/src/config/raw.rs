@@ -14,7 +14,7 @@ use super::secret::{SecretReference, SecretText, Template, TemplateText};
 use super::section::{Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
 use crate::model::place::Place;
-use crate::model::policy::{Fallback, Mode};
+use crate::model::policy::{Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 
@@ -43,6 +43,13 @@ section! {
         allow: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Targets that may not, whatever `allow` says.
         deny: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Whose TLS ends at the agent: `auto` is that of hosts whose requests have to be seen,
+        /// because a credential is bound to them; `terminate` is everybody's, `passthrough`
+        /// nobody's. Workloads have to trust the agent's authority: see `outbound trust`.
+        tls: Tls as TlsText = Tls::default();
+        /// Targets whose TLS is passed through all the same, as for clients that pin
+        /// certificates.
+        passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Names of the credentials that are added to the requests of its tenants.
         credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
     }
@@ -100,6 +107,12 @@ words!(ModeText: Mode, "\"enforce\", \"audit\" or \"off\"", {
     "off" => Mode::Off,
 });
 
+words!(TlsText: Tls, "\"auto\", \"terminate\" or \"passthrough\"", {
+    "auto" => Tls::Auto,
+    "terminate" => Tls::Terminate,
+    "passthrough" => Tls::Passthrough,
+});
+
 words!(FallbackText: Fallback, "\"deny\" or \"allow\"", {
     "deny" => Fallback::Deny,
     "allow" => Fallback::Allow,
@@ -112,6 +125,7 @@ pub(super) struct File {
     pub(super) access_log: Option<AccessLog>,
     pub(super) resolver: Option<Resolver>,
     pub(super) limits: Option<Limits>,
+    pub(super) tls: Option<super::Tls>,
     pub(super) policies: BTreeMap<String, Option<Policy>>,
     pub(super) credentials: BTreeMap<String, Option<Credential>>,
     pub(super) tenants: Vec<Option<Tenant>>,
@@ -120,11 +134,16 @@ pub(super) struct File {
 impl File {
     pub(super) fn read(table: &Table, problems: &mut Problems) -> Self {
         refuse_unknown_keys(table, &KEYS, &KeyPath::Top, problems);
+        let agent = settings(table, "agent", problems);
+        if let Some(agent) = &agent {
+            distinct_ports(table, agent, problems);
+        }
         Self {
-            agent: settings(table, "agent", problems),
+            agent,
             access_log: settings(table, "access_log", problems),
             resolver: settings(table, "resolver", problems),
             limits: settings(table, "limits", problems),
+            tls: settings(table, "tls", problems),
             policies: named(table, "policies", problems),
             credentials: named(table, "credentials", problems),
             tenants: tenants(table, problems),
@@ -132,11 +151,29 @@ impl File {
     }
 }
 
-const KEYS: [&str; 7] = [
+/// A tenant's process is kept from the agent's ports by number, whatever the protocol.
+fn distinct_ports(table: &Table, agent: &Agent, problems: &mut Problems) {
+    let Agent { port, dns_port, .. } = *agent;
+    if port != dns_port || port == 0 {
+        return;
+    }
+    let Some(Value::Table(keys)) = table.0.get("agent").map(|entry| &entry.node.value) else {
+        return;
+    };
+    let written = ["dns_port", "port"].map(|key| keys.0.get(key).map(|entry| (key, entry)));
+    if let Some((key, entry)) = written.into_iter().flatten().next() {
+        let section = KeyPath::Key(&KeyPath::Top, "agent");
+        let message = format!("`port` and `dns_port` are both {port}; write two ports");
+        problems.add(&entry.node.place, KeyPath::Key(&section, key), message);
+    }
+}
+
+const KEYS: [&str; 8] = [
     "agent",
     "access_log",
     "resolver",
     "limits",
+    "tls",
     "policies",
     "credentials",
     "tenants",

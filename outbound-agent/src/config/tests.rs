@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::credential::Kind;
-use crate::model::policy::{Fallback, Mode};
+use crate::model::policy::{Fallback, Mode, Tls};
 
 mod files;
 mod documents;
@@ -50,8 +50,12 @@ servers = ["192.0.2.53", "[2001:db8::53]:5353"]
 [limits]
 detect = "50ms"
 header_bytes = "16KiB"
+[tls]
+roots = ["/etc/outbound/partner.pem"]
 [policies.standard]
 mode = "audit"
+tls = "terminate"
+passthrough = ["pinned.test"]
 default = "allow"
 allow = ["api.test", "tcp://db.test:5432"]
 deny = ["*.evil.test"]
@@ -80,6 +84,7 @@ fn everything_that_is_written_is_taken() {
         access_log,
         resolver,
         limits,
+        tls,
         policies,
         tenants,
     } = config(WHOLE);
@@ -102,6 +107,9 @@ fn everything_that_is_written_is_taken() {
     );
     assert_eq!(limits.detect, Duration::from_millis(50));
     assert_eq!(limits.header_bytes, 16 * 1024);
+    assert_eq!(tls.roots, [PathBuf::from("/etc/outbound/partner.pem")]);
+    assert_eq!(policies[0].tls, Tls::Terminate);
+    assert!(!policies[0].passthrough.is_empty());
     assert_eq!(
         (policies[0].mode, policies[0].default),
         (Mode::Audit, Fallback::Allow)
@@ -142,7 +150,7 @@ state_dir = "var"
 [limit]
 [limits]
 detect = 50
-idle = "5 minutes"
+body_idle = "5 minutes"
 drain = "0s"
 header_bytes = "64"
 headers = 0
@@ -160,7 +168,7 @@ o.toml:5:8: agent.port: 70000 is not accepted; write a port, 1 to 65535, or 0 fo
 o.toml:6:13: agent.state_dir: "var" is not accepted; write an absolute path
 o.toml:7:2: limit: unknown key; did you mean `limits`?
 o.toml:9:10: limits.detect: 50 is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
-o.toml:10:8: limits.idle: "5 minutes" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
+o.toml:10:13: limits.body_idle: "5 minutes" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
 o.toml:11:9: limits.drain: "0s" is not accepted; write a time above zero with its unit, ms, s, m or h, as in "30s"
 o.toml:12:16: limits.header_bytes: "64" is not accepted; write a size above zero with its unit, B, KiB, MiB or GiB, as in "64KiB"
 o.toml:13:11: limits.headers: 0 is not accepted; write a whole number from 1 to 16777216
@@ -185,9 +193,9 @@ fn keys_of_later_versions_are_unknown() {
 
 #[test]
 fn syntax_errors_are_told_with_their_place() {
-    let told = problems("[agent]\nport = = 1\n[limits]\nidle = 5");
+    let told = problems("[agent]\nport = = 1\n[limits]\nbody_idle = 5");
     assert!(told.contains("o.toml:3:8: "), "{told}");
-    assert!(told.contains("limits.idle"), "{told}");
+    assert!(told.contains("limits.body_idle"), "{told}");
     let told = problems("a = 1\na = 2");
     assert!(told.contains("o.toml:3:1: duplicate key"), "{told}");
 }
@@ -208,6 +216,22 @@ fn the_version_is_required_and_known() {
         read("version = 2"),
         "o.toml:1:11: version: 2 is not accepted; this agent reads version 1"
     );
+}
+
+#[test]
+fn the_agents_ports_are_two() {
+    for (text, place) in [
+        ("port = 15053", "o.toml:3:8: agent.port"),
+        ("dns_port = 15001", "o.toml:3:12: agent.dns_port"),
+        (
+            "port = 7000\ndns_port = 7000",
+            "o.toml:4:12: agent.dns_port",
+        ),
+    ] {
+        let told = problems(&format!("[agent]\n{text}"));
+        assert!(told.contains(place), "{told}");
+        assert!(told.contains("write two ports"), "{told}");
+    }
 }
 
 #[test]

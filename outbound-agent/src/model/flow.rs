@@ -1,5 +1,6 @@
 //! `Flow`: one redirected connect, in std's types.
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use super::addr::{Downstream, OriginalDst};
@@ -29,4 +30,13 @@ pub trait Flows: Send + Sync + 'static {
     /// The flow of an accepted connection, `None` where the kernel knows none: such a
     /// connection is refused.
     fn flow(&self, accepted: BorrowedFd<'_>, downstream: Downstream) -> Option<Flow>;
+
+    /// The flow of a datagram that `socket` received, sent to the address `local` of the agent.
+    /// Every datagram of one workload socket has one; `None` as above.
+    fn flow_of_datagram(
+        &self,
+        socket: BorrowedFd<'_>,
+        source: Downstream,
+        local: SocketAddr,
+    ) -> Option<Flow>;
 }

@@ -25,6 +25,9 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Every scheme.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Https, Self::Tcp];
+
     /// As written in a target and in logs.
     pub const fn label(self) -> &'static str {
         match self {

@@ -9,6 +9,8 @@ closed_list! {
         Http = "http",
         /// TLS that is passed through.
         Tls = "tls",
+        /// DNS over TCP.
+        Dns = "dns",
         /// Any other bytes.
         Tcp = "tcp",
         /// It ended before that was known.
@@ -57,6 +59,8 @@ closed_list! {
         Tls = "tls",
         /// One connection of other bytes, or one that ended before it said what it speaks.
         Tcp = "tcp",
+        /// One DNS query.
+        Dns = "dns",
         /// Something that no well-behaved workload does.
         SecurityEvent = "security_event",
     }

@@ -15,6 +15,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder};
 
 use super::labels::{Direction, Protocol, Reload, Verdict};
+use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
 
@@ -151,6 +152,7 @@ struct Traffic {
     durations: HistogramVec,
     duration: [OnceLock<Histogram>; Outcome::ALL.len()],
     bytes: IntCounterVec,
+    dns_queries: IntCounterVec,
     denials: IntCounterVec,
     would_deny: IntCounterVec,
 }
@@ -164,6 +166,7 @@ impl Traffic {
             durations: families::EXCHANGE_DURATION.durations(registry)?,
             duration: [const { OnceLock::new() }; _],
             bytes: families::BYTES.counters(registry)?,
+            dns_queries: families::DNS_QUERIES.counters(registry)?,
             denials: families::DENIALS.counters(registry)?,
             would_deny: families::WOULD_DENY.counters(registry)?,
         })
@@ -182,6 +185,7 @@ pub struct TenantMetrics {
     closed: [[Cell; Outcome::ALL.len()]; Protocol::ALL.len()],
     exchanges: [[Cell; Outcome::ALL.len()]; Verdict::ALL.len()],
     bytes: [Cell; Direction::ALL.len()],
+    dns_queries: [Cell; Rcode::ALL.len()],
     denials: [Cell; Reason::ALL.len()],
     would_deny: [Cell; Reason::ALL.len()],
 }
@@ -195,6 +199,7 @@ impl TenantMetrics {
             closed: [const { [const { Cell::new() }; _] }; _],
             exchanges: [const { [const { Cell::new() }; _] }; _],
             bytes: [const { Cell::new() }; _],
+            dns_queries: [const { Cell::new() }; _],
             denials: [const { Cell::new() }; _],
             would_deny: [const { Cell::new() }; _],
         }
@@ -227,6 +232,13 @@ impl TenantMetrics {
         let cell = &self.bytes[direction as usize];
         self.resolve(cell, &self.traffic.bytes, &[direction.label()])
             .inc_by(bytes);
+    }
+
+    /// A DNS query was answered.
+    pub fn query_answered(&self, code: Rcode) {
+        let cell = &self.dns_queries[code as usize];
+        self.resolve(cell, &self.traffic.dns_queries, &[code.label()])
+            .inc();
     }
 
     /// Something was denied or refused.

@@ -3,9 +3,10 @@
 //! Access log and metrics come from here and from nowhere else. What is written:
 //!
 //! - an exchange writes one line of kind `http`;
-//! - a connection that carried no exchange writes one line: kind `tls` or `tcp` by what it
+//! - a DNS query writes one line of kind `dns`, or `security_event` where nobody's it is;
+//! - a connection that carried neither writes one line: kind `tls` or `tcp` by what it
 //!   spoke, `tcp` where it ended before that was known;
-//! - a connection that carried exchanges writes a line only where it was itself refused, as
+//! - a connection that carried some writes a line only where it was itself refused, as
 //!   with bytes after the first request that are no request;
 //! - the kind of a connection's line is `security_event` where the reason is one that no
 //!   well-behaved workload gives ([`is_security_event`]), and so is that of every system call
@@ -31,15 +32,18 @@ use crate::model::tenant::Tenant;
 mod bytes;
 mod exchange;
 mod line;
+mod query;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
 pub use bytes::ByteCounter;
 pub use exchange::{ExchangeRecord, Requested};
+pub use query::QueryRecord;
 pub use refusal::KernelRefusal;
 
 use line::Line;
+use query::Transport;
 
 /// Opens records. A clone writes to the same log and the same metrics.
 #[derive(Clone, Debug)]
@@ -70,9 +74,20 @@ impl Records {
             server_name: None,
             account: Account::default(),
             bytes: Arc::default(),
-            carried_exchange: AtomicBool::new(false),
+            carried_exchange: Arc::default(),
             is_closed: false,
         }
+    }
+
+    /// A datagram came to the resolver.
+    pub fn query(&self, downstream: Downstream) -> QueryRecord {
+        let who = Arc::new(Who {
+            downstream,
+            tenant: None,
+            flow: None,
+            metrics: self.metrics.no_tenant(),
+        });
+        QueryRecord::open(self.clone(), who, Transport::Udp)
     }
 
     /// The kernel refused a system call.
@@ -174,7 +189,7 @@ pub struct ConnectionRecord {
     server_name: Option<Host>,
     account: Account,
     bytes: Arc<ByteCounter>,
-    carried_exchange: AtomicBool,
+    carried_exchange: Arc<AtomicBool>,
     is_closed: bool,
 }
 
@@ -235,10 +250,19 @@ impl ConnectionRecord {
         Arc::clone(&self.bytes)
     }
 
-    /// A request has arrived on it.
-    pub fn exchange(&self) -> ExchangeRecord {
+    /// Opens the records of the requests that arrive on it.
+    pub fn exchanges(&self) -> Exchanges {
+        Exchanges {
+            records: self.records.clone(),
+            who: Arc::clone(&self.who),
+            carried: Arc::clone(&self.carried_exchange),
+        }
+    }
+
+    /// A DNS query has arrived on it.
+    pub fn query(&self) -> QueryRecord {
         self.carried_exchange.store(true, Ordering::Relaxed);
-        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
+        QueryRecord::open(self.records.clone(), Arc::clone(&self.who), Transport::Tcp)
     }
 
     /// It has ended.
@@ -267,7 +291,7 @@ impl ConnectionRecord {
         }
         match self.protocol {
             Protocol::Tls => Kind::Tls,
-            Protocol::Tcp | Protocol::Http | Protocol::Unknown => Kind::Tcp,
+            Protocol::Tcp | Protocol::Http | Protocol::Dns | Protocol::Unknown => Kind::Tcp,
         }
     }
 
@@ -279,11 +303,29 @@ impl ConnectionRecord {
         }
         line.network_protocol_name = match self.protocol {
             Protocol::Unknown => None,
-            Protocol::Http | Protocol::Tls | Protocol::Tcp => Some(self.protocol.label()),
+            Protocol::Http | Protocol::Tls | Protocol::Dns | Protocol::Tcp => {
+                Some(self.protocol.label())
+            }
         };
         line.account(&self.account, ending);
         line.carried(&self.bytes, self.opened);
         line
+    }
+}
+
+/// Opens the records of one connection's requests, from whichever task serves them.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    records: Records,
+    who: Arc<Who>,
+    carried: Arc<AtomicBool>,
+}
+
+impl Exchanges {
+    /// A request has arrived.
+    pub fn open(&self) -> ExchangeRecord {
+        self.carried.store(true, Ordering::Relaxed);
+        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
     }
 }
 
@@ -337,13 +379,17 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UnsupportedProtocol
         | Reason::DownstreamTimeout
         | Reason::DownstreamAborted
+        | Reason::DownstreamTls
         | Reason::ConnectionLimit
+        | Reason::DnsLimit
         | Reason::CredentialUnavailable
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused
         | Reason::UpstreamUnreachable
         | Reason::UpstreamTimeout
         | Reason::UpstreamReset
+        | Reason::UpstreamTls
+        | Reason::UpstreamTlsUnverified
         | Reason::UpstreamMalformed
         | Reason::LogUnavailable
         | Reason::Draining

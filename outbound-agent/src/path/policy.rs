@@ -6,6 +6,7 @@
 //! [`Permit::check_address`], so that no name leads where its address would not be allowed.
 
 mod matcher;
+mod name;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -13,14 +14,17 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use self::name::{NamePermit, decide_name};
+
 use self::matcher::Way;
 use self::special::Guard;
 use crate::model::addr::UpstreamAddr;
 use crate::model::credential::Credential;
 use crate::model::host::Host;
-use crate::model::policy::{Fallback, Mode, Policy};
+use crate::model::policy::{Fallback, Mode, Policy, Tls};
 use crate::model::reason::Reason;
 use crate::model::target::{Rule, Scheme};
+use crate::model::tenant::Tenant;
 
 /// What policy may look at; nothing else.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +170,15 @@ pub fn opaque_names(policy: &Policy, port: u16) -> impl Iterator<Item = &Host> {
     names.filter_map(move |(host, ports)| ports.contain(port).then_some(host))
 }
 
+/// Whether a `tcp://` allow names this very address, or a network that contains it.
+pub fn names_opaque_address(policy: &Policy, address: IpAddr, port: u16) -> bool {
+    let way = Way {
+        scheme: Scheme::Tcp,
+        port,
+    };
+    matcher::find_address(&policy.allow, way, address.to_canonical()).is_some()
+}
+
 /// Whether a credential is bound to a destination.
 pub fn applies(credential: &Credential, destination: &Destination) -> bool {
     let may_carry = match destination.scheme {
@@ -178,6 +191,25 @@ pub fn applies(credential: &Credential, destination: &Destination) -> bool {
         port: destination.port,
     };
     may_carry && matcher::find(&credential.hosts, way, &destination.host).is_some()
+}
+
+/// Whether TLS to a host has to end at the agent, so that its requests are seen.
+pub fn terminates(tenant: &Tenant, host: &Host, port: u16) -> bool {
+    let way = Way {
+        scheme: Scheme::Https,
+        port,
+    };
+    if matcher::find(&tenant.policy.passthrough, way, host).is_some() {
+        return false;
+    }
+    match tenant.policy.tls {
+        Tls::Terminate => true,
+        Tls::Passthrough => false,
+        Tls::Auto => {
+            let mut bound = tenant.credentials.iter();
+            bound.any(|credential| matcher::find(&credential.hosts, way, host).is_some())
+        }
+    }
 }
 
 /// Deny first, then what needs a rule of its own, then allow, then the default.
@@ -237,6 +269,12 @@ fn judge_address(policy: &Policy, way: Way, host: &Host, address: IpAddr) -> Res
         }
     }
     Ok(())
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self::without_rule(reason)
+    }
 }
 
 impl Denial {

@@ -66,6 +66,16 @@ impl Flows for KernelFlows {
             && is_own_network(&flow, canonical(local));
         is_own.then(|| in_our_words(&flow))
     }
+
+    fn flow_of_datagram(
+        &self,
+        socket: BorrowedFd<'_>,
+        source: Downstream,
+        local: SocketAddr,
+    ) -> Option<Flow> {
+        let netns = sys::netns_cookie(socket).ok()?;
+        self.datagram(netns, source, canonical(local), local.port())
+    }
 }
 
 fn canonical(address: SocketAddr) -> IpAddr {

@@ -5,7 +5,6 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use aya::util::KernelVersion;
@@ -15,10 +14,10 @@ use nix::mount::MsFlags;
 use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 use nix::time::{ClockId, clock_gettime};
 
-use super::{Error, file_error, locked};
+use super::{Error, file_error};
 
 /// Held as long as the pins are in use.
-pub(super) type DirectoryLock = Flock<File>;
+pub type DirectoryLock = Flock<File>;
 
 const BPFFS: &str = "/sys/fs/bpf";
 const OLDEST: KernelVersion = KernelVersion::new(5, 15, 0);
@@ -133,23 +132,41 @@ pub(super) fn take_pin_dir(path: &Path) -> Result<DirectoryLock, Error> {
     }
     let private = fs::set_permissions(path, Permissions::from_mode(0o700));
     private.map_err(file_error("protect", path))?;
-    let directory = File::open(path).map_err(file_error("open", path))?;
+    lock(path)
+}
+
+/// Keeps agents away from what is pinned, while it is taken off; `None` where nothing is.
+pub fn hold(pin_dir: &Path) -> Result<Option<DirectoryLock>, Error> {
+    match lock(pin_dir) {
+        Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        locked => locked.map(Some),
+    }
+}
+
+fn lock(pin_dir: &Path) -> Result<DirectoryLock, Error> {
+    let directory = File::open(pin_dir).map_err(file_error("open", pin_dir))?;
     Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_directory, errno)| {
         match errno {
             Errno::EWOULDBLOCK => Error::InUse {
-                path: path.to_owned(),
+                path: pin_dir.to_owned(),
             },
-            other => file_error("lock", path)(other.into()),
+            other => file_error("lock", pin_dir)(other.into()),
         }
     })
 }
 
 /// Mounts a bpffs at its usual place if the pins are to be there and nobody did.
 fn mount_bpffs(pin_dir: &Path) -> Result<(), Error> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = locked(&ONE_AT_A_TIME);
     let mount_point = Path::new(BPFFS);
-    if !pin_dir.starts_with(mount_point) || is_on(mount_point, BPF_FS_MAGIC) {
+    let is_needed = || pin_dir.starts_with(mount_point) && !is_on(mount_point, BPF_FS_MAGIC);
+    if !is_needed() {
+        return Ok(());
+    }
+    // Of two that start at once the second would hide the pins of the first.
+    let covered = File::open(mount_point).map_err(file_error("open", mount_point))?;
+    let _one_at_a_time = Flock::lock(covered, FlockArg::LockExclusive)
+        .map_err(|(_directory, errno)| file_error("lock", mount_point)(errno.into()))?;
+    if !is_needed() {
         return Ok(());
     }
     let options = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;

@@ -116,12 +116,12 @@ impl Process {
 }
 
 /// Both ends closed on exec.
-fn pipe() -> (OwnedFd, OwnedFd) {
+pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).expect("a pipe")
 }
 
 /// The system's interpreter, which any user may run; else the one that is first in the path.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let system = "/usr/bin/python3";

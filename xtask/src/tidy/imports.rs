@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -27,7 +27,19 @@ const LAYERS: [(&str, &[&str]); 15] = [
     (
         "connection",
         &[
-            "exchange", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
+            "exchange", "query", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
+        ],
+    ),
+    (
+        "query",
+        &[
+            "connection",
+            STORY[0],
+            STORY[1],
+            STORY[2],
+            STORY[3],
+            STORY[4],
+            STORY[5],
         ],
     ),
     ("cli", &["config", "model"]),
@@ -49,7 +61,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("lib", &[""]),
 ];
 
-/// What the two stories join: the stages, the records, the end of it all.
+/// What the stories join: the stages, the records, the end of it all.
 const STORY: [&str; 6] = [
     "path",
     "observe::record",

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
-use crate::observe::admin::view::{Feature, Listener, TenantView};
+use crate::observe::admin::view::{Feature, Listener, TenantView, TrustView};
 use crate::observe::admin::{Admin, AdminSocket, Subject};
 use crate::observe::metrics::Metrics;
 use crate::observe::readiness::Readiness;
@@ -39,6 +39,7 @@ impl Subject for Agent {
                 feature("comm", None),
                 feature("families", Some("needs Linux 6.0")),
             ],
+            trust: TrustView::default(),
         }
     }
 

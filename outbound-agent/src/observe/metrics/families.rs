@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use outbound_common::Counter;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::observe::labels::{Direction, Protocol, Reload, Verdict};
 
@@ -34,6 +35,7 @@ pub(super) enum Label {
     Verdict,
     Direction,
     Reason,
+    Rcode,
     Counter,
     Result,
     Version,
@@ -63,10 +65,12 @@ families! {
         "From an exchange's request head to the end of its response body.";
     BYTES: Counter "outbound_bytes_total" [Tenant, Direction]
         "Payload carried: bodies of exchanges, and all bytes of tunnels, counted as they pass.";
+    DNS_QUERIES: Counter "outbound_dns_queries_total" [Tenant, Rcode]
+        "DNS queries that were answered.";
     DENIALS: Counter "outbound_denials_total" [Tenant, Reason]
-        "Exchanges, connections and system calls that were denied or refused.";
+        "Exchanges, connections, DNS queries and system calls that were denied or refused.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
-        "Exchanges and connections that audit mode let through and enforce mode would deny.";
+        "Exchanges, connections and DNS queries that audit mode let through and enforce mode would deny.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
         "What the kernel programs counted, read when scraped.";
     ACCESS_LOG_LOST: Counter "outbound_access_log_lost_total" []
@@ -136,6 +140,7 @@ impl Label {
         Self::Verdict,
         Self::Direction,
         Self::Reason,
+        Self::Rcode,
         Self::Counter,
         Self::Result,
         Self::Version,
@@ -150,6 +155,7 @@ impl Label {
             Self::Verdict => "verdict",
             Self::Direction => "direction",
             Self::Reason => "reason",
+            Self::Rcode => "rcode",
             Self::Counter => "counter",
             Self::Result => "result",
             Self::Version => "version",
@@ -175,6 +181,7 @@ impl Label {
             Self::Verdict => list(Verdict::ALL.iter().map(|value| value.label())),
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
+            Self::Rcode => list(Rcode::ALL.iter().map(|value| value.label())),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),
             Self::Result => list(Reload::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of the agent".to_owned(),

@@ -65,6 +65,13 @@ line! {
     url_scheme "url.scheme": &'static str,
     url_path "url.path": &'a str,
     http_response_status_code "http.response.status_code": u16,
+    /// In lower case, without the last dot.
+    dns_question_name "dns.question.name": &'a str,
+    dns_question_type "dns.question.type": &'a str,
+    /// Left out where no answer was sent.
+    dns_response_code "dns.response.code": &'static str,
+    /// How many records the answer has.
+    dns_answers_count "dns.answers.count": usize,
     /// Left out where policy was not asked.
     verdict "verdict": &'static str,
     rule "rule": &'a str,
@@ -154,6 +161,11 @@ impl<'a> Line<'a> {
     pub(super) fn carried(&mut self, bytes: &ByteCounter, opened: Opened) {
         self.bytes_sent = Some(bytes.sent());
         self.bytes_received = Some(bytes.received());
+        self.took(opened);
+    }
+
+    /// How long it took.
+    pub(super) fn took(&mut self, opened: Opened) {
         self.duration_ms = Some(millis(opened.clock.elapsed()));
     }
 

@@ -43,18 +43,52 @@ pub(super) fn find_address(targets: &Targets, way: Way, address: IpAddr) -> Opti
     })
 }
 
+/// Every rule that covers this host in some way, the most specific first.
+pub(super) fn covering<'a>(
+    targets: &'a Targets,
+    host: &Host,
+) -> impl Iterator<Item = &'a Rule> + use<'a> {
+    let below: Vec<&Rule> = match host {
+        Host::Name(name) => above(name)
+            .filter_map(|parent| targets.below.get(parent))
+            .flatten()
+            .collect(),
+        Host::Address(_) => Vec::new(),
+    };
+    naming(targets, host).chain(below).chain(&targets.any)
+}
+
+/// Every rule that names this very host, or a network that contains it.
+pub(super) fn naming<'a>(
+    targets: &'a Targets,
+    host: &Host,
+) -> impl Iterator<Item = &'a Rule> + use<'a> {
+    let networks: Vec<&Rule> = match host {
+        Host::Name(_) => Vec::new(),
+        Host::Address(address) => targets
+            .networks
+            .iter()
+            .filter_map(|(length, networks)| {
+                let network = IpNet::new(*address, *length).ok()?.trunc();
+                networks.get(&network)
+            })
+            .flatten()
+            .collect(),
+    };
+    let exact = targets.exact.get(host);
+    exact.into_iter().flatten().chain(networks)
+}
+
+/// The names above a name, the longest first.
+fn above(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1)).skip(1)
+}
+
 fn find_below<'a>(targets: &'a Targets, way: Way, name: &str) -> Option<&'a Rule> {
     if targets.below.is_empty() {
         return None;
     }
-    let mut rest = name;
-    while let Some((_label, parent)) = rest.split_once('.') {
-        if let Some(rule) = targets.below.get(parent).and_then(|rules| best(rules, way)) {
-            return Some(rule);
-        }
-        rest = parent;
-    }
-    None
+    above(name).find_map(|parent| best(targets.below.get(parent)?, way))
 }
 
 /// Among rules for the same hosts.

@@ -1,4 +1,5 @@
 mod address;
+mod name;
 
 use super::*;
 use crate::model::credential::Kind;
@@ -16,6 +17,8 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         default,
         allow: targets(List::Allow, allow),
         deny: targets(List::Deny, deny),
+        tls: Tls::default(),
+        passthrough: Targets::default(),
     })
 }
 
