@@ -13,12 +13,13 @@ use crate::toolchain::{Found, Pin};
 
 mod apt;
 
-/// Programs that the tests and the demo run, with the package that brings each.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("curl", "curl"),
-    ("python3", "python3"),
-    ("ip", "iproute2"),
-    ("openssl", "openssl"),
+/// Programs that the tests and the demo run: how to see that one is whole (Debian's
+/// `python3-minimal` is not), and the package that brings it.
+const PROGRAMS: [(&[&str], &str); 4] = [
+    (&["curl", "--version"], "curl"),
+    (&["python3", "-c", "import http.server, ssl"], "python3"),
+    (&["ip", "-V"], "iproute2"),
+    (&["openssl", "version"], "openssl"),
 ];
 
 /// Something that has to be brought.
@@ -67,6 +68,19 @@ pub(crate) fn ensure(shell: &Shell) -> Result<()> {
     }
 }
 
+/// Brings these programs, with the package that has each.
+pub(crate) fn programs(shell: &Shell, needed: &[(&str, &str)]) -> Result<()> {
+    let packages: Vec<String> = needed
+        .iter()
+        .filter(|(program, _package)| shell.find(program).is_none())
+        .map(|(_program, package)| (*package).to_owned())
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(shell, &packages)
+}
+
 fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
     if shell
         .output(shell.program("rustup").arg("--version"))
@@ -76,8 +90,15 @@ fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
     }
     let mut missing: Vec<Missing> = PROGRAMS
         .into_iter()
-        .filter(|(program, _package)| shell.find(program).is_none())
-        .map(|(program, package)| Missing::Program { program, package })
+        .filter(|(probe, _package)| {
+            shell
+                .output(shell.program(probe[0]).args(&probe[1..]))
+                .is_none()
+        })
+        .map(|(probe, package)| Missing::Program {
+            program: probe[0],
+            package,
+        })
         .collect();
     missing.extend(missing_compiler(shell, pin));
     if !pin.has_linker(shell) {
@@ -210,10 +231,7 @@ fn summary(shell: &Shell, pin: &Pin) -> String {
     let release = pin
         .linked(shell)
         .map_or_else(String::new, |found| found.release);
-    let programs: Vec<&str> = PROGRAMS
-        .iter()
-        .map(|(program, _package)| *program)
-        .collect();
+    let programs: Vec<&str> = PROGRAMS.iter().map(|(probe, _package)| probe[0]).collect();
     format!(
         "rustc {release} with LLVM {} linked as `{}`, {} {}, {}",
         pin.llvm,
