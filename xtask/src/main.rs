@@ -12,6 +12,7 @@ mod demo;
 mod check;
 mod ebpf;
 mod test;
+mod vm;
 mod tidy;
 mod deny;
 mod run;
@@ -44,6 +45,8 @@ enum Task {
     Ebpf,
     /// Run the tests: all tiers, or one.
     Test(test::Options),
+    /// Run the kernel tier on other kernels, in virtual machines.
+    Vm(vm::Options),
     /// Check what the compiler does not: who imports what, sizes, manifests.
     Tidy,
     /// Check licences, sources and banned crates of all dependencies.
@@ -74,6 +77,7 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::run(&shell),
         Task::Ebpf => ebpf::run(&shell),
         Task::Test(options) => test::run(&shell, &options),
+        Task::Vm(options) => vm::run(&shell, &options),
         Task::Tidy => tidy::run(&shell),
         Task::Deny => deny::run(&shell),
         Task::Run { arguments } => run::run(&shell, &arguments),

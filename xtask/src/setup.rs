@@ -68,6 +68,19 @@ pub(crate) fn ensure(shell: &Shell) -> Result<()> {
     }
 }
 
+/// Brings these programs, with the package that has each.
+pub(crate) fn programs(shell: &Shell, needed: &[(&str, &str)]) -> Result<()> {
+    let packages: Vec<String> = needed
+        .iter()
+        .filter(|(program, _package)| shell.find(program).is_none())
+        .map(|(_program, package)| (*package).to_owned())
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(shell, &packages)
+}
+
 fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
     if shell
         .output(shell.program("rustup").arg("--version"))
