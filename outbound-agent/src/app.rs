@@ -6,6 +6,8 @@
 pub mod daemon;
 pub(crate) mod subject;
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,11 @@ use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
+use crate::path::tls::Terminator;
+use crate::path::tls::authority::{self, Authority};
+use crate::path::tls::leaf::Leaves;
 use crate::path::upstream::resolve::{self, Resolver};
+use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
 use crate::path::{detect, dns, http};
 use crate::server::{self, Listening, Server, Sockets};
@@ -40,6 +46,12 @@ pub enum Error {
     /// Its resolver.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// Its certificate authority.
+    #[error(transparent)]
+    Authority(#[from] authority::Error),
+    /// Whom it trusts.
+    #[error(transparent)]
+    Verifier(#[from] tls::Error),
 }
 
 impl App {
@@ -59,35 +71,26 @@ impl App {
             sockets.dns_port(),
             config.agent.metrics.port(),
         ];
-        let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
-        let limits = &config.limits;
-        let upstream_limits = upstream::Limits {
-            resolve: limits.resolve,
-            connect: limits.connect,
-            response_header: limits.response_header,
-            pool_idle: limits.pool_idle,
-            pool_connections: limits.pool_connections,
-        };
+        let upstream = upstream(config, agent_ports.clone(), tasks.clone())?;
         let agent = Arc::new(Agent {
             flows,
             tenants,
             records,
-            upstream: Upstream::new(
-                Box::new(resolver),
-                upstream_limits,
-                agent_ports.clone(),
-                tasks.clone(),
+            terminator: Terminator::new(
+                Leaves::new(authority(config)?),
+                config.limits.tls_handshake,
             ),
-            names: dns::Accounts::new(queries(limits)),
+            upstream,
+            names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
             agent_ports,
-            limits: stages(limits),
+            limits: limits(&config.limits),
         });
         let server = Server::new(Arc::clone(&agent), room, &sockets);
         let listening = server.serve(sockets);
         tasks.spawn(
             "forget idle upstreams",
-            forget_idle(Arc::clone(&agent), limits.pool_idle),
+            forget_idle(Arc::clone(&agent), config.limits.pool_idle),
         );
         Ok(Self {
             agent,
@@ -134,8 +137,27 @@ impl App {
     }
 }
 
-/// The limits of a connection's stages.
-const fn stages(limits: &config::Limits) -> Limits {
+fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upstream, Error> {
+    let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
+    let limits = &config.limits;
+    let verifier = Verifier::new(&config.tls.roots, limits.tls_handshake)?;
+    let limits = upstream::Limits {
+        resolve: limits.resolve,
+        connect: limits.connect,
+        response_header: limits.response_header,
+        pool_idle: limits.pool_idle,
+        pool_connections: limits.pool_connections,
+    };
+    Ok(Upstream::new(
+        Box::new(resolver),
+        verifier,
+        limits,
+        agent_ports,
+        tasks,
+    ))
+}
+
+const fn limits(limits: &config::Limits) -> Limits {
     Limits {
         detect: detect::Limits {
             first_byte: limits.detect,
@@ -151,14 +173,44 @@ const fn stages(limits: &config::Limits) -> Limits {
     }
 }
 
-/// The limits of a tenant's queries.
-const fn queries(limits: &config::Limits) -> dns::Limits {
+const fn dns_limits(limits: &config::Limits) -> dns::Limits {
     dns::Limits {
         per_second: limits.dns_per_tenant_per_second,
         at_once: limits.dns_per_tenant,
         name_bytes: limits.dns_name_bytes,
         idle: limits.dns_idle,
     }
+}
+
+/// The operator's own authority, or the agent's; what workloads have to trust is written down.
+fn authority(config: &Config) -> Result<Authority, authority::Error> {
+    let authority = match (&config.tls.authority, &config.tls.authority_key) {
+        (Some(certificate), Some(key)) => Authority::load(certificate, key),
+        (Some(certificate), None) => Authority::load(certificate, certificate),
+        (None, _) => Authority::load_or_make(&config.agent.state_dir),
+    }?;
+    let mut bundle = tls::system_bundle()
+        .map(fs::read)
+        .transpose()
+        .unwrap_or_default()
+        .unwrap_or_default();
+    bundle.extend_from_slice(authority.pem().as_bytes());
+    authority::publish(&bundle_file(config), &bundle)?;
+    Ok(authority)
+}
+
+/// Where the certificate of the authority is.
+pub(crate) fn authority_file(config: &Config) -> PathBuf {
+    config
+        .tls
+        .authority
+        .clone()
+        .unwrap_or_else(|| config.agent.state_dir.join("ca.pem"))
+}
+
+/// Where it is beside the host's own roots.
+pub(crate) fn bundle_file(config: &Config) -> PathBuf {
+    config.agent.state_dir.join("ca-bundle.pem")
 }
 
 async fn forget_idle(agent: Arc<Agent>, every: Duration) {

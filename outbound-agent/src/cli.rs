@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Takes over what tenants' processes send out: what may pass passes, logged and with the
 /// credentials it needs; the rest gets a clear refusal.
@@ -44,6 +44,13 @@ pub enum Command {
     Check(Check),
     /// Show what the running agent does
     Status(Status),
+    /// Show how workloads come to trust the agent's certificate authority
+    Trust(Trust),
+    /// Say what this host lacks, and try to get out of a tenant's cgroup in every known way
+    Doctor(Doctor),
+    /// One attempt of `doctor`, made inside its scratch cgroup
+    #[command(hide = true)]
+    DoctorAttack(DoctorAttack),
     /// Take the hooks off this host's cgroups: tenants then reach the network freely
     Detach(Detach),
 }
@@ -150,6 +157,48 @@ pub struct Status {
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
+}
+
+/// `outbound trust`
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// `env`: variables for a shell; `ca`: the authority's certificate; `bundle`: it and the
+    /// host's roots
+    #[arg(value_enum)]
+    pub kind: TrustKind,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// What `outbound trust` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustKind {
+    /// Variables for a shell.
+    Env,
+    /// The authority's certificate.
+    Ca,
+    /// It and the host's roots.
+    Bundle,
+}
+
+/// `outbound doctor`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs root; no agent, and disturbs none. Exit status: 0 when everything that \
+                  should hold does, 1 when something does not or could not be proven."
+)]
+pub struct Doctor {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `outbound doctor-attack`
+#[derive(Debug, Args)]
+pub struct DoctorAttack {
+    /// Which
+    pub name: String,
 }
 
 /// `outbound detach`

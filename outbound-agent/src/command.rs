@@ -4,6 +4,8 @@ pub mod run;
 pub mod assign;
 pub mod check;
 pub mod status;
+pub mod trust;
+pub mod doctor;
 pub mod detach;
 pub mod client;
 pub mod output;
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 use crate::app::{daemon, subject};
 use crate::cli::{Cli, Command};
 use crate::config;
+use crate::observe::admin::view::Status;
 use output::complain;
 
 /// Does what the command line says. 0 done, 1 failed, 2 wrong usage; `run` gives back its
@@ -33,6 +36,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
+        Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
+        Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
             .and_then(|pin_dir| detach::run(&pin_dir))
             .map(|()| ExitCode::SUCCESS),
@@ -55,6 +61,12 @@ fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8>
         Ok(status::run(&socket, status.json, attached, &mut io::stdout().lock()).await?)
     })?;
     Ok(answer.exit_code())
+}
+
+fn show_trust(trust: &crate::cli::Trust, config: &Path) -> anyhow::Result<()> {
+    let socket = socket(trust.admin.socket.clone(), config)?;
+    let status: Status = wait(async { Ok(client::get_json(&socket, "/v1/status").await?) })?;
+    trust::run(trust, &status.trust)
 }
 
 /// The admin socket: as said, or as the configuration says, or the default where there is none.

@@ -45,6 +45,8 @@ pub struct Config {
     pub resolver: Resolver,
     /// How long and how much.
     pub limits: Limits,
+    /// Certificates, both ways.
+    pub tls: Tls,
     /// Every policy, also one that no tenant has.
     pub policies: Vec<Arc<Policy>>,
     /// Every tenant.
@@ -114,6 +116,19 @@ settings! {
 }
 
 settings! {
+    /// Certificates: what workloads have to trust, and whom the agent trusts.
+    pub struct Tls {
+        /// The certificate (PEM) of the operator's own authority, which signs what the agent
+        /// shows to workloads. Without it: one that the agent makes, in `state_dir`.
+        authority: Option<PathBuf> as Optional<FilePath> = None;
+        /// Its key (PEM).
+        authority_key: Option<PathBuf> as Optional<FilePath> = None;
+        /// Files of certificates (PEM) that may vouch for upstreams, besides those of the host.
+        roots: Vec<PathBuf> as List<FilePath> = Vec::new();
+    }
+}
+
+settings! {
     /// How long the agent waits for whom, and how much it holds at once.
     pub struct Limits {
         /// For a workload's first bytes. A workload that is silent for longer waits for its
@@ -121,6 +136,8 @@ settings! {
         detect: Duration as Time = Duration::from_secs(1);
         /// For the whole of a TLS ClientHello, from its first byte.
         client_hello: Duration as Time = Duration::from_secs(10);
+        /// For a TLS handshake, with a workload or with an upstream.
+        tls_handshake: Duration as Time = Duration::from_secs(10);
         /// For the whole of a request's header, from when the connection could take it: also
         /// for the next request on a workload's open connection.
         request_header: Duration as Time = Duration::from_secs(120);
@@ -135,6 +152,9 @@ settings! {
         body_idle: Duration as Time = Duration::from_secs(300);
         /// For the next byte, in either direction, through a tunnel.
         tunnel_idle: Duration as Time = Duration::from_secs(3600);
+        /// How many connects of one tenant wait for their upstreams at once, where its policy
+        /// has `true_errors`. Those on top succeed at once, as without it.
+        held_connects: usize as Count = 256;
         /// How long an upstream's connection is kept for the next request.
         pool_idle: Duration as Time = Duration::from_secs(60);
         /// How many connections are kept per tenant and upstream.

@@ -14,7 +14,7 @@ use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
 use crate::model::tenant::{Tenant, Tenants};
 use crate::observe::labels::Protocol;
-use crate::observe::record::{ConnectionRecord, Records};
+use crate::observe::record::{ConnectionRecord, Exchanges, Records};
 use crate::path::accept::{self, Accepted};
 use crate::path::detect::{self, Detected, Hello, detect};
 use crate::path::dns;
@@ -22,6 +22,7 @@ use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
 use crate::path::policy::{self, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
+use crate::path::tls::{Plain, Terminator};
 use crate::path::tunnel;
 use crate::path::upstream::Upstream;
 use crate::query;
@@ -34,6 +35,8 @@ pub struct Agent {
     pub tenants: Arc<ArcSwap<Tenants>>,
     /// Where every ending is written.
     pub records: Records,
+    /// Ends the TLS of workloads.
+    pub terminator: Terminator,
     /// The way out.
     pub upstream: Upstream,
     /// What tenants asked the resolver, and what they were told.
@@ -57,14 +60,18 @@ pub struct Limits {
     pub tunnel_idle: Duration,
 }
 
-/// A connection whose tenant is known, and the agent that carries it.
-pub struct Session<'a> {
+/// A connection that carries requests: what each of them is judged by.
+pub struct Session {
     /// The agent.
-    pub agent: &'a Agent,
+    pub agent: Arc<Agent>,
     /// Tenant and flow.
-    pub who: &'a Who,
-    /// The connection's record.
-    pub record: &'a ConnectionRecord,
+    pub who: Who,
+    /// `https` where the workload's TLS ended at the agent.
+    pub scheme: Scheme,
+    /// The host that the workload's TLS was for: every request has to name it.
+    pub server_name: Option<Host>,
+    /// Opens the requests' records.
+    pub exchanges: Exchanges,
 }
 
 /// Tenant and flow of a connection.
@@ -82,7 +89,7 @@ pub async fn serve(accepted: Accepted, agent: Arc<Agent>) {
     record.close(ending);
 }
 
-async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord) -> Ending {
+async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRecord) -> Ending {
     let tenants = agent.tenants.load();
     let identified = match identify(accepted, &*agent.flows, &tenants, &agent.agent_ports) {
         Ok(identified) => identified,
@@ -99,28 +106,24 @@ async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord)
     let who = Who { tenant, flow };
     if is_dns(&who) {
         record.protocol(Protocol::Dns);
-        let session = Session {
-            agent,
-            who: &who,
-            record,
-        };
-        return query::serve(stream, &session).await;
+        return query::serve(stream, &who, agent, record).await;
     }
     match detect(stream, agent.limits.detect).await {
         Ok(Detected::Http(stream)) => {
-            record.protocol(Protocol::Http);
-            let session = Session {
-                agent,
-                who: &who,
-                record,
-            };
-            let handle = |request| exchange::handle(request, &session);
-            http::serve(stream, agent.limits.http, agent.tasks.draining(), handle).await
+            let session = session(agent, who, None, record);
+            http::serve(stream, agent.limits.http, &agent.tasks, |request| {
+                exchange::handle(request, Arc::clone(&session))
+            })
+            .await
         }
-        Ok(Detected::Tls(hello, stream)) => {
-            record.protocol(Protocol::Tls);
-            pass_tls_through(hello, stream, &who, agent, record).await
+        Ok(Detected::Http2(stream)) => {
+            let session = session(agent, who, None, record);
+            http::serve_http2(stream, agent.limits.http, &agent.tasks, |request| {
+                exchange::handle(request, Arc::clone(&session))
+            })
+            .await
         }
+        Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
         Ok(Detected::Opaque(stream)) => {
             record.protocol(Protocol::Tcp);
             carry_opaque(stream, &who, agent, record).await
@@ -132,6 +135,28 @@ async fn carry(accepted: Accepted, agent: &Agent, record: &mut ConnectionRecord)
     }
 }
 
+/// What the requests of a connection share.
+fn session(
+    agent: &Arc<Agent>,
+    who: Who,
+    server_name: Option<Host>,
+    record: &mut ConnectionRecord,
+) -> Arc<Session> {
+    record.protocol(Protocol::Http);
+    let scheme = if server_name.is_some() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    Arc::new(Session {
+        agent: Arc::clone(agent),
+        who,
+        scheme,
+        server_name,
+        exchanges: record.exchanges(),
+    })
+}
+
 /// Whatever is known of a refused connection is written down before it is reset.
 fn refuse(refused: Refused, record: &mut ConnectionRecord) -> Ending {
     if let Some(flow) = &refused.flow {
@@ -141,31 +166,62 @@ fn refuse(refused: Refused, record: &mut ConnectionRecord) -> Ending {
     Ending::of(refused.reason)
 }
 
-/// TLS whose inside is the workload's own: judged by the name that its ClientHello claims, and
-/// carried to what the agent itself finds under that name.
-async fn pass_tls_through(
+/// TLS, judged by the name that its ClientHello claims; without one the address speaks for
+/// itself. It ends here where requests have to be seen, and is passed through otherwise.
+async fn carry_tls(
     hello: Hello,
+    stream: Replay<TcpStream>,
+    who: Who,
+    agent: &Arc<Agent>,
+    record: &mut ConnectionRecord,
+) -> Ending {
+    record.protocol(Protocol::Tls);
+    let original_dst = who.flow.original_dst;
+    let is_named = hello.server_name.is_some();
+    let host = hello
+        .server_name
+        .unwrap_or_else(|| Host::from(original_dst.ip()));
+    if is_named {
+        record.server_name(&host);
+    }
+    if !policy::terminates(&who.tenant, &host, original_dst.port()) {
+        return pass_through(&host, is_named, stream, &who, agent, record).await;
+    }
+    match agent
+        .terminator
+        .terminate(&who.tenant.id, &host, stream)
+        .await
+    {
+        Ok(Plain { stream, is_http2 }) => {
+            let session = session(agent, who, Some(host), record);
+            let handle = |request| exchange::handle(request, Arc::clone(&session));
+            if is_http2 {
+                http::serve_http2(stream, agent.limits.http, &agent.tasks, handle).await
+            } else {
+                http::serve(stream, agent.limits.http, &agent.tasks, handle).await
+            }
+        }
+        Err(reason) => Ending::of(reason),
+    }
+}
+
+/// TLS whose inside is the workload's own, carried to what the agent itself finds under its name.
+async fn pass_through(
+    host: &Host,
+    is_named: bool,
     stream: Replay<TcpStream>,
     who: &Who,
     agent: &Agent,
     record: &mut ConnectionRecord,
 ) -> Ending {
-    let named = hello.server_name;
-    // Without a name the address speaks for itself.
-    let host = named
-        .clone()
-        .unwrap_or_else(|| Host::from(who.flow.original_dst.ip()));
-    if let Some(name) = &named {
-        record.server_name(name);
-    }
-    match decide(Scheme::Https, &host, who) {
+    match decide(Scheme::Https, host, who) {
         Verdict::Allow(permit) => relay(stream, permit, who, agent, record).await,
         Verdict::Deny(denial) => {
-            let unnamed = named.is_none() && denial.reason == Reason::NoRule;
+            let is_unnamed = !is_named && denial.reason == Reason::NoRule;
             denied_by(record, denial.rule.as_deref());
             end(
                 stream,
-                if unnamed {
+                if is_unnamed {
                     Reason::NoServerName
                 } else {
                     denial.reason
@@ -244,10 +300,7 @@ async fn relay(
     if !agent.records.writable() {
         return end(stream, Reason::LogUnavailable);
     }
-    let connected = agent
-        .upstream
-        .connect(&mut permit, who.flow.original_dst)
-        .await;
+    let connected = agent.upstream.connect(&mut permit, &who.flow).await;
     record.allowed(
         permit.rule(),
         permit.would_deny().map(|denial| denial.reason),

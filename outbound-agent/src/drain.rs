@@ -89,6 +89,16 @@ impl Tasks {
     }
 }
 
+/// hyper's own tasks, such as one per HTTP/2 stream.
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn("http2", future);
+    }
+}
+
 /// Counts tasks.
 #[derive(Clone, Debug, Default)]
 struct Running(Arc<Mutex<Counts>>);

@@ -1,13 +1,12 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::connection::Session;
 use crate::model::reason::{Ending, Reason};
-use crate::model::target::Scheme;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
@@ -21,14 +20,16 @@ use crate::path::upstream::{Answer, Failure};
 use crate::path::{credentials, tunnel};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
-pub async fn handle(request: Asking, session: &Session<'_>) -> Response<Body> {
-    let mut record = session.record.exchange();
+pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
+    let session = &*session;
+    let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
-    let asked = normalize(&request, Scheme::Http, session.who.flow.original_dst);
+    let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
+        .and_then(|asked| session.agree(asked));
     record.request(Requested {
         method: &method,
-        scheme: Scheme::Http,
+        scheme: session.scheme,
         host: asked.as_ref().ok().map(|asked| &asked.host),
         port: Some(session.who.flow.original_dst.port()),
         path: target.path(),
@@ -44,11 +45,22 @@ pub async fn handle(request: Asking, session: &Session<'_>) -> Response<Body> {
     }
 }
 
+impl Session {
+    /// A request names the host that the workload's TLS was for, or it is misdirected (RFC 9110
+    /// section 15.5.20): nothing may leave under a name that the connection is not for.
+    fn agree(&self, asked: Asked) -> Result<Asked, Reason> {
+        match &self.server_name {
+            Some(name) if *name != asked.host => Err(Reason::DestinationMismatch),
+            Some(_) | None => Ok(asked),
+        }
+    }
+}
+
 /// Decide, add credentials, send.
 async fn carry(
     mut request: Asking,
     asked: &Asked,
-    session: &Session<'_>,
+    session: &Session,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
     let tenant = &session.who.tenant;
@@ -72,12 +84,11 @@ async fn carry(
     for name in credentials::attach(applying, request.headers_mut())? {
         record.credential(&name);
     }
-    let (request, sent) = outgoing(request, &permit, session, record)?;
-    let original_dst = session.who.flow.original_dst;
+    let (request, sent) = outgoing(request, session, record);
     let answered = session
         .agent
         .upstream
-        .send(&tenant.id, &mut permit, original_dst, request, sent)
+        .send(&tenant.id, &mut permit, &session.who.flow, request, sent)
         .await;
     record.allowed(
         permit.rule(),
@@ -98,7 +109,7 @@ async fn carry(
     }
 }
 
-fn decide(request: &Asking, asked: &Asked, session: &Session<'_>) -> Result<Permit, Denial> {
+fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
     let facts = Facts {
         scheme: asked.scheme,
         host: &asked.host,
@@ -120,28 +131,15 @@ fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
     Some(workload)
 }
 
-/// The request as the upstream gets it: origin-form target (RFC 9112 section 3.2.1), a `Host`,
-/// and everything else as the workload wrote it.
+/// The request with a body that is counted, timed, and known to have been sent.
 fn outgoing(
     request: Asking,
-    permit: &Permit,
-    session: &Session<'_>,
+    session: &Session,
     record: &ExchangeRecord,
-) -> Result<(Request<Outgoing>, Sent), Reason> {
-    let (mut head, body) = request.into_parts();
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    head.uri = target.parse().map_err(|_invalid| Reason::Malformed)?;
-    head.version = Version::HTTP_11;
-    if !head.headers.contains_key(HOST) {
-        let host = HeaderValue::from_str(&permit.destination().authority())
-            .map_err(|_invalid| Reason::NoHost)?;
-        head.headers.insert(HOST, host);
-    }
+) -> (Request<Outgoing>, Sent) {
+    let (head, body) = request.into_parts();
     let (body, sent) = Outgoing::new(body, record.bytes(), session.agent.limits.http.body_idle);
-    Ok((Request::from_parts(head, body), sent))
+    (Request::from_parts(head, body), sent)
 }
 
 /// A request that its upstream answered.
@@ -157,7 +155,7 @@ enum Carried {
 }
 
 impl Carried {
-    fn respond(self, mut record: ExchangeRecord, session: &Session<'_>) -> Response<Body> {
+    fn respond(self, mut record: ExchangeRecord, session: &Session) -> Response<Body> {
         match self {
             Self::Response {
                 mut response,
@@ -234,7 +232,7 @@ impl Refused {
         target: &Uri,
         asked: Option<&Asked>,
         mut record: ExchangeRecord,
-        session: &Session<'_>,
+        session: &Session,
     ) -> Response<Body> {
         if let Some(rule) = &self.rule {
             record.denied_by(rule);

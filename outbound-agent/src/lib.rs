@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod exchange;
+pub mod hold;
 pub mod query;
 pub mod path;
 pub mod model;

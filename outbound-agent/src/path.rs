@@ -8,6 +8,7 @@
 //! | 1 | [`accept`] | listener | [`accept::Accepted`] |
 //! | 2 | [`identify`] | `Accepted` | [`identify::Identified`] |
 //! | 3 | [`detect`] | the stream | [`detect::Detected`] |
+//! | 4 | [`tls`] | TLS bytes of a host whose requests are seen | [`tls::Plain`] |
 //! | 5 | [`http`] | HTTP bytes | requests, [`http::normalize::Asked`] |
 //! | 6 | [`policy`] | [`policy::Facts`] | [`policy::Verdict`], and with it the permit |
 //! | 8 | [`credentials`] | the permitted request | the request with what the tenant never holds |
@@ -18,6 +19,7 @@
 pub mod accept;
 pub mod identify;
 pub mod detect;
+pub mod tls;
 pub mod http;
 pub mod policy;
 pub mod credentials;

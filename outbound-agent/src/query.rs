@@ -9,10 +9,10 @@ use hickory_proto::rr::{Record, RecordType};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::connection::{Agent, Session, Who};
+use crate::connection::{Agent, Who};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Ending, Reason};
-use crate::observe::record::QueryRecord;
+use crate::observe::record::{ConnectionRecord, QueryRecord};
 use crate::path::dns::message::{Asked, Reply, Service, Transport};
 use crate::path::dns::socket::{Datagram, DatagramSocket};
 use crate::path::dns::{Account, stream};
@@ -74,8 +74,12 @@ async fn answer_datagram(
 }
 
 /// Answers the queries of a connection, one after the other, until the workload has no more.
-pub async fn serve(mut stream: TcpStream, session: &Session<'_>) -> Ending {
-    let Session { agent, who, record } = *session;
+pub async fn serve(
+    mut stream: TcpStream,
+    who: &Who,
+    agent: &Agent,
+    record: &ConnectionRecord,
+) -> Ending {
     let idle = agent.names.limits().idle;
     loop {
         let message = tokio::select! {
@@ -240,6 +244,7 @@ const fn code(reason: Reason) -> Rcode {
         | R::DestinationMismatch
         | R::DownstreamTimeout
         | R::DownstreamAborted
+        | R::DownstreamTls
         | R::ConnectionLimit
         | R::CredentialUnavailable
         | R::UpstreamUnresolved
@@ -247,6 +252,8 @@ const fn code(reason: Reason) -> Rcode {
         | R::UpstreamUnreachable
         | R::UpstreamTimeout
         | R::UpstreamReset
+        | R::UpstreamTls
+        | R::UpstreamTlsUnverified
         | R::UpstreamMalformed
         | R::LogUnavailable
         | R::Draining

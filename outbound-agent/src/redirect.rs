@@ -9,6 +9,7 @@ mod load;
 mod attach;
 mod pins;
 mod listeners;
+mod others;
 mod flows;
 mod refusals;
 mod sockets;
@@ -30,9 +31,13 @@ use crate::model::tenant::CgroupId;
 use crate::sys;
 
 pub use flows::KernelFlows;
-pub use host::{DirectoryLock, cgroup_of, cgroup_root, hold, own_cgroup};
+pub use host::{
+    DirectoryLock, cgroup_of, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup,
+    release,
+};
 pub use listeners::Listeners;
 pub use load::Features;
+pub use others::{Exclusive, exclusive};
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
 pub use sockets::{Cut, Strangers, cut};
@@ -166,7 +171,7 @@ pub enum Error {
 /// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     host::check_capabilities()?;
-    host::check_kernel()?;
+    check_kernel()?;
     host::check_cgroup_root(&settings.cgroup_root)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod bpf;
 mod process;
+mod socket;
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -15,6 +16,7 @@ use nix::libc;
 use tokio::io::unix::AsyncFd;
 
 pub use process::{Child, Launch, spawn_in_cgroup};
+pub use socket::{send_frame, set_option};
 
 /// Cookie of the network namespace that a socket lives in (`SO_NETNS_COOKIE`, Linux 5.14).
 pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {

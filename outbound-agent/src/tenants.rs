@@ -15,7 +15,7 @@ mod error;
 mod lease;
 mod shared;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -222,6 +222,17 @@ impl Assignments {
             self.redirect.watch(directory)?;
         }
         Ok(())
+    }
+
+    /// The slots of the tenants whose connects wait for their upstreams.
+    pub fn held_slots(&self) -> BTreeSet<u32> {
+        let tenants = self.snapshot.load();
+        let held = self.in_kernel.iter().filter(|(cgroup, _assigned)| {
+            tenants
+                .of(**cgroup)
+                .is_some_and(|tenant| tenant.policy.true_errors)
+        });
+        held.map(|(_cgroup, assigned)| assigned.slot).collect()
     }
 
     /// Tells the kernel whose a cgroup is.

@@ -2,8 +2,9 @@
 
 use crate::addr::{Addr16, PortBe};
 
-/// What both ends of a redirected connection can compute for it: the namespace and the
-/// workload's own address and port, with the agent's port.
+/// What both ends of a redirected connection can compute for it: the namespace and both
+/// addresses and ports. The workload's port alone does not tell connections apart: the kernel
+/// gives one to several connects at once as long as they go to different addresses of the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -11,6 +12,8 @@ pub struct FlowKey {
     pub netns: u64,
     /// The workload's address.
     pub source: Addr16,
+    /// The agent's address.
+    pub agent: Addr16,
     /// The workload's port, host byte order.
     pub source_port: u16,
     /// The agent's port, host byte order.
@@ -79,5 +82,5 @@ impl Flow {
     }
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 32 && align_of::<FlowKey>() == 8);
+const _: () = assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);
 const _: () = assert!(size_of::<Flow>() == 88 && align_of::<Flow>() == 8);

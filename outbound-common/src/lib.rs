@@ -31,4 +31,4 @@ pub use refusal::Refusal;
 pub use tenant::{ListenerEntry, TenantEntry};
 
 /// Version of the layouts in this crate. An agent adopts pinned maps of this version only.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;

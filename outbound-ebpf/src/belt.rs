@@ -100,6 +100,7 @@ fn remember_datagram(packet: &Packet, flow: &mut Flow) {
     let key = FlowKey {
         netns: flow.netns,
         source: packet.source,
+        agent: packet.destination,
         source_port: packet.source_port,
         agent_port: packet.destination_port,
         protocol: UDP,

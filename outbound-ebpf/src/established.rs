@@ -126,42 +126,41 @@ enum End {
 /// The same key from either end.
 #[inline(always)]
 fn key(ops: *mut bpf_sock_ops, end: End) -> FlowKey {
-    let family = read!((*ops).family);
-    let remote_port = u32::from_be(read!((*ops).remote_port)) as u16;
+    let is_v4 = read!((*ops).family) == AF_INET;
     let local_port = read!((*ops).local_port) as u16;
-    let (v4, v6) = match end {
-        End::Workload => (
-            read!((*ops).local_ip4),
-            [
-                read!((*ops).local_ip6[0]),
-                read!((*ops).local_ip6[1]),
-                read!((*ops).local_ip6[2]),
-                read!((*ops).local_ip6[3]),
-            ],
-        ),
-        End::Agent => (
-            read!((*ops).remote_ip4),
-            [
-                read!((*ops).remote_ip6[0]),
-                read!((*ops).remote_ip6[1]),
-                read!((*ops).remote_ip6[2]),
-                read!((*ops).remote_ip6[3]),
-            ],
-        ),
-    };
-    let source = if family == AF_INET {
-        Addr16::from_v4_word(v4)
+    let remote_port = u32::from_be(read!((*ops).remote_port)) as u16;
+    // Each read before any is chosen: the compiler would choose the offset instead, and the
+    // verifier refuses "dereference of modified ctx ptr".
+    let (local_v4, remote_v4) = (read!((*ops).local_ip4), read!((*ops).remote_ip4));
+    let local_v6 = [
+        read!((*ops).local_ip6[0]),
+        read!((*ops).local_ip6[1]),
+        read!((*ops).local_ip6[2]),
+        read!((*ops).local_ip6[3]),
+    ];
+    let remote_v6 = [
+        read!((*ops).remote_ip6[0]),
+        read!((*ops).remote_ip6[1]),
+        read!((*ops).remote_ip6[2]),
+        read!((*ops).remote_ip6[3]),
+    ];
+    let (local, remote) = if is_v4 {
+        (
+            Addr16::from_v4_word(local_v4),
+            Addr16::from_v4_word(remote_v4),
+        )
     } else {
-        Addr16(v6)
+        (Addr16(local_v6), Addr16(remote_v6))
     };
-    let (source_port, agent_port) = match end {
-        End::Workload => (local_port, remote_port),
-        End::Agent => (remote_port, local_port),
+    let (source, source_port, agent, agent_port) = match end {
+        End::Workload => (local, local_port, remote, remote_port),
+        End::Agent => (remote, remote_port, local, local_port),
     };
     FlowKey {
         // SAFETY: the context.
         netns: unsafe { bpf_get_netns_cookie(ops.cast()) },
         source,
+        agent,
         source_port,
         agent_port,
         protocol: TCP,

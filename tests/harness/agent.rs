@@ -16,7 +16,8 @@ use outbound_agent::observe::access_log::{AccessLog, Lines};
 use outbound_agent::observe::metrics::Metrics;
 use outbound_agent::observe::record::Records;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::kernel::FakeFlows;
@@ -29,13 +30,18 @@ pub struct Agent {
     tenants: Vec<(String, CgroupId)>,
     lines: Lines,
     metrics: Metrics,
+    state: TempDir,
 }
 
 impl Agent {
     /// Starts one with `config` behind the settings that every test shares. The tenants'
     /// cgroups are numbered 1, 2, 3 in the order of the configuration.
     pub fn start(config: &str) -> Self {
-        let text = format!("version = 1\n[agent]\nport = 0\ndns_port = 0\n{config}");
+        let state = tempfile::tempdir().unwrap();
+        let text = format!(
+            "version = 1\n[agent]\nport = 0\ndns_port = 0\nstate_dir = {:?}\n{config}",
+            state.path()
+        );
         let config =
             config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
         let numbered = || (1..).map(CgroupId).zip(&config.tenants);
@@ -57,6 +63,7 @@ impl Agent {
             tenants,
             lines,
             metrics,
+            state,
         }
     }
 
@@ -185,6 +192,11 @@ impl Agent {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// The certificate that workloads have to trust, as PEM.
+    pub fn authority(&self) -> String {
+        std::fs::read_to_string(self.state.path().join("ca.pem")).unwrap()
+    }
+
     /// Drains within `deadline`.
     pub async fn stop(self, deadline: Duration) -> Drained {
         self.app.stop(deadline).await
@@ -204,7 +216,7 @@ pub struct Reply {
 
 impl Reply {
     /// Reads to the end of the connection.
-    pub async fn read(stream: &mut TcpStream) -> Self {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         // A reset is an answer too: what came before it counts.
         drop(

@@ -117,6 +117,11 @@ impl Host {
         Server::start(self.sandbox.netns(), address)
     }
 
+    /// Runs `ip` in the namespace.
+    pub fn ip(&self, arguments: &str) {
+        self.sandbox.netns().ip(arguments);
+    }
+
     /// A program that is nobody's workload.
     pub fn program(&self, program: &str, arguments: &[&str]) -> Invocation {
         let cgroup = self.sandbox.cgroup("operator");
@@ -213,7 +218,7 @@ impl Host {
         let matches = |line: &Value| {
             fields.iter().all(|(name, expected)| match &line[*name] {
                 Value::String(text) => text == expected,
-                other => other.to_string() == *expected,
+                other => **expected == *other.to_string(),
             })
         };
         eventually(

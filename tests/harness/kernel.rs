@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 
 use outbound_agent::model::addr::{Downstream, OriginalDst};
-use outbound_agent::model::flow::{Flow, Flows};
+use outbound_agent::model::flow::{ConnectId, Flow, Flows};
 use outbound_agent::model::tenant::CgroupId;
 
 /// Flows by the workload's address, as a test has put them in.
@@ -17,6 +17,10 @@ impl FakeFlows {
     /// The connection from `downstream` is `cgroup`'s, and was opened to `original_dst`.
     pub fn redirect(&self, downstream: SocketAddr, cgroup: CgroupId, original_dst: SocketAddr) {
         let flow = Flow {
+            connect: ConnectId {
+                socket: u64::from(downstream.port()),
+                at: 0,
+            },
             original_dst: OriginalDst(original_dst),
             tenant_cgroup: cgroup,
             socket_cgroup: cgroup,

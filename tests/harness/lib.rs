@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod nameserver;
 pub mod origin;
 pub mod sandbox;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -42,10 +43,11 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// Runs something beside the test, as long as the test does.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test's server ends with its runtime; there is nothing to drain"
 )]
-pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(future)
 }

@@ -6,20 +6,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::spawn;
+use crate::tls::Identity;
 
 /// A request as an origin saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// The version of HTTP.
+    pub version: Version,
     /// The method.
     pub method: Method,
     /// The target as on the wire.
@@ -53,35 +57,32 @@ impl Origin {
     {
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let kept = Arc::clone(&seen);
+        let mut origin =
+            Self::raw(move |stream| serve(stream, answer.clone(), Arc::clone(&kept))).await;
+        origin.seen = seen;
+        origin
+    }
+
+    /// Answers `200` and `hello` inside TLS, in one of these protocols.
+    pub async fn https(identity: &Identity, alpn: &[&str]) -> Self {
+        Self::https_answering(identity, alpn, |_seen| Response::new(Full::from("hello"))).await
+    }
+
+    /// Answers as `answer` says inside TLS, in one of these protocols.
+    pub async fn https_answering<A>(identity: &Identity, alpn: &[&str], answer: A) -> Self
+    where
+        A: Fn(&Seen) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
+    {
+        let acceptor = identity.acceptor(alpn);
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let kept = Arc::clone(&seen);
         let mut origin = Self::raw(move |stream| {
-            let (answer, kept) = (answer.clone(), Arc::clone(&kept));
+            let (acceptor, answer, kept) = (acceptor.clone(), answer.clone(), Arc::clone(&kept));
             async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let (answer, kept) = (answer.clone(), Arc::clone(&kept));
-                    async move {
-                        let (head, body) = request.into_parts();
-                        let body = body
-                            .collect()
-                            .await
-                            .map(|body| body.to_bytes())
-                            .unwrap_or_default();
-                        let seen = Seen {
-                            method: head.method,
-                            target: head.uri,
-                            headers: head.headers,
-                            body,
-                        };
-                        let response = answer(&seen);
-                        kept.lock().unwrap().push(seen);
-                        Ok::<_, Infallible>(response)
-                    }
-                });
-                // A workload that goes away is no failure of the origin.
-                drop(
-                    http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await,
-                );
+                // A handshake that the other side breaks off is what some tests want.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream, answer, kept).await;
+                }
             }
         })
         .await;
@@ -128,4 +129,39 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// Serves one connection in whichever version of HTTP it speaks.
+async fn serve<S, A>(stream: S, answer: A, kept: Arc<Mutex<Vec<Seen>>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(&Seen) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (answer, kept) = (answer.clone(), Arc::clone(&kept));
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map(|body| body.to_bytes())
+                .unwrap_or_default();
+            let seen = Seen {
+                version: head.version,
+                method: head.method,
+                target: head.uri,
+                headers: head.headers,
+                body,
+            };
+            let response = answer(&seen);
+            kept.lock().unwrap().push(seen);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    // A workload that goes away is no failure of the origin.
+    drop(
+        auto::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await,
+    );
 }

@@ -7,6 +7,7 @@ mod sniffer;
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ pub const INSIDE_V6: &str = "fd99::1";
 /// As [`OUTSIDE_V4`].
 pub const OUTSIDE_V6: &str = "fd99::2";
 
+const BPFFS: &str = "/sys/fs/bpf";
+/// Of the names of sandboxes; the process behind it says whose, a number which.
+const PREFIX: &str = "outbound-test-";
+
 /// A place to run workloads in.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -49,8 +54,10 @@ impl Sandbox {
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("outbound-test-{}-{number}", std::process::id());
+        let name = format!("{PREFIX}{}-{number}", std::process::id());
         let root = redirect::cgroup_root().expect("a cgroup v2 hierarchy");
+        static CLEARED: Once = Once::new();
+        CLEARED.call_once(|| clear_away_the_dead(&root));
         let cgroup = root.join(&name);
         fs::create_dir(&cgroup).expect("a cgroup of the test's own");
         Some(Self {
@@ -80,7 +87,7 @@ impl Sandbox {
     /// Where the redirect may pin.
     pub fn settings(&self) -> redirect::Settings {
         redirect::Settings {
-            pin_dir: Path::new("/sys/fs/bpf").join(&self.name),
+            pin_dir: Path::new(BPFFS).join(&self.name),
             cgroup_root: self.root.clone(),
         }
     }
@@ -145,6 +152,21 @@ impl Drop for Sandbox {
         remove_cgroup(&self.cgroup);
         if !std::thread::panicking() {
             detached.expect("everything comes off");
+        }
+    }
+}
+
+/// What killed test runs have left: it would fill the hooks of the cgroup root in time.
+fn clear_away_the_dead(root: &Path) {
+    let listing = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in listing(Path::new(BPFFS)).chain(listing(root)) {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let process = process.and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // Another test run may be about the same.
+            let _detached = redirect::detach(&Path::new(BPFFS).join(&name));
+            remove_cgroup(&root.join(&name));
         }
     }
 }

@@ -13,6 +13,8 @@ mod identity;
 mod detach;
 /// Datagrams: DNS and nothing else.
 mod datagram;
+/// DNS, with the agent behind it.
+mod resolver;
 /// Ways around, each with its control.
 mod bypass;
 /// The agent comes and goes.

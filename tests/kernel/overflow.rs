@@ -18,6 +18,7 @@ fn a_full_map_of_flows_is_a_connection_without_a_flow() {
     let key = |n: u32| FlowKey {
         netns: 1,
         source: Addr16([0, 0, 0, n]),
+        agent: Addr16::UNSPECIFIED,
         source_port: 1,
         agent_port: 1,
         protocol: 6,

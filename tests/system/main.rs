@@ -1,11 +1,14 @@
 //! The system tier: the built binary as a process, real `curl` and `python3` as its tenants. Needs
 //! root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// What most tests begin with: tenants, policies, a credential, origins.
 mod scene;
 
 /// Requests as tenants make them: allowed, denied, with a credential.
 mod request;
+/// Names as tenants look them up.
+mod dns;
 /// HTTPS by name, passed through.
 mod tls;
 /// Much in little memory, and a peer that is slow.
@@ -18,9 +21,13 @@ mod lifecycle;
 mod run;
 /// Rotation, a full disk, standard output.
 mod log;
+/// Connects that fail as their upstreams do.
+mod errors;
 /// What operators ask for: metrics, health, status.
 mod operators;
 /// Workloads in network namespaces of their own.
 mod namespaces;
 /// What runs already, put under a tenant and taken off.
 mod assign;
+/// `outbound doctor`.
+mod doctor;

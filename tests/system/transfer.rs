@@ -48,7 +48,7 @@ fn a_gibibyte_goes_up_in_constant_memory() {
     let length = (1024 * MIB).to_string();
     let shell = format!(
         "head -c {length} /dev/zero | \
-         curl -sS --max-time 50 --resolve '*:80:203.0.113.10' -T - http://bulk.test/sink"
+         curl -sS --max-time 100 --resolve '*:80:203.0.113.10' -T - http://bulk.test/sink"
     );
     let answer = host.run("acme", &["sh", "-c", &shell]).output();
     assert_eq!(answer.trim(), length);

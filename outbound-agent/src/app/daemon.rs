@@ -22,6 +22,7 @@ use super::App;
 use super::subject::Host;
 use crate::config::{Config, LogFormat, LogLevel, LogTarget};
 use crate::drain::Tasks;
+use crate::hold::{self, Holding, Holds};
 use crate::model::addr::OriginalDst;
 use crate::model::tenant::{CgroupId, Tenants};
 use crate::namespaces::Namespaces;
@@ -31,7 +32,7 @@ use crate::observe::diagnostics;
 use crate::observe::metrics::Metrics;
 use crate::observe::readiness::Readiness;
 use crate::observe::record::{KernelRefusal, Records};
-use crate::redirect::{self, Redirect, Refusals};
+use crate::redirect::{self, KernelFlows, Redirect, Refusals};
 use crate::sys;
 use crate::tenants::{Assignments, Shared};
 
@@ -117,12 +118,14 @@ fn fence(
     redirect.guard_agent()?;
     let root = settings.cgroup_root;
     let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));
+    let flows = Arc::new(redirect.flows()?);
     let app = App::start(
         config,
-        Arc::new(redirect.flows()?),
+        Arc::clone(&flows) as _,
         Arc::clone(&snapshot),
         records.clone(),
     )?;
+    let held = Held::start(config, &app, flows)?;
     let own_cookie = listen_here(&redirect, &app)?;
     let refusals = redirect.refusals()?;
     let listeners = redirect.listeners()?;
@@ -144,6 +147,9 @@ fn fence(
             cut.left, "ended what tenants had connected before"
         );
     }
+    if let Some(held) = &held {
+        held.holds.select(assignments.held_slots())?;
+    }
     upkeep::look_at_all(&namespaces, &assignments.homes().borrow());
     namespaces.forget_inherited(own_cookie)?;
 
@@ -154,9 +160,55 @@ fn fence(
     let tasks = app.tasks();
     let reported = report_refusals(refusals, records.clone(), snapshot, sighted, tasks.clone());
     tasks.spawn("refusals", reported);
+    if let Some(held) = held {
+        tasks.spawn("holds", held.keep_true(assignments.clone(), tasks.clone()));
+    }
     tasks.spawn("upkeep", upkeep.run(tasks.clone()));
     Ok((app, assignments, namespaces))
 }
+
+/// The connects that wait for their upstreams, where a policy asks for that.
+struct Held {
+    holds: Holds,
+    _here: Holding,
+}
+
+impl Held {
+    fn start(config: &Config, app: &App, flows: Arc<KernelFlows>) -> anyhow::Result<Option<Self>> {
+        if !config.policies.iter().any(|policy| policy.true_errors) {
+            return Ok(None);
+        }
+        let limits = hold::Limits {
+            per_tenant: config.limits.held_connects,
+            resolve: config.limits.resolve,
+            kept: config.limits.detect + config.limits.client_hello,
+        };
+        let holds = Holds::new(Arc::clone(app.agent()), flows, app.port(), limits);
+        let here = holds.hold_here()?;
+        Ok(Some(Self { holds, _here: here }))
+    }
+
+    /// Keeps up with who wants it.
+    async fn keep_true(self, assignments: Shared, tasks: Tasks) {
+        loop {
+            tokio::select! {
+                biased; // Ends first.
+                () = tasks.draining() => return,
+                () = tokio::time::sleep(RESELECT) => {}
+            }
+            let slots = assignments.with(|assignments| assignments.held_slots());
+            if let Err(error) = self.holds.select(slots) {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot say whose connects are held"
+                );
+            }
+        }
+    }
+}
+
+/// How soon a tenant that is new to true errors has them.
+const RESELECT: Duration = Duration::from_secs(1);
 
 fn read_kernel_events(metrics: &Metrics, assignments: &Shared) {
     let assignments = assignments.clone();

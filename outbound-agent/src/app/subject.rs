@@ -2,17 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
 
+use crate::app;
 use crate::config::{Config, TenantSpec};
+use crate::hold;
 use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::namespaces::{Home, Namespaces, Trust};
 use crate::observe::admin::view::{
     Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace,
-    Status, TenantView,
+    Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
@@ -29,6 +31,9 @@ pub(super) struct Host {
     assignments: Shared,
     namespaces: Arc<Namespaces>,
     readiness: Readiness,
+    trust: TrustView,
+    /// Why connects cannot be held, if they cannot; found out when somebody asks.
+    true_errors: OnceLock<Option<String>>,
 }
 
 impl Host {
@@ -43,6 +48,11 @@ impl Host {
             name: name.to_owned(),
             address,
         };
+        let true_errors = OnceLock::new();
+        if config.policies.iter().any(|policy| policy.true_errors) {
+            // It would not have started otherwise.
+            true_errors.get_or_init(|| None);
+        }
         Self {
             started: Timestamp::now(),
             listeners: vec![
@@ -55,6 +65,11 @@ impl Host {
             assignments,
             namespaces,
             readiness,
+            trust: TrustView {
+                authority: app::authority_file(config),
+                bundle: app::bundle_file(config),
+            },
+            true_errors,
         }
     }
 }
@@ -62,12 +77,20 @@ impl Host {
 impl Subject for Host {
     fn status(&self) -> Status {
         let waiting_for = self.readiness.waiting_for();
-        let (tenants, assigned_cgroups, features) = self.assignments.with(|assignments| {
+        let (tenants, assigned_cgroups, mut features) = self.assignments.with(|assignments| {
             (
                 assignments.specs().len(),
                 assignments.homes().borrow().len(),
                 features(assignments.redirect().features()),
             )
+        });
+        let lack = self
+            .true_errors
+            .get_or_init(|| hold::probe(self.port).err().map(|error| error.to_string()));
+        features.push(Feature {
+            name: "true_errors".to_owned(),
+            present: lack.is_none(),
+            remedy: lack.clone(),
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,6 +106,7 @@ impl Subject for Host {
             pin_dir: self.pin_dir.clone(),
             attachments: attachments(&self.pin_dir),
             features,
+            trust: self.trust.clone(),
         }
     }
 
@@ -97,7 +121,7 @@ impl Subject for Host {
             let specs = assignments.specs().iter();
             let view = |spec: &TenantSpec| {
                 let cgroups = cgroups.remove(&spec.tenant.id).unwrap_or_default();
-                view(spec, assignments.directory(spec), cgroups)
+                view(spec, assignments.directory(spec), cgroups, &self.trust)
             };
             specs.map(view).collect()
         })
@@ -114,7 +138,12 @@ impl Subject for Host {
             };
             let cgroups = homes.keys().copied().filter(is_its);
             let cgroups = cgroups.map(|cgroup| cgroup.0).collect();
-            Some(view(spec, assignments.directory(spec), cgroups))
+            Some(view(
+                spec,
+                assignments.directory(spec),
+                cgroups,
+                &self.trust,
+            ))
         })
     }
 
@@ -239,7 +268,12 @@ fn refused(error: &tenants::Error) -> Refused {
     Refused::because(status, error)
 }
 
-fn view(spec: &TenantSpec, directory: PathBuf, mut cgroups: Vec<u64>) -> TenantView {
+fn view(
+    spec: &TenantSpec,
+    directory: PathBuf,
+    mut cgroups: Vec<u64>,
+    trust: &TrustView,
+) -> TenantView {
     cgroups.sort_unstable();
     let mode = match spec.tenant.policy.mode {
         Mode::Enforce => "enforce",
@@ -258,6 +292,7 @@ fn view(spec: &TenantSpec, directory: PathBuf, mut cgroups: Vec<u64>) -> TenantV
             .iter()
             .map(|credential| credential.name.to_string())
             .collect(),
+        trust: trust.clone(),
     }
 }
 

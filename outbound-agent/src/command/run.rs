@@ -12,8 +12,8 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::client;
-use crate::observe::admin::view::{Listens, Namespace, TenantView};
+use super::{client, trust};
+use crate::observe::admin::view::{Listens, Namespace, TenantView, TrustView};
 use crate::sys::{self, Child, Launch};
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
@@ -40,7 +40,7 @@ pub async fn run(
     let launch = Launch {
         program: program.clone(),
         arguments: arguments.to_vec(),
-        environment: std::env::vars_os().collect(),
+        environment: environment(&view.trust),
         netns: match netns {
             true => Some(sealed_netns(socket, tenant).await?),
             false => None,
@@ -53,6 +53,13 @@ pub async fn run(
     signals.pass_on_until_end(&child).await?;
     let ended = child.wait().context("cannot wait for the command")?;
     Ok(exit_code(ended))
+}
+
+/// Ours, and what makes programs trust the agent.
+fn environment(trust: &TrustView) -> Vec<(OsString, OsString)> {
+    let trusting = trust::variables(trust);
+    let ours = std::env::vars_os().filter(|(name, _)| trusting.iter().all(|(set, _)| set != name));
+    ours.chain(trusting.iter().cloned()).collect()
 }
 
 /// A network namespace that leads nowhere but to the agent, which listens there already.

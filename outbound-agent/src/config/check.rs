@@ -48,6 +48,7 @@ pub(super) fn check(
         access_log: file.access_log?,
         resolver: file.resolver?,
         limits: file.limits?,
+        tls: file.tls?,
         policies: policies
             .into_values()
             .flatten()
@@ -135,6 +136,9 @@ fn policy(
         default: raw.default,
         allow: compile(raw.allow, List::Allow),
         deny: compile(raw.deny, List::Deny),
+        tls: raw.tls,
+        passthrough: compile(raw.passthrough, List::Hosts),
+        true_errors: raw.true_errors,
     };
     let attached = attached.into_iter().collect::<Option<_>>()?;
     Some((Arc::new(policy), attached))

@@ -14,7 +14,7 @@ use super::secret::{SecretReference, SecretText, Template, TemplateText};
 use super::section::{Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
 use crate::model::place::Place;
-use crate::model::policy::{Fallback, Mode};
+use crate::model::policy::{Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 
@@ -43,6 +43,20 @@ section! {
         allow: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Targets that may not, whatever `allow` says.
         deny: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Whose TLS ends at the agent: `auto` is that of hosts whose requests have to be seen,
+        /// because a credential is bound to them; `terminate` is everybody's, `passthrough`
+        /// nobody's. Workloads have to trust the agent's authority: see `outbound trust`.
+        tls: Tls as TlsText = Tls::default();
+        /// Targets whose TLS is passed through all the same, as for clients that pin
+        /// certificates.
+        passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Whether `connect` itself fails where the upstream does: it is held until the upstream
+        /// has answered, and gives `ECONNREFUSED`, `EHOSTUNREACH` or `ENETUNREACH`, as a network
+        /// would; what no rule can allow gives `ECONNREFUSED`. Without it `connect` succeeds at
+        /// once and the connection is reset. Where only the first bytes say what is allowed,
+        /// `connect` succeeds in either case. Needs netfilter in the kernel: `outbound status`
+        /// says whether it is there.
+        true_errors: bool as Flag = false;
         /// Names of the credentials that are added to the requests of its tenants.
         credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
     }
@@ -100,6 +114,12 @@ words!(ModeText: Mode, "\"enforce\", \"audit\" or \"off\"", {
     "off" => Mode::Off,
 });
 
+words!(TlsText: Tls, "\"auto\", \"terminate\" or \"passthrough\"", {
+    "auto" => Tls::Auto,
+    "terminate" => Tls::Terminate,
+    "passthrough" => Tls::Passthrough,
+});
+
 words!(FallbackText: Fallback, "\"deny\" or \"allow\"", {
     "deny" => Fallback::Deny,
     "allow" => Fallback::Allow,
@@ -112,6 +132,7 @@ pub(super) struct File {
     pub(super) access_log: Option<AccessLog>,
     pub(super) resolver: Option<Resolver>,
     pub(super) limits: Option<Limits>,
+    pub(super) tls: Option<super::Tls>,
     pub(super) policies: BTreeMap<String, Option<Policy>>,
     pub(super) credentials: BTreeMap<String, Option<Credential>>,
     pub(super) tenants: Vec<Option<Tenant>>,
@@ -129,6 +150,7 @@ impl File {
             access_log: settings(table, "access_log", problems),
             resolver: settings(table, "resolver", problems),
             limits: settings(table, "limits", problems),
+            tls: settings(table, "tls", problems),
             policies: named(table, "policies", problems),
             credentials: named(table, "credentials", problems),
             tenants: tenants(table, problems),
@@ -153,11 +175,12 @@ fn distinct_ports(table: &Table, agent: &Agent, problems: &mut Problems) {
     }
 }
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "agent",
     "access_log",
     "resolver",
     "limits",
+    "tls",
     "policies",
     "credentials",
     "tenants",

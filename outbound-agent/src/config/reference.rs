@@ -2,7 +2,7 @@
 
 use super::raw::{Credential, Policy, Tenant};
 use super::section::{Key, Section, Unwritten};
-use super::{AccessLog, Agent, Limits, Resolver};
+use super::{AccessLog, Agent, Limits, Resolver, Tls};
 
 /// The whole document.
 pub fn markdown() -> String {
@@ -14,7 +14,7 @@ pub fn markdown() -> String {
 }
 
 /// Every table of the file, in the order of the documents.
-pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 7] {
+pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 8] {
     fn section<S: Section>(heading: &'static str) -> (&'static str, &'static str, Vec<Key>) {
         (heading, S::ABOUT, S::keys())
     }
@@ -23,6 +23,7 @@ pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 7] {
         section::<AccessLog>("[access_log]"),
         section::<Resolver>("[resolver]"),
         section::<Limits>("[limits]"),
+        section::<Tls>("[tls]"),
         section::<Policy>("[policies.NAME]"),
         section::<Credential>("[credentials.NAME]"),
         section::<Tenant>("[[tenants]]"),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::credential::Kind;
-use crate::model::policy::{Fallback, Mode};
+use crate::model::policy::{Fallback, Mode, Tls};
 
 mod files;
 mod documents;
@@ -50,8 +50,12 @@ servers = ["192.0.2.53", "[2001:db8::53]:5353"]
 [limits]
 detect = "50ms"
 header_bytes = "16KiB"
+[tls]
+roots = ["/etc/outbound/partner.pem"]
 [policies.standard]
 mode = "audit"
+tls = "terminate"
+passthrough = ["pinned.test"]
 default = "allow"
 allow = ["api.test", "tcp://db.test:5432"]
 deny = ["*.evil.test"]
@@ -80,6 +84,7 @@ fn everything_that_is_written_is_taken() {
         access_log,
         resolver,
         limits,
+        tls,
         policies,
         tenants,
     } = config(WHOLE);
@@ -102,6 +107,9 @@ fn everything_that_is_written_is_taken() {
     );
     assert_eq!(limits.detect, Duration::from_millis(50));
     assert_eq!(limits.header_bytes, 16 * 1024);
+    assert_eq!(tls.roots, [PathBuf::from("/etc/outbound/partner.pem")]);
+    assert_eq!(policies[0].tls, Tls::Terminate);
+    assert!(!policies[0].passthrough.is_empty());
     assert_eq!(
         (policies[0].mode, policies[0].default),
         (Mode::Audit, Fallback::Allow)
@@ -208,6 +216,22 @@ fn the_version_is_required_and_known() {
         read("version = 2"),
         "o.toml:1:11: version: 2 is not accepted; this agent reads version 1"
     );
+}
+
+#[test]
+fn the_agents_ports_are_two() {
+    for (text, place) in [
+        ("port = 15053", "o.toml:3:8: agent.port"),
+        ("dns_port = 15001", "o.toml:3:12: agent.dns_port"),
+        (
+            "port = 7000\ndns_port = 7000",
+            "o.toml:4:12: agent.dns_port",
+        ),
+    ] {
+        let told = problems(&format!("[agent]\n{text}"));
+        assert!(told.contains(place), "{told}");
+        assert!(told.contains("write two ports"), "{told}");
+    }
 }
 
 #[test]

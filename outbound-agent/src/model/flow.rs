@@ -9,6 +9,8 @@ use super::tenant::CgroupId;
 /// What the kernel remembers of a redirected connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
+    /// Which connect it was.
+    pub connect: ConnectId,
     /// Where the workload wanted to connect.
     pub original_dst: OriginalDst,
     /// The tenant's cgroup.
@@ -23,6 +25,15 @@ pub struct Flow {
     pub uid: u32,
     /// Name of the thread that connected, as the kernel holds it (15 octets); empty when unknown.
     pub executable: Box<str>,
+}
+
+/// One connect among all that there have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectId {
+    /// Cookie of the workload's socket.
+    pub socket: u64,
+    /// When it connected, in nanoseconds of the monotonic clock: a socket may connect again.
+    pub at: u64,
 }
 
 /// Where flows come from: the kernel, or in tests a stand-in for it.

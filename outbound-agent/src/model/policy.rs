@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::target::Targets;
 
-/// A tenant's compiled rules. Deny wins over allow.
-#[derive(Clone, Debug)]
+/// A tenant's compiled rules. Deny wins over allow. The default allows nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Its name in the configuration.
     pub name: Arc<str>,
@@ -17,6 +17,24 @@ pub struct Policy {
     pub allow: Targets,
     /// What may not, whatever `allow` says.
     pub deny: Targets,
+    /// Whose TLS ends at the agent.
+    pub tls: Tls,
+    /// Whose TLS never does.
+    pub passthrough: Targets,
+    /// Whether a connect waits for its upstream, and fails as the upstream did.
+    pub true_errors: bool,
+}
+
+/// Whose TLS ends at the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// That of hosts whose requests have to be seen.
+    #[default]
+    Auto,
+    /// Everybody's.
+    Terminate,
+    /// Nobody's.
+    Passthrough,
 }
 
 /// Whether a policy's verdicts bind.

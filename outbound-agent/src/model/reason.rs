@@ -50,6 +50,8 @@ closed_list! {
         UnsupportedProtocol = "unsupported_protocol",
         /// The workload did not send its ClientHello or request in time.
         DownstreamTimeout = "downstream_timeout",
+        /// The workload does not take the agent's certificate, or shares no version of TLS with it.
+        DownstreamTls = "downstream_tls",
         /// The workload went away or broke the protocol midway.
         DownstreamAborted = "downstream_aborted",
         /// Too many connections at once.
@@ -68,6 +70,10 @@ closed_list! {
         UpstreamTimeout = "upstream_timeout",
         /// The upstream closed or reset before it was done.
         UpstreamReset = "upstream_reset",
+        /// The upstream's certificate is not for the name, or nobody trusted vouches for it.
+        UpstreamTlsUnverified = "upstream_tls_unverified",
+        /// The upstream shares no version of TLS, or broke off the handshake.
+        UpstreamTls = "upstream_tls",
         /// The upstream's bytes are not the protocol.
         UpstreamMalformed = "upstream_malformed",
         /// The access log is required and cannot be written.
@@ -154,6 +160,7 @@ impl Ending {
             | R::Kernel => (Outcome::Refused, None),
             R::Malformed => (Outcome::Refused, Some(Fault::Downstream)),
             R::DownstreamTimeout => (Outcome::TimedOut, Some(Fault::Downstream)),
+            R::DownstreamTls => (Outcome::Failed, Some(Fault::Downstream)),
             R::DownstreamAborted => (Outcome::Aborted, Some(Fault::Downstream)),
             R::CredentialUnavailable | R::Internal => (Outcome::Failed, Some(Fault::Internal)),
             R::UpstreamTimeout => (Outcome::TimedOut, Some(Fault::Upstream)),
@@ -161,6 +168,8 @@ impl Ending {
             | R::UpstreamRefused
             | R::UpstreamUnreachable
             | R::UpstreamReset
+            | R::UpstreamTls
+            | R::UpstreamTlsUnverified
             | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
         };
         Self {

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub enum Pattern {
 }
 
 /// Which ports a target names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ports {
     /// `:*`, and a deny without a port.
     Every,
@@ -267,6 +267,8 @@ pub struct Targets {
     pub(crate) any: Vec<Rule>,
     /// The exact names for `tcp`, with their ports.
     pub(crate) opaque: Vec<(Host, Ports)>,
+    /// Every port that some rule is for.
+    pub(crate) ports: HashSet<Ports>,
 }
 
 impl Targets {
@@ -289,6 +291,7 @@ impl Targets {
     }
 
     fn insert(&mut self, pattern: Pattern, rule: Rule) {
+        self.ports.insert(rule.ports);
         match pattern {
             Pattern::Any => self.any.push(rule),
             Pattern::Exact(host) => {

@@ -31,6 +31,28 @@ closed_list! {
 }
 
 closed_list! {
+    /// What became of a connect that was held until its upstream had answered.
+    Held {
+        /// The upstream has taken it.
+        Connected = "connected",
+        /// Policy denies whatever it may be for.
+        Denied = "denied",
+        /// The upstream refused it.
+        Refused = "refused",
+        /// The upstream's host cannot be reached.
+        HostUnreachable = "host_unreachable",
+        /// There is no route to the upstream.
+        NetUnreachable = "net_unreachable",
+        /// The upstream has not answered: neither does the agent.
+        TimedOut = "timed_out",
+        /// Only what it carries will say whether it is allowed: taken at once.
+        Open = "open",
+        /// The tenant has too many of them: taken at once.
+        OverLimit = "over_limit",
+    }
+}
+
+closed_list! {
     /// Which way bytes went, as the workload sees it.
     Direction {
         /// From the workload.

@@ -14,7 +14,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder};
 
-use super::labels::{Direction, Protocol, Reload, Verdict};
+use super::labels::{Direction, Held, Protocol, Reload, Verdict};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
@@ -152,6 +152,7 @@ struct Traffic {
     durations: HistogramVec,
     duration: [OnceLock<Histogram>; Outcome::ALL.len()],
     bytes: IntCounterVec,
+    held: IntCounterVec,
     dns_queries: IntCounterVec,
     denials: IntCounterVec,
     would_deny: IntCounterVec,
@@ -166,6 +167,7 @@ impl Traffic {
             durations: families::EXCHANGE_DURATION.durations(registry)?,
             duration: [const { OnceLock::new() }; _],
             bytes: families::BYTES.counters(registry)?,
+            held: families::HELD_CONNECTS.counters(registry)?,
             dns_queries: families::DNS_QUERIES.counters(registry)?,
             denials: families::DENIALS.counters(registry)?,
             would_deny: families::WOULD_DENY.counters(registry)?,
@@ -185,6 +187,7 @@ pub struct TenantMetrics {
     closed: [[Cell; Outcome::ALL.len()]; Protocol::ALL.len()],
     exchanges: [[Cell; Outcome::ALL.len()]; Verdict::ALL.len()],
     bytes: [Cell; Direction::ALL.len()],
+    held: [Cell; Held::ALL.len()],
     dns_queries: [Cell; Rcode::ALL.len()],
     denials: [Cell; Reason::ALL.len()],
     would_deny: [Cell; Reason::ALL.len()],
@@ -199,6 +202,7 @@ impl TenantMetrics {
             closed: [const { [const { Cell::new() }; _] }; _],
             exchanges: [const { [const { Cell::new() }; _] }; _],
             bytes: [const { Cell::new() }; _],
+            held: [const { Cell::new() }; _],
             dns_queries: [const { Cell::new() }; _],
             denials: [const { Cell::new() }; _],
             would_deny: [const { Cell::new() }; _],
@@ -232,6 +236,13 @@ impl TenantMetrics {
         let cell = &self.bytes[direction as usize];
         self.resolve(cell, &self.traffic.bytes, &[direction.label()])
             .inc_by(bytes);
+    }
+
+    /// A held connect was let go.
+    pub fn released(&self, held: Held) {
+        let cell = &self.held[held as usize];
+        self.resolve(cell, &self.traffic.held, &[held.label()])
+            .inc();
     }
 
     /// A DNS query was answered.

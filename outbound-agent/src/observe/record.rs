@@ -20,14 +20,14 @@ use std::thread;
 use std::time::Instant;
 
 use super::access_log::{AccessLog, Claim};
-use super::labels::{Kind, Protocol, Verdict};
+use super::labels::{Held, Kind, Protocol, Verdict};
 use super::metrics::{Metrics, TenantMetrics};
 use super::timestamp::Timestamp;
 use crate::model::addr::{Downstream, UpstreamAddr};
 use crate::model::flow::Flow;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Outcome, Reason};
-use crate::model::tenant::Tenant;
+use crate::model::tenant::{Tenant, TenantId};
 
 mod bytes;
 mod exchange;
@@ -74,7 +74,7 @@ impl Records {
             server_name: None,
             account: Account::default(),
             bytes: Arc::default(),
-            carried_exchange: AtomicBool::new(false),
+            carried_exchange: Arc::default(),
             is_closed: false,
         }
     }
@@ -98,6 +98,12 @@ impl Records {
         );
         metrics.denied(Reason::Kernel);
         self.write(&refusal.line(), Claim::Refused);
+    }
+
+    /// A tenant's held connect was let go. One that failed ends in a record of its own, one that
+    /// goes on in its connection's.
+    pub fn released(&self, tenant: &TenantId, held: Held) {
+        self.metrics.tenant(tenant).released(held);
     }
 
     /// Whether what happens now can be logged; `false` only where the log is required. The
@@ -189,7 +195,7 @@ pub struct ConnectionRecord {
     server_name: Option<Host>,
     account: Account,
     bytes: Arc<ByteCounter>,
-    carried_exchange: AtomicBool,
+    carried_exchange: Arc<AtomicBool>,
     is_closed: bool,
 }
 
@@ -250,10 +256,13 @@ impl ConnectionRecord {
         Arc::clone(&self.bytes)
     }
 
-    /// A request has arrived on it.
-    pub fn exchange(&self) -> ExchangeRecord {
-        self.carried_exchange.store(true, Ordering::Relaxed);
-        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
+    /// Opens the records of the requests that arrive on it.
+    pub fn exchanges(&self) -> Exchanges {
+        Exchanges {
+            records: self.records.clone(),
+            who: Arc::clone(&self.who),
+            carried: Arc::clone(&self.carried_exchange),
+        }
     }
 
     /// A DNS query has arrived on it.
@@ -310,6 +319,22 @@ impl ConnectionRecord {
     }
 }
 
+/// Opens the records of one connection's requests, from whichever task serves them.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    records: Records,
+    who: Arc<Who>,
+    carried: Arc<AtomicBool>,
+}
+
+impl Exchanges {
+    /// A request has arrived.
+    pub fn open(&self) -> ExchangeRecord {
+        self.carried.store(true, Ordering::Relaxed);
+        ExchangeRecord::open(self.records.clone(), Arc::clone(&self.who))
+    }
+}
+
 impl Drop for ConnectionRecord {
     fn drop(&mut self) {
         if !self.is_closed {
@@ -360,6 +385,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UnsupportedProtocol
         | Reason::DownstreamTimeout
         | Reason::DownstreamAborted
+        | Reason::DownstreamTls
         | Reason::ConnectionLimit
         | Reason::DnsLimit
         | Reason::CredentialUnavailable
@@ -368,6 +394,8 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UpstreamUnreachable
         | Reason::UpstreamTimeout
         | Reason::UpstreamReset
+        | Reason::UpstreamTls
+        | Reason::UpstreamTlsUnverified
         | Reason::UpstreamMalformed
         | Reason::LogUnavailable
         | Reason::Draining

@@ -21,6 +21,8 @@ use crate::model::reason::Reason;
 pub enum Detected<S> {
     /// HTTP/1.x.
     Http(Replay<S>),
+    /// HTTP/2 with prior knowledge (RFC 9113 section 3.3).
+    Http2(Replay<S>),
     /// TLS, with what its ClientHello says.
     Tls(Hello, Replay<S>),
     /// Anything else, and peers that wait for the server to speak first.
@@ -46,7 +48,7 @@ pub struct Limits {
 }
 
 /// Looks at the first bytes of `stream`. Fails with [`Reason::Malformed`],
-/// [`Reason::UnsupportedProtocol`], [`Reason::DownstreamTimeout`] or [`Reason::DownstreamAborted`].
+/// [`Reason::DownstreamTimeout`] or [`Reason::DownstreamAborted`].
 pub async fn detect<S: AsyncRead + Unpin>(
     mut stream: S,
     limits: Limits,
@@ -66,7 +68,7 @@ pub async fn detect<S: AsyncRead + Unpin>(
     loop {
         match Guess::of(&seen) {
             Guess::Http => return Ok(Detected::Http(Replay::new(seen.freeze(), stream))),
-            Guess::Http2 => return Err((stream, Reason::UnsupportedProtocol)),
+            Guess::Http2 => return Ok(Detected::Http2(Replay::new(seen.freeze(), stream))),
             Guess::Opaque => return Ok(Detected::Opaque(Replay::new(seen.freeze(), stream))),
             Guess::Tls => match ClientHello::read(&seen) {
                 ClientHello::Whole(hello) => {

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::body::Body;
+use crate::drain::Tasks;
 use crate::model::reason::{Ending, Reason};
 
 /// A request whose body is still to come.
@@ -42,17 +43,12 @@ pub struct Limits {
     pub headers: usize,
 }
 
-/// Serves HTTP/1.x on `io` until the workload or `draining` ends it. A connection on which at
+/// Serves HTTP/1.x on `io` until the workload or the drain ends it. A connection on which at
 /// least one request was answered and that then goes quiet has completed.
-pub async fn serve<S, H, F>(
-    io: S,
-    limits: Limits,
-    draining: impl Future<Output = ()>,
-    handle: H,
-) -> Ending
+pub async fn serve<S, H, F>(io: S, limits: Limits, tasks: &Tasks, handle: H) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Fn(Request<Incoming>) -> F,
+    H: Fn(Asking) -> F,
     F: Future<Output = Response<Body>>,
 {
     let asked = AtomicBool::new(false);
@@ -71,18 +67,54 @@ where
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let mut draining = pin!(draining);
     let served = tokio::select! {
         biased; // An answer that is ready goes out before the connection is told to end.
         served = connection.as_mut() => served,
-        () = draining.as_mut() => {
+        () = tasks.draining() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
+    ending(served, asked.load(Ordering::Relaxed))
+}
+
+/// Serves HTTP/2 on `io`, each request in a task of its own.
+pub async fn serve_http2<S, H, F>(io: S, limits: Limits, tasks: &Tasks, handle: H) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Asking) -> F,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        let handled = handle(request);
+        async { Ok::<_, Infallible>(handled.await) }
+    });
+    let connection = http2::Builder::new(tasks.clone())
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(limits.request_header)
+        .adaptive_window(true)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        biased; // As above.
+        served = connection.as_mut() => served,
+        () = tasks.draining() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    ending(served, asked.load(Ordering::Relaxed))
+}
+
+fn ending(served: Result<(), hyper::Error>, has_asked: bool) -> Ending {
     match served {
         Ok(()) => Ending::COMPLETED,
-        Err(error) if error.is_timeout() && asked.load(Ordering::Relaxed) => Ending::COMPLETED,
+        Err(error) if error.is_timeout() && has_asked => Ending::COMPLETED,
         Err(error) => Ending::of(reason(&error)),
     }
 }
@@ -96,3 +128,6 @@ fn reason(error: &hyper::Error) -> Reason {
         Reason::DownstreamAborted
     }
 }
+
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;

@@ -5,6 +5,7 @@
 //! on a name is half of the answer; the address that the name turns out to have is judged by
 //! [`Permit::check_address`], so that no name leads where its address would not be allowed.
 
+pub mod foresee;
 mod matcher;
 mod name;
 mod special;
@@ -21,9 +22,10 @@ use self::special::Guard;
 use crate::model::addr::UpstreamAddr;
 use crate::model::credential::Credential;
 use crate::model::host::Host;
-use crate::model::policy::{Fallback, Mode, Policy};
+use crate::model::policy::{Fallback, Mode, Policy, Tls};
 use crate::model::reason::Reason;
 use crate::model::target::{Rule, Scheme};
+use crate::model::tenant::Tenant;
 
 /// What policy may look at; nothing else.
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +192,25 @@ pub fn applies(credential: &Credential, destination: &Destination) -> bool {
         port: destination.port,
     };
     may_carry && matcher::find(&credential.hosts, way, &destination.host).is_some()
+}
+
+/// Whether TLS to a host has to end at the agent, so that its requests are seen.
+pub fn terminates(tenant: &Tenant, host: &Host, port: u16) -> bool {
+    let way = Way {
+        scheme: Scheme::Https,
+        port,
+    };
+    if matcher::find(&tenant.policy.passthrough, way, host).is_some() {
+        return false;
+    }
+    match tenant.policy.tls {
+        Tls::Terminate => true,
+        Tls::Passthrough => false,
+        Tls::Auto => {
+            let mut bound = tenant.credentials.iter();
+            bound.any(|credential| matcher::find(&credential.hosts, way, host).is_some())
+        }
+    }
 }
 
 /// Deny first, then what needs a rule of its own, then allow, then the default.

@@ -4,29 +4,40 @@
 //! is resolved, checked and dialled; the request's own target is never read again.
 //! Connections are reused per tenant and destination, never across tenants.
 
+mod ahead;
 pub mod dial;
 pub mod pool;
 pub mod resolve;
+mod target;
+pub mod tls;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
+use http::header::UPGRADE;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use self::pool::{Idle, Key, Lease, Pool};
+use self::ahead::Ahead;
+use self::dial::Failed;
+use self::pool::{Idle, Key, Lease, Pool, Sender};
 use self::resolve::{Found, Resolve};
+use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
-use super::policy::{Denial, NamePermit, Permit};
+use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
-use crate::model::addr::{OriginalDst, UpstreamAddr};
+use crate::model::addr::UpstreamAddr;
+use crate::model::flow::{ConnectId, Flow};
 use crate::model::host::Host;
 use crate::model::reason::Reason;
+use crate::model::target::Scheme;
 use crate::model::tenant::TenantId;
 
 /// How long to wait for an upstream.
@@ -47,9 +58,11 @@ pub struct Limits {
 /// The way out.
 pub struct Upstream {
     resolver: Box<dyn Resolve>,
+    verifier: Verifier,
     limits: Limits,
     agent_ports: Vec<u16>,
     pool: Pool,
+    ahead: Ahead,
     tasks: Tasks,
 }
 
@@ -98,37 +111,46 @@ impl Upstream {
     /// `agent_ports` on loopback are never dialled.
     pub fn new(
         resolver: Box<dyn Resolve>,
+        verifier: Verifier,
         limits: Limits,
         agent_ports: Vec<u16>,
         tasks: Tasks,
     ) -> Self {
         Self {
             resolver,
+            verifier,
             limits,
             agent_ports,
             pool: Pool::new(limits.pool_idle, limits.pool_connections),
+            ahead: Ahead::default(),
             tasks,
         }
     }
 
-    /// Sends `request` under `permit`. `asked` is where the workload wanted to go: of several
-    /// addresses it is tried first. A request is sent a second time only where a kept
+    /// Sends `request` under `permit`. `flow` says where the workload wanted to go: of several
+    /// addresses that one is tried first. A request is sent a second time only where a kept
     /// connection turned out to be closed before any of it was written.
     pub async fn send(
         &self,
         tenant: &TenantId,
         permit: &mut Permit,
-        asked: OriginalDst,
+        flow: &Flow,
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
         let key = Key {
             tenant: tenant.clone(),
             destination: permit.destination().clone(),
+            upgradable: request.headers().contains_key(UPGRADE),
         };
-        while let Some(mut kept) = self.pool.take(&key).await {
+        while !self.ahead.has(flow.connect)
+            && let Some(mut kept) = self.pool.take(&key).await
+        {
             permit.check_address(kept.peer.ip())?;
-            match self.exchange(&mut kept, request, sent.clone()).await {
+            match self
+                .exchange(&mut kept, &key.destination, request, sent.clone())
+                .await
+            {
                 Ok(response) => return Ok(self.answer(response, key, kept, sent)),
                 Err(Broken {
                     unsent: Some(unsent),
@@ -137,22 +159,27 @@ impl Upstream {
                 Err(Broken { reason, .. }) => return Err(Failure::new(reason, Some(kept.peer))),
             }
         }
-        let (stream, peer) = self.connect(permit, asked).await?;
-        let mut fresh = self.handshake(stream, peer).await?;
-        match self.exchange(&mut fresh, request, sent.clone()).await {
+        let (stream, peer) = self.connect(permit, flow).await?;
+        // A TLS handshake's state is large, and most requests need none.
+        let mut fresh = Box::pin(self.handshake(&key, stream, peer)).await?;
+        self.pool.share(&key, &fresh);
+        match self
+            .exchange(&mut fresh, &key.destination, request, sent.clone())
+            .await
+        {
             Ok(response) => Ok(self.answer(response, key, fresh, sent)),
             Err(Broken { reason, .. }) => Err(Failure::new(reason, Some(peer))),
         }
     }
 
-    /// Opens a connection to what the permit names.
+    /// Opens a connection to what the permit names, or takes the one that was made ahead.
     pub async fn connect(
         &self,
         permit: &mut Permit,
-        asked: OriginalDst,
+        flow: &Flow,
     ) -> Result<(TcpStream, UpstreamAddr), Failure> {
         let mut addresses = self.addresses(&permit.destination().host).await;
-        prefer(&mut addresses, asked.ip());
+        prefer(&mut addresses, flow.original_dst.ip());
         let mut failure = Failure::new(Reason::UpstreamUnresolved, None);
         for address in addresses {
             let peer = match permit.check_address(address) {
@@ -164,15 +191,46 @@ impl Upstream {
                 }
                 Err(_denial) => continue,
             };
-            if peer.ip().is_loopback() && self.agent_ports.contains(&peer.port()) {
+            if self.is_agent(peer) {
                 return Err(Failure::new(Reason::AgentAddress, Some(peer)));
+            }
+            if let Some(stream) = self.ahead.take(flow.connect, peer) {
+                return Ok((stream, peer));
             }
             match dial::dial(peer, self.limits.connect).await {
                 Ok(stream) => return Ok((stream, peer)),
-                Err(reason) => failure = Failure::new(reason, Some(peer)),
+                Err(failed) => failure = Failure::new(failed.reason(), Some(peer)),
             }
         }
         Err(failure)
+    }
+
+    /// Opens a connection to `peer`, which a permit gave out.
+    pub async fn dial(&self, peer: UpstreamAddr) -> Result<TcpStream, Failed> {
+        if self.is_agent(peer) {
+            return Err(Failed::NotAsked);
+        }
+        dial::dial(peer, self.limits.connect).await
+    }
+
+    /// Keeps a connection for that connect and nobody else. `place` bounds how many a tenant has.
+    pub fn keep(
+        &self,
+        connect: ConnectId,
+        stream: TcpStream,
+        peer: UpstreamAddr,
+        place: OwnedSemaphorePermit,
+    ) {
+        self.ahead.keep(connect, stream, peer, place);
+    }
+
+    /// Closes what was made ahead and nobody came for.
+    pub fn forget_ahead(&self, older_than: Duration) {
+        self.ahead.forget(older_than);
+    }
+
+    fn is_agent(&self, peer: UpstreamAddr) -> bool {
+        peer.ip().is_loopback() && self.agent_ports.contains(&peer.port())
     }
 
     /// The agent's own look-up of a host.
@@ -205,32 +263,87 @@ impl Upstream {
         self.pool.close();
     }
 
-    async fn handshake(&self, stream: TcpStream, peer: UpstreamAddr) -> Result<Idle, Failure> {
+    /// Makes a connection ready for requests: TLS where the destination is `https`, then HTTP
+    /// in the version that both sides speak.
+    async fn handshake(
+        &self,
+        key: &Key,
+        stream: TcpStream,
+        peer: UpstreamAddr,
+    ) -> Result<Idle, Failure> {
+        let failed = |reason| Failure::new(reason, Some(peer));
+        let sender = match key.destination.scheme {
+            Scheme::Http | Scheme::Tcp => self.speak_http1(stream).await,
+            Scheme::Https => {
+                let host = &key.destination.host;
+                match self
+                    .verifier
+                    .connect(host, stream, key.upgradable)
+                    .await
+                    .map_err(failed)?
+                {
+                    (stream, true) => self.speak_http2(stream).await,
+                    (stream, false) => self.speak_http1(stream).await,
+                }
+            }
+        };
+        sender
+            .map(|sender| Idle::new(sender, peer))
+            .map_err(|_error| failed(Reason::UpstreamReset))
+    }
+
+    async fn speak_http1<S>(&self, stream: S) -> Result<Sender, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_error| Failure::new(Reason::UpstreamReset, Some(peer)))?;
-        self.tasks.spawn("upstream", async move {
-            // What goes wrong here is seen by whoever waits for the response.
-            drop(connection.with_upgrades().await);
-        });
-        Ok(Idle::new(sender, peer))
+            .await?;
+        // What goes wrong there is seen by whoever waits for the response.
+        self.tasks.spawn(
+            "upstream",
+            async move { drop(connection.with_upgrades().await) },
+        );
+        Ok(Sender::Http1(sender))
+    }
+
+    async fn speak_http2<S>(&self, stream: S) -> Result<Sender, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(self.tasks.clone())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.pool_idle)
+            .adaptive_window(true)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        self.tasks
+            .spawn("upstream", async move { drop(connection.await) });
+        Ok(Sender::Http2(sender))
     }
 
     async fn exchange(
         &self,
         connection: &mut Idle,
-        request: Request<Outgoing>,
+        destination: &Destination,
+        mut request: Request<Outgoing>,
         mut sent: Sent,
     ) -> Result<Response<Incoming>, Broken> {
+        target::fit(&mut request, destination, &connection.sender);
+        let sending = async {
+            match &mut connection.sender {
+                Sender::Http1(sender) => sender.try_send_request(request).await,
+                Sender::Http2(sender) => sender.try_send_request(request).await,
+            }
+        };
         let late = async {
             sent.wait().await;
             tokio::time::sleep(self.limits.response_header).await;
         };
         tokio::select! {
             biased; // A response that is there is not late.
-            answered = connection.sender.try_send_request(request) => answered.map_err(|mut error| Broken {
+            answered = sending => answered.map_err(|mut error| Broken {
                 reason: reason(error.error()),
                 unsent: error.take_message().map(Box::new),
             }),

@@ -18,7 +18,7 @@ use crate::sys::{self, bpf};
 pub(super) struct Hook {
     pub(super) program: &'static str,
     /// `enum bpf_attach_type`.
-    attach_type: u32,
+    pub(super) attach_type: u32,
 }
 
 const fn hook(program: &'static str, attach_type: u32) -> Hook {

@@ -13,16 +13,17 @@ use socket2::SockRef;
 
 use super::{Error, map_error, open_map, pinned};
 use crate::model::addr::{Downstream, OriginalDst};
-use crate::model::flow::{Flow, Flows};
+use crate::model::flow::{ConnectId, Flow, Flows};
 use crate::model::tenant::CgroupId;
 use crate::sys;
 
+const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 
 /// The kernel as the source of flows.
 pub struct KernelFlows {
     accepted: SkStorage<MapData, outbound_common::Flow>,
-    datagrams: HashMap<MapData, FlowKey, outbound_common::Flow>,
+    pending: HashMap<MapData, FlowKey, outbound_common::Flow>,
 }
 
 impl KernelFlows {
@@ -31,7 +32,7 @@ impl KernelFlows {
         Ok(Self {
             accepted: SkStorage::try_from(Map::SkStorage(data))
                 .map_err(map_error(map::ACCEPTED))?,
-            datagrams: open_map(pin_dir, map::FLOWS)?,
+            pending: open_map(pin_dir, map::FLOWS)?,
         })
     }
 
@@ -44,15 +45,31 @@ impl KernelFlows {
         local: IpAddr,
         port: u16,
     ) -> Option<Flow> {
+        self.pending(netns, source, SocketAddr::new(local, port), IPPROTO_UDP)
+    }
+
+    /// The flow of a connect whose first packet has not reached the agent's listener yet.
+    pub fn connecting(&self, netns: u64, source: Downstream, agent: SocketAddr) -> Option<Flow> {
+        self.pending(netns, source, agent, IPPROTO_TCP)
+    }
+
+    fn pending(
+        &self,
+        netns: u64,
+        source: Downstream,
+        agent: SocketAddr,
+        protocol: u32,
+    ) -> Option<Flow> {
         let key = FlowKey {
             netns,
             source: Addr16::from(source.ip()),
+            agent: Addr16::from(agent.ip()),
             source_port: source.port(),
-            agent_port: port,
-            protocol: IPPROTO_UDP,
+            agent_port: agent.port(),
+            protocol,
         };
-        let flow = self.datagrams.get(&key, 0).ok()?;
-        is_own_network(&flow, local).then(|| in_our_words(&flow))
+        let flow = self.pending.get(&key, 0).ok()?;
+        is_own_network(&flow, agent.ip()).then(|| in_our_words(&flow))
     }
 }
 
@@ -95,6 +112,10 @@ fn is_own_network(flow: &outbound_common::Flow, local: IpAddr) -> bool {
 fn in_our_words(flow: &outbound_common::Flow) -> Flow {
     let name = flow.comm.split(|&octet| octet == 0).next();
     Flow {
+        connect: ConnectId {
+            socket: flow.cookie,
+            at: flow.connected_ns,
+        },
         original_dst: OriginalDst(socket_addr(flow.destination, flow.destination_port)),
         tenant_cgroup: CgroupId(flow.tenant_cgroup),
         socket_cgroup: CgroupId(flow.socket_cgroup),

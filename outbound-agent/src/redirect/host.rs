@@ -68,6 +68,14 @@ pub(super) fn monotonic_now() -> Duration {
 }
 
 pub(super) fn check_capabilities() -> Result<(), Error> {
+    match missing_capabilities()?.first() {
+        None => Ok(()),
+        Some(&capability) => Err(Error::Capability { capability }),
+    }
+}
+
+/// Which of the capabilities that are needed this process does not have.
+pub fn missing_capabilities() -> Result<Vec<&'static str>, Error> {
     const STATUS: &str = "/proc/self/status";
     let status = fs::read_to_string(STATUS).map_err(file_error("read", Path::new(STATUS)))?;
     let effective = status
@@ -76,20 +84,21 @@ pub(super) fn check_capabilities() -> Result<(), Error> {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(0);
     let has = |capability: u32| effective & (1 << capability) != 0;
-    for (capability, name) in [
+    let needed = [
         (CAP_BPF, "CAP_BPF"),
         (CAP_NET_ADMIN, "CAP_NET_ADMIN"),
         // Without it the verifier refuses pointer arithmetic.
         (CAP_PERFMON, "CAP_PERFMON"),
-    ] {
-        if !has(capability) && !has(CAP_SYS_ADMIN) {
-            return Err(Error::Capability { capability: name });
-        }
-    }
-    Ok(())
+    ];
+    Ok(needed
+        .into_iter()
+        .filter(|&(capability, _name)| !has(capability) && !has(CAP_SYS_ADMIN))
+        .map(|(_capability, name)| name)
+        .collect())
 }
 
-pub(super) fn check_kernel() -> Result<(), Error> {
+/// Fails on a kernel that is too old.
+pub fn check_kernel() -> Result<(), Error> {
     match KernelVersion::current() {
         Ok(current) if current >= OLDEST => Ok(()),
         _ => Err(Error::Kernel {
@@ -100,7 +109,7 @@ pub(super) fn check_kernel() -> Result<(), Error> {
 }
 
 /// As `uname -r` says.
-pub(super) fn release() -> String {
+pub fn release() -> String {
     nix::sys::utsname::uname().map_or_else(
         |_failed| "unknown".to_owned(),
         |names| names.release().to_string_lossy().into_owned(),

@@ -126,7 +126,7 @@ fn attachment(path: &Path) -> Result<Attachment, Error> {
 }
 
 /// Every cgroup by its id. Those that come and go meanwhile may be missing.
-fn cgroup_directories(root: &Path) -> HashMap<u64, PathBuf> {
+pub(super) fn cgroup_directories(root: &Path) -> HashMap<u64, PathBuf> {
     let mut found = HashMap::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {

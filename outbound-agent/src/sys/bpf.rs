@@ -12,6 +12,7 @@ use super::{c_string, checked, owned};
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
@@ -76,6 +77,27 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         program: info[2],
         cgroup: whole([info[4], info[5]]),
         attach_type: info[6],
+    })
+}
+
+/// The programs of one hook on a cgroup itself, not on those above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupHook {
+    /// How many there are.
+    pub programs: u32,
+    /// `BPF_F_ALLOW_*`, as the first was attached; none of them: no other may be beside it.
+    pub flags: u32,
+}
+
+/// What is attached to a hook of a cgroup.
+pub fn cgroup_hook(cgroup: BorrowedFd<'_>, attach_type: u32) -> io::Result<CgroupHook> {
+    let mut attributes = Attributes::default();
+    attributes[0] = number(cgroup.as_raw_fd());
+    attributes[1] = attach_type;
+    call(PROG_QUERY, &mut attributes)?;
+    Ok(CgroupHook {
+        programs: attributes[6],
+        flags: attributes[3],
     })
 }
 

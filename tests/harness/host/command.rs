@@ -180,7 +180,7 @@ impl Running {
     #[track_caller]
     pub fn end(mut self) -> Ended {
         self.input = None;
-        let patience = PollTimeout::try_from(PATIENCE * 3).expect("a time that poll takes");
+        let patience = PollTimeout::try_from(PATIENCE * 6).expect("a time that poll takes");
         let is_over = self.ends_within(patience);
         assert!(
             is_over,
@@ -195,8 +195,8 @@ impl Running {
         };
         Ended {
             code,
-            stdout: self.output.to_the_end(),
-            stderr: self.complaints.to_the_end(),
+            stdout: self.output.whole(),
+            stderr: self.complaints.whole(),
         }
     }
 
@@ -228,7 +228,7 @@ impl Drop for Running {
 #[derive(Debug)]
 struct Told {
     bytes: Arc<Mutex<Vec<u8>>>,
-    reader: Option<JoinHandle<()>>,
+    reader: JoinHandle<()>,
 }
 
 impl Told {
@@ -242,14 +242,11 @@ impl Told {
                 kept.lock().unwrap().extend_from_slice(&buffer[..length]);
             }
         });
-        Self {
-            bytes,
-            reader: Some(reader),
-        }
+        Self { bytes, reader }
     }
 
     fn is_over(&self) -> bool {
-        self.reader.as_ref().is_none_or(JoinHandle::is_finished)
+        self.reader.is_finished()
     }
 
     fn so_far(&self) -> String {
@@ -257,10 +254,11 @@ impl Told {
     }
 
     /// Until the last process that holds the other end has gone.
-    fn to_the_end(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            reader.join().expect("its output is read");
-        }
+    #[track_caller]
+    fn whole(&self) -> String {
+        eventually("nobody holds its output open", || {
+            self.is_over().then_some(())
+        });
         self.so_far()
     }
 }

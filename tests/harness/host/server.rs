@@ -136,7 +136,7 @@ impl Notes {
         let gate = self.gate.lock().unwrap();
         let waited = self
             .opened
-            .wait_timeout_while(gate, PATIENCE * 3, |is_open| !*is_open);
+            .wait_timeout_while(gate, PATIENCE * 6, |is_open| !*is_open);
         drop(waited.unwrap());
     }
 

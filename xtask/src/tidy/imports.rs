@@ -3,6 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
+
 const LAYERS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("sys", &[]),
@@ -32,7 +33,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     (
         "connection",
         &[
-            "exchange", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
+            "exchange", "query", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
         ],
     ),
     (
@@ -66,7 +67,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("lib", &[""]),
 ];
 
-/// What the two stories join: the stages, the records, the end of it all.
+/// What the stories join: the stages, the records, the end of it all.
 const STORY: [&str; 6] = [
     "path",
     "observe::record",

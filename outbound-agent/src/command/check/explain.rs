@@ -52,11 +52,13 @@ pub(super) fn explain(tenant: &Tenant, method: &Method, url: &Uri) -> Result<Exp
         Verdict::Deny(denial) => (false, Some(denial), None),
     };
     let rule = rule.or_else(|| denial.as_ref().and_then(|denial| denial.rule.clone()));
+    let is_seen = match destination.scheme {
+        Scheme::Http => true,
+        Scheme::Https => policy::terminates(tenant, &destination.host, destination.port),
+        Scheme::Tcp => false,
+    };
     let bound = tenant.credentials.iter();
-    // TLS passes through unopened, so that nothing can be added to it.
-    let bound = bound.filter(|bound| {
-        is_allowed && destination.scheme == Scheme::Http && policy::applies(bound, &destination)
-    });
+    let bound = bound.filter(|bound| is_allowed && is_seen && policy::applies(bound, &destination));
     Ok(Explanation {
         is_allowed,
         tenant: tenant.id.clone(),

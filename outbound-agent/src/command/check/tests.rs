@@ -95,8 +95,8 @@ fn an_allowed_request_shows_its_rule_and_credentials() {
             "credentials": ["api"],
         })
     );
-    let (_, passed_through) = told("acme GET https://api.test/");
-    assert_eq!(passed_through["credentials"], json!([]));
+    let (_, terminated) = told("acme GET https://api.test/");
+    assert_eq!(terminated["credentials"], json!(["api"]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
 use crate::observe::admin::view::{
     Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, TenantView,
+    TrustView,
 };
 use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
@@ -42,6 +43,7 @@ impl Subject for Agent {
                 feature("comm", None),
                 feature("families", Some("needs Linux 6.0")),
             ],
+            trust: TrustView::default(),
         }
     }
 

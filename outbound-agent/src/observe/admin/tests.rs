@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::observe::access_log::Claim;
+use crate::observe::admin::view::TrustView;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -30,6 +31,7 @@ impl Subject for Two {
             pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
             attachments: Vec::new(),
             features: Vec::new(),
+            trust: TrustView::default(),
         }
     }
 
@@ -48,6 +50,7 @@ impl Subject for Two {
             cgroup: None,
             cgroup_ids: vec![41],
             credentials: vec!["api-key".to_owned()],
+            trust: TrustView::default(),
         })
     }
 

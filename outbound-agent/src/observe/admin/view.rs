@@ -36,6 +36,8 @@ pub struct Status {
     pub attachments: Vec<Attachment>,
     /// What the kernel has of what we can use.
     pub features: Vec<Feature>,
+    /// What workloads have to trust.
+    pub trust: TrustView,
 }
 
 /// A listener.
@@ -84,6 +86,17 @@ pub struct TenantView {
     pub cgroup_ids: Vec<u64>,
     /// The names of its credentials.
     pub credentials: Vec<String>,
+    /// What its workloads have to trust.
+    pub trust: TrustView,
+}
+
+/// Files with certificates (PEM) that workloads have to trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustView {
+    /// The agent's authority alone.
+    pub authority: PathBuf,
+    /// The host's roots, and the agent's authority.
+    pub bundle: PathBuf,
 }
 
 /// A cgroup, as an operator names it: exactly one of the three.

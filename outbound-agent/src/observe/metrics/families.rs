@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
-use crate::observe::labels::{Direction, Protocol, Reload, Verdict};
+use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict};
 
 /// One metric.
 pub(super) struct Family {
@@ -34,6 +34,7 @@ pub(super) enum Label {
     Outcome,
     Verdict,
     Direction,
+    Held,
     Reason,
     Rcode,
     Counter,
@@ -65,6 +66,8 @@ families! {
         "From an exchange's request head to the end of its response body.";
     BYTES: Counter "outbound_bytes_total" [Tenant, Direction]
         "Payload carried: bodies of exchanges, and all bytes of tunnels, counted as they pass.";
+    HELD_CONNECTS: Counter "outbound_held_connects_total" [Tenant, Held]
+        "Connects of tenants with `true_errors`, by what became of them.";
     DNS_QUERIES: Counter "outbound_dns_queries_total" [Tenant, Rcode]
         "DNS queries that were answered.";
     DENIALS: Counter "outbound_denials_total" [Tenant, Reason]
@@ -139,6 +142,7 @@ impl Label {
         Self::Outcome,
         Self::Verdict,
         Self::Direction,
+        Self::Held,
         Self::Reason,
         Self::Rcode,
         Self::Counter,
@@ -154,6 +158,7 @@ impl Label {
             Self::Outcome => "outcome",
             Self::Verdict => "verdict",
             Self::Direction => "direction",
+            Self::Held => "verdict",
             Self::Reason => "reason",
             Self::Rcode => "rcode",
             Self::Counter => "counter",
@@ -179,6 +184,11 @@ impl Label {
             Self::Protocol => list(Protocol::ALL.iter().map(|value| value.label())),
             Self::Outcome => list(Outcome::ALL.iter().map(|value| value.label())),
             Self::Verdict => list(Verdict::ALL.iter().map(|value| value.label())),
+            Self::Held => format!(
+                "in `{}`: {}",
+                HELD_CONNECTS.name,
+                list(Held::ALL.iter().map(|value| value.label()))
+            ),
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
             Self::Rcode => list(Rcode::ALL.iter().map(|value| value.label())),

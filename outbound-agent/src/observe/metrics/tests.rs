@@ -18,6 +18,7 @@ fn every_event_has_its_series() {
     acme.connection_closed(Protocol::Tls, Outcome::Completed);
     acme.exchange_closed(Verdict::Deny, Outcome::Denied, Duration::from_millis(3));
     acme.carried(Direction::Sent, 7);
+    acme.query_answered(Rcode::NxDomain);
     acme.denied(Reason::NoRule);
     acme.would_deny(Reason::RuleDeny);
     metrics.no_tenant().denied(Reason::Kernel);
@@ -31,6 +32,7 @@ fn every_event_has_its_series() {
         "outbound_exchanges_total{outcome=\"denied\",tenant=\"acme\",verdict=\"deny\"} 1",
         "outbound_exchange_duration_seconds_bucket{outcome=\"denied\",le=\"0.005\"} 1",
         "outbound_bytes_total{direction=\"sent\",tenant=\"acme\"} 7",
+        "outbound_dns_queries_total{rcode=\"NXDOMAIN\",tenant=\"acme\"} 1",
         "outbound_denials_total{reason=\"no_rule\",tenant=\"acme\"} 1",
         "outbound_denials_total{reason=\"kernel\",tenant=\"_unknown\"} 1",
         "outbound_would_deny_total{reason=\"rule_deny\",tenant=\"acme\"} 1",

@@ -1,3 +1,5 @@
+mod query;
+
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -8,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::addr::OriginalDst;
-use crate::model::policy::{Fallback, Mode, Policy};
-use crate::model::target::{Scheme, Targets};
-use crate::model::tenant::{CgroupId, TenantId};
+use crate::model::flow::ConnectId;
+use crate::model::policy::Policy;
+use crate::model::target::Scheme;
+use crate::model::tenant::CgroupId;
 use crate::model::traffic::Traffic as _;
 use crate::observe::access_log::Lines;
 
@@ -60,10 +63,7 @@ fn acme() -> Arc<Tenant> {
         id: TenantId::new("acme").unwrap(),
         policy: Arc::new(Policy {
             name: "standard".into(),
-            mode: Mode::Enforce,
-            default: Fallback::Deny,
-            allow: Targets::default(),
-            deny: Targets::default(),
+            ..Policy::default()
         }),
         credentials: Vec::new(),
     })
@@ -71,6 +71,7 @@ fn acme() -> Arc<Tenant> {
 
 fn flow() -> Flow {
     Flow {
+        connect: ConnectId { socket: 1, at: 1 },
         original_dst: OriginalDst(address("[::ffff:192.0.2.7]:443")),
         tenant_cgroup: CgroupId(40),
         socket_cgroup: CgroupId(41),
@@ -115,7 +116,7 @@ fn an_exchange_is_one_line_and_its_connection_none() {
     let bench = bench();
     let mut connection = identified(&bench);
     connection.protocol(Protocol::Http);
-    let mut exchange = connection.exchange();
+    let mut exchange = connection.exchanges().open();
     let id = exchange.request_id().to_string();
     exchange.traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     exchange.request(get(
@@ -207,7 +208,7 @@ fn a_tunnel_is_one_line_and_its_bytes_are_counted_while_it_lives() {
 fn a_denial_has_one_word_in_log_and_metric() {
     let bench = bench();
     let connection = identified(&bench);
-    let mut exchange = connection.exchange();
+    let mut exchange = connection.exchanges().open();
     exchange.request(get(&"evil.example".parse().unwrap(), "/"));
     exchange.denied_by("*.example");
     exchange.status(StatusCode::FORBIDDEN);
@@ -264,7 +265,7 @@ fn bytes_after_an_exchange_that_are_no_request_get_a_line() {
     let bench = bench();
     let mut connection = identified(&bench);
     connection.protocol(Protocol::Http);
-    connection.exchange().close(Ending::COMPLETED);
+    connection.exchanges().open().close(Ending::COMPLETED);
     connection.close(Ending::of(Reason::Malformed));
     let lines = bench.lines();
     assert_eq!(lines.len(), 2);
@@ -278,7 +279,7 @@ fn bytes_after_an_exchange_that_are_no_request_get_a_line() {
 fn a_dropped_record_closes_itself_as_aborted() {
     let bench = bench();
     let connection = identified(&bench);
-    drop(connection.exchange());
+    drop(connection.exchanges().open());
     drop(connection);
     drop(identified(&bench));
     let lines = bench.lines();
@@ -294,7 +295,7 @@ fn a_dropped_record_closes_itself_as_aborted() {
 #[test]
 fn a_record_dropped_by_a_panic_is_the_agents_failure() {
     let bench = bench();
-    let exchange = identified(&bench).exchange();
+    let exchange = identified(&bench).exchanges().open();
     let result = catch_unwind(AssertUnwindSafe(move || {
         let _held = exchange;
         panic!("as the test wants");
@@ -353,7 +354,7 @@ fn what_the_kernel_refused_is_a_security_event() {
 fn nothing_in_a_line_acts_on_its_reader() {
     let bench = bench();
     let connection = identified(&bench);
-    let mut exchange = connection.exchange();
+    let mut exchange = connection.exchanges().open();
     let path = "/\n\"\\\u{1b}[2J\u{7f}\u{85}\u{9b}\u{2028}\u{202e}é";
     exchange.request(get(&"a.example".parse().unwrap(), path));
     exchange.close(Ending::COMPLETED);
@@ -374,7 +375,7 @@ fn nothing_in_a_line_acts_on_its_reader() {
 fn long_paths_are_cut_between_characters() {
     let bench = bench();
     let connection = identified(&bench);
-    let mut exchange = connection.exchange();
+    let mut exchange = connection.exchanges().open();
     exchange.request(get(
         &"a.example".parse().unwrap(),
         &format!("/{}", "é".repeat(4_000)),
@@ -390,11 +391,4 @@ fn a_lost_line_is_counted() {
     assert!(bench.log.close(LONG));
     identified(&bench).close(Ending::COMPLETED);
     bench.expect_metric("outbound_access_log_lost_total", 1);
-}
-
-#[test]
-fn records_move_into_bodies() {
-    fn moves<T: Send + Sync + 'static>() {}
-    moves::<ExchangeRecord>();
-    moves::<ConnectionRecord>();
 }

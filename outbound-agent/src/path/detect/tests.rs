@@ -133,9 +133,7 @@ async fn half_a_hello_times_out() {
 }
 
 #[tokio::test]
-async fn http2_with_prior_knowledge_is_named_not_guessed() {
-    assert_eq!(
-        detect_bytes(HTTP2_PREFACE).await.unwrap_err(),
-        Reason::UnsupportedProtocol
-    );
+async fn http2_with_prior_knowledge_is_told_by_its_preface() {
+    let detected = detect_bytes(HTTP2_PREFACE).await;
+    assert!(matches!(detected, Ok(Detected::Http2(_))));
 }

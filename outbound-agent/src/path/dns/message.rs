@@ -62,7 +62,7 @@ pub struct Reply {
 
 impl Asked {
     /// Reads a message.
-    pub fn read(bytes: &[u8]) -> Result<Self, Unusable> {
+    pub fn read(bytes: &[u8]) -> Result<Self, Box<Unusable>> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(Unusable::silent());
         };
@@ -76,7 +76,7 @@ impl Asked {
         head.recursion_desired = flags & 1 != 0;
         let unusable = |reason, code| {
             let reply = Some(Reply::new(&head, None, None, code));
-            Unusable { reason, reply }
+            Box::new(Unusable { reason, reply })
         };
         if head.op_code != OpCode::Query {
             return Err(unusable(Reason::UnsupportedProtocol, Rcode::NotImp));
@@ -99,10 +99,10 @@ impl Asked {
             edns,
         };
         if asked.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
-            return Err(Unusable {
+            return Err(Box::new(Unusable {
                 reason: Reason::UnsupportedProtocol,
                 reply: Some(asked.reply(Rcode::BadVers)),
-            });
+            }));
         }
         Ok(asked)
     }
@@ -197,7 +197,10 @@ impl Asked {
                 } else {
                     Rcode::NxDomain
                 });
-                reply.message.authorities.extend(authority);
+                reply
+                    .message
+                    .authorities
+                    .extend(authority.map(|zone| *zone));
                 reply
             }
         }
@@ -212,11 +215,11 @@ impl Asked {
 }
 
 impl Unusable {
-    const fn silent() -> Self {
-        Self {
+    fn silent() -> Box<Self> {
+        Box::new(Self {
             reason: Reason::Malformed,
             reply: None,
-        }
+        })
     }
 }
 

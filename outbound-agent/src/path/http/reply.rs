@@ -166,6 +166,16 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "upstream_failed",
             "the destination closed the connection before it answered",
         ),
+        R::UpstreamTlsUnverified => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination's certificate could not be verified",
+        ),
+        R::UpstreamTls => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the destination broke off the TLS handshake",
+        ),
         R::UpstreamMalformed => (
             S::BAD_GATEWAY,
             "upstream_failed",
@@ -186,6 +196,7 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
         | R::FlowMismatch
         | R::NoServerName
         | R::Kernel
+        | R::DownstreamTls
         | R::Internal => (
             S::INTERNAL_SERVER_ERROR,
             "internal",

@@ -1,4 +1,5 @@
 mod address;
+mod foresee;
 mod name;
 
 use super::*;
@@ -17,6 +18,9 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         default,
         allow: targets(List::Allow, allow),
         deny: targets(List::Deny, deny),
+        tls: Tls::default(),
+        passthrough: Targets::default(),
+        true_errors: true,
     })
 }
 

@@ -2,10 +2,10 @@
 //! destination.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::{http1, http2};
 
 use super::super::http::body::{Outgoing, Sent};
 use super::super::policy::Destination;
@@ -19,13 +19,40 @@ pub struct Key {
     pub tenant: TenantId,
     /// What it was permitted for.
     pub destination: Destination,
+    /// Whether it can be upgraded, which HTTP/2 cannot (RFC 9113 section 8.6).
+    pub upgradable: bool,
+}
+
+/// Sends requests over one connection.
+#[derive(Debug)]
+pub enum Sender {
+    /// One at a time.
+    Http1(http1::SendRequest<Outgoing>),
+    /// Many at once.
+    Http2(http2::SendRequest<Outgoing>),
+}
+
+impl Sender {
+    async fn ready(&mut self) -> Result<(), hyper::Error> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
 }
 
 /// A connection between two requests.
 #[derive(Debug)]
 pub struct Idle {
     /// Sends the next request.
-    pub sender: SendRequest<Outgoing>,
+    pub sender: Sender,
     /// The upstream.
     pub peer: UpstreamAddr,
     since: Instant,
@@ -33,7 +60,7 @@ pub struct Idle {
 
 impl Idle {
     /// A connection on which nothing has been sent yet.
-    pub fn new(sender: SendRequest<Outgoing>, peer: UpstreamAddr) -> Self {
+    pub fn new(sender: Sender, peer: UpstreamAddr) -> Self {
         Self {
             sender,
             peer,
@@ -81,12 +108,26 @@ impl Pool {
     pub async fn take(&self, key: &Key) -> Option<Idle> {
         loop {
             let mut kept = {
-                let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut shelves = locked(&self.shelves);
                 shelves.by_key.get_mut(key)?.pop()?
             };
             if kept.since.elapsed() < self.idle && kept.sender.ready().await.is_ok() {
+                self.share(key, &kept);
                 return Some(kept);
             }
+        }
+    }
+
+    /// Leaves a connection that carries many requests at once for the next one.
+    pub fn share(&self, key: &Key, connection: &Idle) {
+        if let Sender::Http2(sender) = &connection.sender {
+            let again = Idle::new(Sender::Http2(sender.clone()), connection.peer);
+            keep(
+                &mut locked(&self.shelves),
+                key.clone(),
+                again,
+                self.per_destination,
+            );
         }
     }
 
@@ -103,7 +144,7 @@ impl Pool {
 
     /// Closes what was kept for longer than it may.
     pub fn forget_idle(&self) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = locked(&self.shelves);
         shelves.by_key.retain(|_, shelf| {
             shelf.retain(|kept| kept.since.elapsed() < self.idle && !kept.sender.is_closed());
             !shelf.is_empty()
@@ -112,7 +153,7 @@ impl Pool {
 
     /// Closes everything, and keeps nothing from now on.
     pub fn close(&self) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = locked(&self.shelves);
         shelves.is_closed = true;
         shelves.by_key.clear();
     }
@@ -122,17 +163,29 @@ impl Lease {
     /// The response is read to its end: the connection may serve again, if the request is
     /// sent to its end too.
     pub fn give_back(mut self) {
-        if !self.sent.is_done() || self.connection.sender.is_closed() {
+        if matches!(self.connection.sender, Sender::Http2(_)) || !self.sent.is_done() {
             return;
         }
         self.connection.since = Instant::now();
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelves.is_closed {
-            return;
-        }
-        let shelf = shelves.by_key.entry(self.key).or_default();
-        if shelf.len() < self.per_destination {
-            shelf.push(self.connection);
-        }
+        keep(
+            &mut locked(&self.shelves),
+            self.key,
+            self.connection,
+            self.per_destination,
+        );
     }
+}
+
+fn keep(shelves: &mut Shelves, key: Key, connection: Idle, per_destination: usize) {
+    if shelves.is_closed || connection.sender.is_closed() {
+        return;
+    }
+    let shelf = shelves.by_key.entry(key).or_default();
+    if shelf.len() < per_destination {
+        shelf.push(connection);
+    }
+}
+
+fn locked(shelves: &Mutex<Shelves>) -> MutexGuard<'_, Shelves> {
+    shelves.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,7 +33,7 @@ pub enum Found {
         /// Whether there is such a name at all.
         exists: bool,
         /// The zone's own record (SOA), which says how long that holds.
-        authority: Option<Record>,
+        authority: Option<Box<Record>>,
     },
 }
 
@@ -169,7 +169,7 @@ fn nothing(error: NetError) -> Result<Found, Reason> {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => Ok(Found::Nothing {
             exists: none.response_code != ResponseCode::NXDomain,
-            authority: none.soa.map(|soa| soa.into_record_of_rdata()),
+            authority: none.soa.map(|soa| Box::new(soa.into_record_of_rdata())),
         }),
         NetError::Timeout => Err(Reason::UpstreamTimeout),
         _ => Err(Reason::UpstreamUnresolved),

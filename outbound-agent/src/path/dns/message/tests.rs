@@ -74,10 +74,10 @@ fn nothing_is_told_with_what_says_how_long_that_holds() {
         (true, ResponseCode::NoError),
         (false, ResponseCode::NXDomain),
     ] {
-        let authority = Some(record(
+        let authority = Some(Box::new(record(
             "test.",
             RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()),
-        ));
+        )));
         let reply = asked.answer(Found::Nothing { exists, authority });
         assert_eq!(reply.answers(), 0);
         let answer = parsed(&reply, Transport::Udp);
