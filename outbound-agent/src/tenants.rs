@@ -126,11 +126,11 @@ impl Assignments {
     /// it finds cgroups that were removed and made anew. What one cgroup lacks keeps no other
     /// from being served.
     pub fn apply(&mut self) -> Result<Cut, Error> {
+        if self.is_true() {
+            return Ok(Cut::default());
+        }
         let mut failure = None;
         let mut wanted = self.wanted(&mut failure);
-        if self.is_true(&wanted) {
-            return failure.map_or(Ok(Cut::default()), Err);
-        }
         self.revoke_all_but(&wanted)?;
         let homes = Arc::clone(&self.homes.borrow());
         wanted.retain(|id, wanted| {
@@ -199,14 +199,15 @@ impl Assignments {
         wanted
     }
 
-    fn is_true(&self, wanted: &HashMap<CgroupId, Wanted>) -> bool {
+    /// Whether every cgroup that was published is still there, and none is missing.
+    fn is_true(&self) -> bool {
         let homes = self.homes.borrow();
-        wanted.len() == self.in_kernel.len()
-            && wanted.len() == homes.len()
-            && wanted.iter().all(|(id, wanted)| {
-                let told = self.in_kernel.get(id).map(|assigned| assigned.flags);
-                told == Some(flags(&self.specs[wanted.spec])) && homes.contains_key(id)
-            })
+        let wanted = self.specs.len() + self.leases.len();
+        wanted == homes.len()
+            && wanted == self.in_kernel.len()
+            && homes
+                .iter()
+                .all(|(id, directory)| is_cgroup(directory, *id))
     }
 
     /// Says whose every cgroup is, to the other parts of the agent.

@@ -21,3 +21,5 @@ mod bypass;
 mod lifetime;
 /// What is full.
 mod overflow;
+/// A cgroup becomes a tenant, with what runs in it.
+mod enrolment;

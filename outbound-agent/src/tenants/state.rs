@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
 use super::Error;
 
@@ -47,23 +48,31 @@ impl State {
         }
     }
 
-    /// What was assigned since the host was started; nothing where there is no file.
+    /// What was assigned since the host was started; nothing where there is no file. Nor where
+    /// it is not one of ours: what it said stays without egress then, and the rest is served.
     pub(super) fn load(&self) -> Result<Vec<Lease>, Error> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(self.failed("read", source)),
         };
-        let written: Written = serde_json::from_slice(&text)
-            .map_err(|error| self.failed("understand", error.into()))?;
-        if written.version != VERSION {
-            let text = format!("it has version {}, not {VERSION}", written.version);
-            return Err(self.failed("understand", io::Error::other(text)));
+        let boot = boot().map_err(|source| self.failed("date", source))?;
+        match serde_json::from_slice::<Written>(&text) {
+            Ok(written) if written.version == VERSION && written.boot == boot => {
+                Ok(written.assignments)
+            }
+            Ok(written) if written.version == VERSION => Ok(Vec::new()),
+            Ok(Written { version, .. }) => {
+                let path = self.path.display();
+                error!(%path, version, "assignments of another version; assign again");
+                Ok(Vec::new())
+            }
+            Err(error) => {
+                let path = self.path.display();
+                error!(%path, %error, "assignments that cannot be read; assign again");
+                Ok(Vec::new())
+            }
         }
-        if written.boot != boot().map_err(|source| self.failed("date", source))? {
-            return Ok(Vec::new());
-        }
-        Ok(written.assignments)
     }
 
     /// Replaces the file, whole or not at all.
@@ -72,6 +81,7 @@ impl State {
             .map_err(|source| self.failed("write", source))
     }
 
+    /// Not synchronised with the disk: what is lost with the host's power means nothing after it.
     fn replace(&self, assignments: Vec<Lease>) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         DirBuilder::new()
@@ -92,9 +102,7 @@ impl State {
             .open(&unfinished)?;
         serde_json::to_writer(&mut file, &written)?;
         file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &self.path)?;
-        File::open(directory)?.sync_all()
+        fs::rename(&unfinished, &self.path)
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> Error {
@@ -147,13 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_ours_is_an_error_that_names_it() {
+    fn a_file_that_is_not_ours_assigns_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::within(directory.path());
-        for text in ["{", "{\"version\":2,\"boot\":\"\",\"assignments\":[]}"] {
+        for text in ["{", "", "{\"version\":2,\"boot\":\"\",\"assignments\":[]}"] {
             fs::write(&state.path, text).unwrap();
-            let error = state.load().unwrap_err().to_string();
-            assert!(error.contains("assignments.json"), "{error}");
+            assert_eq!(state.load().unwrap(), []);
         }
     }
 }

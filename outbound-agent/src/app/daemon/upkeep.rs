@@ -13,7 +13,7 @@ use crate::drain::Tasks;
 use crate::model::tenant::CgroupId;
 use crate::namespaces::{Home, Namespaces, Trust};
 use crate::tenants::events::{Events, Happened};
-use crate::tenants::{Homes, Shared};
+use crate::tenants::{Assignments, Homes, Shared};
 
 /// A process of a tenant for which the kernel found no listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,34 +107,43 @@ impl Upkeep {
         self.look_at(self.settling.keys().copied().collect()).await;
     }
 
-    /// The belt: whatever was not heard of.
+    /// The belt: whatever was not heard of. A round takes a second, or as many as it needs to
+    /// cost little.
     async fn reconcile(&mut self) {
-        self.apply().await;
         if self.round.is_empty() {
+            self.apply().await;
             self.round.extend(self.homes.borrow().keys());
         }
+        self.sweep().await;
         let part = self.round.len().min(PER_RECONCILE);
         let cgroups = self.round.drain(..part).collect();
         self.look_at(cgroups).await;
     }
 
     async fn apply(&self) {
-        let assignments = self.assignments.clone();
-        let applied = blocking(move || {
-            assignments.with(|assignments| {
-                assignments.apply()?;
-                assignments
-                    .redirect()
-                    .sweep(FLOW_LIFETIME)
-                    .map_err(crate::tenants::Error::from)
-            })
-        });
+        let applied = self.assigned(|assignments| assignments.apply().map(drop));
         if let Some(Err(error)) = applied.await {
-            error!(
-                error = &error as &dyn std::error::Error,
-                "cannot keep the tenants' cgroups true"
-            );
+            let error = &error as &dyn std::error::Error;
+            error!(error, "cannot keep the tenants' cgroups true");
         }
+    }
+
+    /// Forgets flows that nobody came for.
+    async fn sweep(&self) {
+        let swept = self.assigned(|assignments| assignments.redirect().sweep(FLOW_LIFETIME));
+        if let Some(Err(error)) = swept.await {
+            let error = &error as &dyn std::error::Error;
+            error!(error, "cannot sweep flows");
+        }
+    }
+
+    /// Asks or changes the assignments, on a thread that may block.
+    async fn assigned<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Assignments) -> T + Send + 'static,
+    ) -> Option<T> {
+        let assignments = self.assignments.clone();
+        blocking(move || assignments.with(act)).await
     }
 
     /// Serves what namespaces there are in these cgroups, and leaves those that are empty.
