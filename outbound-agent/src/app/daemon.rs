@@ -129,7 +129,11 @@ fn fence(
     let own_cookie = listen_here(&redirect, &app)?;
     let refusals = redirect.refusals()?;
     let listeners = redirect.listeners()?;
-    let namespaces = Namespaces::new(app.server().clone(), listeners, root.clone())?;
+    let mut server = app.server().clone();
+    if let Some(held) = &held {
+        server = server.holding(Arc::clone(&held.holds));
+    }
+    let namespaces = Namespaces::new(server, listeners, root.clone())?;
     let mut assignments = Assignments::new(
         redirect,
         root,
@@ -169,7 +173,7 @@ fn fence(
 
 /// The connects that wait for their upstreams, where a policy asks for that.
 struct Held {
-    holds: Holds,
+    holds: Arc<Holds>,
     _here: Holding,
 }
 
@@ -184,6 +188,7 @@ impl Held {
             kept: config.limits.detect + config.limits.client_hello,
         };
         let holds = Holds::new(Arc::clone(app.agent()), flows, app.port(), limits);
+        let holds = Arc::new(holds);
         let here = holds.hold_here()?;
         Ok(Some(Self { holds, _here: here }))
     }
