@@ -23,6 +23,8 @@ mod run;
 mod log;
 /// Connects that fail as their upstreams do.
 mod errors;
+/// How such connects wait: bounded, apart, dialled once, not without an agent, and at what price.
+mod held;
 /// What operators ask for: metrics, health, status.
 mod operators;
 /// Workloads in network namespaces of their own.

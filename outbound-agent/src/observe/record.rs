@@ -20,17 +20,18 @@ use std::thread;
 use std::time::Instant;
 
 use super::access_log::{AccessLog, Claim};
-use super::labels::{Held, Kind, Protocol, Verdict};
+use super::labels::{Kind, Protocol, Verdict};
 use super::metrics::{Metrics, TenantMetrics};
 use super::timestamp::Timestamp;
 use crate::model::addr::{Downstream, UpstreamAddr};
 use crate::model::flow::Flow;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Outcome, Reason};
-use crate::model::tenant::{Tenant, TenantId};
+use crate::model::tenant::Tenant;
 
 mod bytes;
 mod exchange;
+mod held;
 mod line;
 mod query;
 mod refusal;
@@ -98,12 +99,6 @@ impl Records {
         );
         metrics.denied(Reason::Kernel);
         self.write(&refusal.line(), Claim::Refused);
-    }
-
-    /// A tenant's held connect was let go. One that failed ends in a record of its own, one that
-    /// goes on in its connection's.
-    pub fn released(&self, tenant: &TenantId, held: Held) {
-        self.metrics.tenant(tenant).released(held);
     }
 
     /// Whether what happens now can be logged; `false` only where the log is required. The

@@ -3,8 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -41,6 +40,19 @@ const LAYERS: [(&str, &[&str]); 18] = [
         "connection",
         &[
             "exchange", "query", STORY[0], STORY[1], STORY[2], STORY[3], STORY[4], STORY[5],
+        ],
+    ),
+    (
+        "hold",
+        &[
+            "connection",
+            "redirect",
+            "sys",
+            STORY[0],
+            STORY[1],
+            STORY[2],
+            STORY[3],
+            STORY[5],
         ],
     ),
     (

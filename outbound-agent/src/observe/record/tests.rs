@@ -13,7 +13,7 @@ use crate::model::addr::OriginalDst;
 use crate::model::flow::ConnectId;
 use crate::model::policy::Policy;
 use crate::model::target::Scheme;
-use crate::model::tenant::CgroupId;
+use crate::model::tenant::{CgroupId, TenantId};
 use crate::model::traffic::Traffic as _;
 use crate::observe::access_log::Lines;
 

@@ -26,16 +26,22 @@ fn an_address_that_every_scheme_denies_is_denied() {
     let policy = enforce(&["api.test"], &["198.51.100.0/24"]);
     assert_eq!(
         foreseen(&policy, "198.51.100.7:443"),
-        "rule_deny deny 198.51.100.0/24"
+        "rule_deny: deny 198.51.100.0/24"
     );
-    assert_eq!(foreseen(&policy, "10.0.0.1:443"), "private_address");
-    assert_eq!(foreseen(&policy, "169.254.169.254:80"), "metadata_address");
+    assert_eq!(
+        foreseen(&policy, "10.0.0.1:443"),
+        "private_address: no rule"
+    );
+    assert_eq!(
+        foreseen(&policy, "169.254.169.254:80"),
+        "metadata_address: no rule"
+    );
 }
 
 #[test]
 fn a_port_that_no_rule_is_for_is_denied() {
     let policy = enforce(&["api.test", "*.test:8443"], &[]);
-    assert_eq!(foreseen(&policy, "203.0.113.9:25"), "no_rule");
+    assert_eq!(foreseen(&policy, "203.0.113.9:25"), "no_rule: no rule");
     assert_eq!(foreseen(&policy, "203.0.113.9:8443"), "open");
 }
 
