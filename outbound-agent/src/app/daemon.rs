@@ -6,6 +6,7 @@
 
 mod upkeep;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,23 +135,7 @@ fn fence(
         server = server.holding(Arc::clone(&held.holds));
     }
     let namespaces = Namespaces::new(server, listeners, root.clone())?;
-    let mut assignments = Assignments::new(
-        redirect,
-        root,
-        config.tenants.clone(),
-        Arc::clone(&snapshot),
-        &config.agent.state_dir,
-    )?;
-    for cgroup in &config.agent.watch {
-        assignments.watch(cgroup)?;
-    }
-    let cut = assignments.apply()?;
-    if cut != redirect::Cut::default() {
-        info!(
-            cut.ended,
-            cut.left, "ended what tenants had connected before"
-        );
-    }
+    let assignments = assign(config, redirect, root, &snapshot)?;
     if let Some(held) = &held {
         held.holds.select(assignments.held_slots())?;
     }
@@ -169,6 +154,33 @@ fn fence(
     }
     tasks.spawn("upkeep", upkeep.run(tasks.clone()));
     Ok((app, assignments, namespaces))
+}
+
+/// Fences every tenant, and only then says whose is what.
+fn assign(
+    config: &Config,
+    redirect: Redirect,
+    root: PathBuf,
+    snapshot: &Arc<ArcSwap<Tenants>>,
+) -> anyhow::Result<Assignments> {
+    let mut assignments = Assignments::new(
+        redirect,
+        root,
+        config.tenants.clone(),
+        Arc::clone(snapshot),
+        &config.agent.state_dir,
+    )?;
+    for cgroup in &config.agent.watch {
+        assignments.watch(cgroup)?;
+    }
+    let cut = assignments.apply()?;
+    if cut != redirect::Cut::default() {
+        info!(
+            cut.ended,
+            cut.left, "ended what tenants had connected before"
+        );
+    }
+    Ok(assignments)
 }
 
 /// The connects that wait for their upstreams, where a policy asks for that.
