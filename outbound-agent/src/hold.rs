@@ -126,6 +126,7 @@ impl Holds {
         let mut selected = self.selected();
         rules.select(&selected.slots).map_err(Error::Rules)?;
         let rules = Arc::new(Mutex::new(rules));
+        selected.rules.retain(|rules| rules.strong_count() > 0);
         selected.rules.push(Arc::downgrade(&rules));
         let (stop, stopped) = oneshot::channel();
         let namespace = Namespace::new(Arc::clone(&self.common), netns, queue);
@@ -145,7 +146,6 @@ impl Holds {
         if selected.slots == slots {
             return Ok(());
         }
-        selected.rules.retain(|rules| rules.strong_count() > 0);
         for rules in selected.rules.iter().filter_map(Weak::upgrade) {
             let mut rules = rules.lock().unwrap_or_else(PoisonError::into_inner);
             rules.select(&slots).map_err(Error::Rules)?;

@@ -211,6 +211,9 @@ impl Namespaces {
         trust: Trust,
     ) -> Result<Option<(u64, Listening)>, Error> {
         let is_workloads = trust == Trust::Said || self.is_owned_by_us(netns);
+        if !is_workloads && self.inherited().is_empty() {
+            return Ok(None);
+        }
         let listened = sys::within_netns(netns, || -> Result<_, Error> {
             let failed = |source| Error::Enter { inode, source };
             let cookie = cookie_here().map_err(failed)?;

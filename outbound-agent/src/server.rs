@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{self, Agent};
+use crate::hold::{self, Holding, Holds};
 use crate::path::accept::{self, Listener};
 use crate::path::dns::socket::{self as dns, DatagramSocket};
 use crate::query;
@@ -20,6 +21,7 @@ pub struct Server {
     room: Arc<Semaphore>,
     port: u16,
     dns_port: u16,
+    holds: Option<Arc<Holds>>,
     runtime: Handle,
 }
 
@@ -35,6 +37,7 @@ pub struct Sockets {
 #[derive(Debug)]
 pub struct Listening {
     entry: ListenerEntry,
+    _holding: Option<Holding>,
     _stop: DropGuard,
 }
 
@@ -47,6 +50,9 @@ pub enum Error {
     /// For queries.
     #[error(transparent)]
     Dns(#[from] dns::Error),
+    /// For connects that wait for their upstreams.
+    #[error(transparent)]
+    Hold(#[from] hold::Error),
 }
 
 impl Sockets {
@@ -79,8 +85,16 @@ impl Server {
             room,
             port: first.port(),
             dns_port: first.dns_port(),
+            holds: None,
             runtime: Handle::current(),
         }
+    }
+
+    /// The same, that holds connects in every namespace that it listens in from now on.
+    #[must_use]
+    pub fn holding(self, holds: Arc<Holds>) -> Self {
+        let holds = Some(holds);
+        Self { holds, ..self }
     }
 
     /// Listens in the network namespace of the calling thread, which need not be one of the
@@ -88,7 +102,11 @@ impl Server {
     pub fn listen(&self) -> Result<Listening, Error> {
         let _context = self.runtime.enter();
         let sockets = Sockets::bind(self.port, self.dns_port, &self.room)?;
-        Ok(self.serve(sockets))
+        let holding = self.holds.as_ref().map(|holds| holds.hold_here());
+        let holding = holding.transpose()?;
+        let mut listening = self.serve(sockets);
+        listening._holding = holding;
+        Ok(listening)
     }
 
     /// Serves what comes, until the result is dropped or the agent ends.
@@ -117,6 +135,7 @@ impl Server {
         }
         Listening {
             entry,
+            _holding: None,
             _stop: stop.drop_guard(),
         }
     }

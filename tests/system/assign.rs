@@ -153,7 +153,8 @@ fn what_cannot_be_assigned_is_refused_with_the_reason() {
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     }
     assert_eq!(assignments(&host).len(), 2);
-    assert!(!host.path("state").exists(), "nothing was assigned");
+    let kept = host.path("state/assignments.json");
+    assert!(!kept.exists(), "nothing was assigned");
 }
 
 #[test]

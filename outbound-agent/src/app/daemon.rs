@@ -6,6 +6,7 @@
 
 mod upkeep;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,24 +130,12 @@ fn fence(
     let own_cookie = listen_here(&redirect, &app)?;
     let refusals = redirect.refusals()?;
     let listeners = redirect.listeners()?;
-    let namespaces = Namespaces::new(app.server().clone(), listeners, root.clone())?;
-    let mut assignments = Assignments::new(
-        redirect,
-        root,
-        config.tenants.clone(),
-        Arc::clone(&snapshot),
-        &config.agent.state_dir,
-    )?;
-    for cgroup in &config.agent.watch {
-        assignments.watch(cgroup)?;
+    let mut server = app.server().clone();
+    if let Some(held) = &held {
+        server = server.holding(Arc::clone(&held.holds));
     }
-    let cut = assignments.apply()?;
-    if cut != redirect::Cut::default() {
-        info!(
-            cut.ended,
-            cut.left, "ended what tenants had connected before"
-        );
-    }
+    let namespaces = Namespaces::new(server, listeners, root.clone())?;
+    let assignments = assign(config, redirect, root, &snapshot)?;
     if let Some(held) = &held {
         held.holds.select(assignments.held_slots())?;
     }
@@ -167,9 +156,36 @@ fn fence(
     Ok((app, assignments, namespaces))
 }
 
+/// Fences every tenant, and only then says whose is what.
+fn assign(
+    config: &Config,
+    redirect: Redirect,
+    root: PathBuf,
+    snapshot: &Arc<ArcSwap<Tenants>>,
+) -> anyhow::Result<Assignments> {
+    let mut assignments = Assignments::new(
+        redirect,
+        root,
+        config.tenants.clone(),
+        Arc::clone(snapshot),
+        &config.agent.state_dir,
+    )?;
+    for cgroup in &config.agent.watch {
+        assignments.watch(cgroup)?;
+    }
+    let cut = assignments.apply()?;
+    if cut != redirect::Cut::default() {
+        info!(
+            cut.ended,
+            cut.left, "ended what tenants had connected before"
+        );
+    }
+    Ok(assignments)
+}
+
 /// The connects that wait for their upstreams, where a policy asks for that.
 struct Held {
-    holds: Holds,
+    holds: Arc<Holds>,
     _here: Holding,
 }
 
@@ -184,6 +200,7 @@ impl Held {
             kept: config.limits.detect + config.limits.client_hello,
         };
         let holds = Holds::new(Arc::clone(app.agent()), flows, app.port(), limits);
+        let holds = Arc::new(holds);
         let here = holds.hold_here()?;
         Ok(Some(Self { holds, _here: here }))
     }

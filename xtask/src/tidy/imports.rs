@@ -13,7 +13,14 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("path", &["model", "config", "sys", "drain"]),
     (
         "server",
-        &["connection", "query", "path::accept", "path::dns", "drain"],
+        &[
+            "connection",
+            "query",
+            "hold",
+            "path::accept",
+            "path::dns",
+            "drain",
+        ],
     ),
     ("namespaces", &["model", "sys", "redirect", "server"]),
     ("observe", &["model", "config", "drain"]),

@@ -64,12 +64,12 @@ impl Upkeep {
         self.follow();
         loop {
             tokio::select! {
-                biased; // Ends first; who waits for a connect comes next.
+                // Ends first; what comes at its time next; what a tenant may cause without end last.
+                biased;
                 () = tasks.draining() => return,
-                _count = self.sightings.recv_many(&mut seen, SIGHTINGS) => {
-                    let seen: HashSet<Sighting> = seen.drain(..).collect();
-                    self.look_at_processes(seen).await;
-                }
+                _ = reconcile.tick() => self.reconcile().await,
+                _ = settle.tick(), if !self.settling.is_empty() => self.look_again().await,
+                Ok(()) = self.homes.changed() => self.follow(),
                 happened = self.events.next() => match happened {
                     Ok(happened) => self.heard(happened).await,
                     Err(error) => {
@@ -77,9 +77,10 @@ impl Upkeep {
                         tokio::time::sleep(RECONCILE).await;
                     }
                 },
-                Ok(()) = self.homes.changed() => self.follow(),
-                _ = settle.tick(), if !self.settling.is_empty() => self.look_again().await,
-                _ = reconcile.tick() => self.reconcile().await,
+                _count = self.sightings.recv_many(&mut seen, SIGHTINGS) => {
+                    let seen: HashSet<Sighting> = seen.drain(..).collect();
+                    self.look_at_processes(seen).await;
+                }
             }
         }
     }
