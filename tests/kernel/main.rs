@@ -1,4 +1,10 @@
 //! The kernel tier: real programs on the running kernel, real cgroups and namespaces. Needs root.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells what it measured"
+)]
 
 /// The agent's place in the kernel tier.
 mod stage;

@@ -25,7 +25,8 @@ while True:
 fn origin(host: &Host) -> Running {
     let (key, certificate) = (host.path("origin.key"), host.path("origin.pem"));
     let openssl = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-                   -subj /CN=origin -addext subjectAltName=DNS:api.test,DNS:evil.test";
+                   -subj /CN=origin -addext basicConstraints=critical,CA:FALSE \
+                   -addext subjectAltName=DNS:api.test,DNS:bulk.test,DNS:evil.test";
     let mut arguments: Vec<&str> = openssl.split_whitespace().collect();
     arguments.extend(["-keyout", key.to_str().unwrap()]);
     arguments.extend(["-out", certificate.to_str().unwrap()]);
@@ -43,21 +44,21 @@ fn https_passes_through_by_name_and_the_tenant_verifies_the_origin_itself() {
     let origin = origin(&host);
     let _agent = host.agent();
     let certificate = host.path("origin.pem").display().to_string();
-    let url = "https://api.test/secure";
+    let url = "https://bulk.test/secure";
     let answer = curl_with(&host, "acme", url, &["--cacert", &certificate]).output();
     assert_eq!(answer, "hello by TLS\n200");
-    origin.expect("name api.test");
+    origin.expect("name bulk.test");
     origin.expect("bare");
 
     let line = host.expect_log(&[("kind", "tls")]);
     for (field, expected) in [
         ("tenant", "acme"),
-        ("server.address", "api.test"),
+        ("server.address", "bulk.test"),
         ("network.protocol.name", "tls"),
         ("network.peer.address", ORIGIN_V4),
         ("process.executable.name", "curl"),
         ("verdict", "allow"),
-        ("rule", "allow api.test"),
+        ("rule", "allow bulk.test"),
         ("outcome", "completed"),
     ] {
         assert_eq!(line[field], expected, "{field} of {line:#}");
@@ -69,6 +70,38 @@ fn https_passes_through_by_name_and_the_tenant_verifies_the_origin_itself() {
         received as f64,
     );
     assert_eq!(host.log().len(), 1);
+}
+
+#[test]
+fn a_credential_goes_into_tls_that_the_tenant_trusts_the_agent_for() {
+    let Some(host) = host() else { return };
+    let origin = origin(&host);
+    let roots = host.path("origin.pem").display().to_string();
+    host.configure("tls", &format!("[tls]\nroots = [{roots:?}]\n"));
+    let _agent = host.agent();
+    let answer = curl_with(&host, "acme", "https://api.test/secure", &[]).output();
+    assert_eq!(answer, "hello by TLS\n200");
+    origin.expect("name api.test");
+    origin.expect("authorization");
+    host.expect_log(&[
+        ("kind", "http"),
+        ("url.scheme", "https"),
+        ("credential", "token"),
+        ("outcome", "completed"),
+    ]);
+}
+
+#[test]
+fn an_origin_that_nobody_vouches_for_gets_no_credential() {
+    let Some(host) = host() else { return };
+    let origin = origin(&host);
+    let _agent = host.agent();
+    let answer = curl_with(&host, "acme", "https://api.test/secure", &[]).output();
+    assert!(
+        answer.contains("upstream_tls_unverified") && answer.ends_with("502"),
+        "{answer}"
+    );
+    assert!(!origin.output().contains("authorization"), "{origin:?}");
 }
 
 #[test]
