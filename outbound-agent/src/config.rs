@@ -8,6 +8,7 @@ mod document;
 mod kind;
 pub mod problem;
 mod raw;
+mod service;
 pub mod reference;
 mod secret;
 mod section;
@@ -33,6 +34,7 @@ use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::Policy;
 use crate::model::tenant::Tenant;
+use crate::model::worker::{Namespace, Service};
 
 /// What the agent runs on.
 #[derive(Clone, Debug)]
@@ -47,6 +49,10 @@ pub struct Config {
     pub limits: Limits,
     /// Certificates, both ways.
     pub tls: Tls,
+    /// Every outbound worker, also one that no namespace has.
+    pub services: Vec<Arc<Service>>,
+    /// Every namespace, also one that no tenant is in.
+    pub namespaces: Vec<Arc<Namespace>>,
     /// Every policy, also one that no tenant has.
     pub policies: Vec<Arc<Policy>>,
     /// Every tenant.

@@ -7,6 +7,7 @@ pub mod tenant;
 pub mod place;
 pub mod target;
 pub mod policy;
+pub mod worker;
 pub mod credential;
 pub mod reason;
 pub mod rcode;

@@ -11,6 +11,7 @@ use super::kind::compound::Placed;
 use super::problem::{KeyPath, Problems};
 use super::raw::{self, CredentialType};
 use super::section::nearest;
+use super::service;
 use super::{Config, TenantSpec};
 use crate::model::credential::{Credential, Kind};
 use crate::model::policy::Policy;
@@ -42,13 +43,17 @@ pub(super) fn check(
             (name, compiled)
         })
         .collect();
-    let tenants = tenants(file.tenants, &policies, problems);
+    let services = service::services(file.services, &environment, problems);
+    let namespaces = service::namespaces(file.dispatch_namespaces, &services, problems);
+    let tenants = tenants(file.tenants, &policies, &namespaces, problems);
     Some(Config {
         agent: file.agent?,
         access_log: file.access_log?,
         resolver: file.resolver?,
         limits: file.limits?,
         tls: file.tls?,
+        services: services.into_values().flatten().collect(),
+        namespaces: namespaces.into_values().flatten().collect(),
         policies: policies
             .into_values()
             .flatten()
@@ -147,6 +152,7 @@ fn policy(
 fn tenants(
     raw: Vec<Option<raw::Tenant>>,
     policies: &BTreeMap<String, Option<Compiled>>,
+    namespaces: &service::Namespaces,
     problems: &mut Problems,
 ) -> Vec<TenantSpec> {
     let tenants = KeyPath::Key(&KeyPath::Top, "tenants");
@@ -160,6 +166,8 @@ fn tenants(
             name,
             policy,
             cgroup,
+            namespace,
+            outbound,
             inbound,
         } = tenant;
         if let Some(first) = names.insert(name.value.clone(), name.place.clone()) {
@@ -172,8 +180,17 @@ fn tenants(
             let message = format!("cgroup \"/{shown}\" is already given to {owner} at {first}");
             problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
         }
-        let path = KeyPath::Key(&path, "policy");
-        let Some((policy, credentials)) = refer(&policy, policies, "policy", &path, problems)
+        let within = KeyPath::Key(&path, "namespace");
+        let namespace = match &namespace {
+            None => None,
+            Some(name) => match refer(name, namespaces, "namespace", &within, problems) {
+                Some(namespace) => Some(Arc::clone(namespace)),
+                None => continue,
+            },
+        };
+        let parameters = service::parameters(namespace.as_deref(), outbound, &path, problems);
+        let within = KeyPath::Key(&path, "policy");
+        let Some((policy, credentials)) = refer(&policy, policies, "policy", &within, problems)
         else {
             continue;
         };
@@ -182,6 +199,8 @@ fn tenants(
                 id: name.value,
                 policy: Arc::clone(policy),
                 credentials: credentials.clone(),
+                namespace,
+                parameters,
             }),
             cgroup: cgroup.value,
             inbound,
@@ -191,7 +210,7 @@ fn tenants(
 }
 
 /// What a name refers to; nothing where there is none, or where it has a problem of its own.
-fn refer<'a, T>(
+pub(super) fn refer<'a, T>(
     wanted: &Placed<String>,
     known: &'a BTreeMap<String, Option<T>>,
     what: &str,

@@ -2,6 +2,7 @@
 
 pub(super) mod compound;
 pub(super) mod unit;
+pub(super) mod worker;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The file's shape: what stands in it, before anything refers to anything.
 
+mod worker;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,7 +9,8 @@ use http::HeaderName;
 use http::header;
 
 use super::document::{Node, Table, Value};
-use super::kind::compound::{InPlace, List, Placed};
+use super::kind::compound::{InPlace, List, Optional, Placed};
+use super::kind::worker::Members;
 use super::kind::{CgroupPath, Flag, HeaderText, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
 use super::secret::{SecretReference, SecretText, Template, TemplateText};
@@ -17,6 +20,9 @@ use crate::model::place::Place;
 use crate::model::policy::{Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
+use crate::model::worker::Values;
+
+pub(super) use worker::{DispatchNamespace, Limits as ServiceLimits, Network, Outbound, Service};
 
 section! {
     /// Rules, by name. Tenants refer to them.
@@ -92,6 +98,11 @@ section! {
         /// Its cgroup, below the cgroup root; what is in a cgroup below it is the tenant's as
         /// well, unless that one is given to another tenant.
         cgroup: Placed<PathBuf> as InPlace<CgroupPath>;
+        /// The namespace whose outbound worker its requests pass. Without one: none do.
+        namespace: Option<Placed<String>> as Optional<InPlace<Text>> = None;
+        /// The parameters that the namespace declares, for what runs in its cgroup. Where they
+        /// are not written, nothing leaves before a dispatch has given them.
+        outbound: Option<Placed<Values>> as Optional<InPlace<Members>> = None;
         /// Whether its servers may answer peers that connect to them.
         inbound: bool as Flag = false;
     }
@@ -133,6 +144,8 @@ pub(super) struct File {
     pub(super) resolver: Option<Resolver>,
     pub(super) limits: Option<Limits>,
     pub(super) tls: Option<super::Tls>,
+    pub(super) dispatch_namespaces: Vec<Option<DispatchNamespace>>,
+    pub(super) services: BTreeMap<String, Option<Service>>,
     pub(super) policies: BTreeMap<String, Option<Policy>>,
     pub(super) credentials: BTreeMap<String, Option<Credential>>,
     pub(super) tenants: Vec<Option<Tenant>>,
@@ -151,9 +164,11 @@ impl File {
             resolver: settings(table, "resolver", problems),
             limits: settings(table, "limits", problems),
             tls: settings(table, "tls", problems),
+            dispatch_namespaces: listed(table, "dispatch_namespaces", problems),
+            services: services(table, problems),
             policies: named(table, "policies", problems),
             credentials: named(table, "credentials", problems),
-            tenants: tenants(table, problems),
+            tenants: listed(table, "tenants", problems),
         }
     }
 }
@@ -175,12 +190,14 @@ fn distinct_ports(table: &Table, agent: &Agent, problems: &mut Problems) {
     }
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "agent",
     "access_log",
     "resolver",
     "limits",
     "tls",
+    "dispatch_namespaces",
+    "services",
     "policies",
     "credentials",
     "tenants",
@@ -246,17 +263,22 @@ fn named<S: Section>(
     table.0.iter().map(read).collect()
 }
 
-fn tenants(table: &Table, problems: &mut Problems) -> Vec<Option<Tenant>> {
-    let Some(entry) = table.0.get("tenants") else {
+fn services(table: &Table, problems: &mut Problems) -> BTreeMap<String, Option<Service>> {
+    worker::say_what_is_amiss(table, problems);
+    named(table, "services", problems)
+}
+
+fn listed<S: Section>(table: &Table, key: &str, problems: &mut Problems) -> Vec<Option<S>> {
+    let Some(entry) = table.0.get(key) else {
         return Vec::new();
     };
-    let path = KeyPath::Key(&KeyPath::Top, "tenants");
+    let path = KeyPath::Key(&KeyPath::Top, key);
     let Value::Array(nodes) = &entry.node.value else {
-        let message = format!("{} is not accepted; write [[tenants]]", entry.node.shown());
+        let message = format!("{} is not accepted; write [[{key}]]", entry.node.shown());
         problems.add(&entry.place, path, message);
         return Vec::new();
     };
     let read =
-        |(index, node): (usize, &Node)| Tenant::read(node, &KeyPath::Index(&path, index), problems);
+        |(index, node): (usize, &Node)| S::read(node, &KeyPath::Index(&path, index), problems);
     nodes.iter().enumerate().map(read).collect()
 }

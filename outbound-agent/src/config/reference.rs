@@ -1,6 +1,6 @@
 //! The reference of the configuration: `docs/configuration.md`, made of the declarations.
 
-use super::raw::{Credential, Policy, Tenant};
+use super::raw::{Credential, DispatchNamespace, Policy, Service, ServiceLimits, Tenant};
 use super::section::{Key, Section, Unwritten};
 use super::{AccessLog, Agent, Limits, Resolver, Tls};
 
@@ -14,7 +14,7 @@ pub fn markdown() -> String {
 }
 
 /// Every table of the file, in the order of the documents.
-pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 8] {
+pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 11] {
     fn section<S: Section>(heading: &'static str) -> (&'static str, &'static str, Vec<Key>) {
         (heading, S::ABOUT, S::keys())
     }
@@ -24,6 +24,9 @@ pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 8] {
         section::<Resolver>("[resolver]"),
         section::<Limits>("[limits]"),
         section::<Tls>("[tls]"),
+        section::<DispatchNamespace>("[[dispatch_namespaces]]"),
+        section::<Service>("[services.NAME]"),
+        section::<ServiceLimits>("[services.NAME.limits]"),
         section::<Policy>("[policies.NAME]"),
         section::<Credential>("[credentials.NAME]"),
         section::<Tenant>("[[tenants]]"),

@@ -5,6 +5,7 @@ use crate::model::credential::Kind;
 use crate::model::policy::{Fallback, Mode, Tls};
 
 mod files;
+mod worker;
 mod documents;
 
 /// Parses a text that stands behind `version = 1`, on line 2 onwards; the variable `TOKEN`
@@ -85,9 +86,12 @@ fn everything_that_is_written_is_taken() {
         resolver,
         limits,
         tls,
+        services,
+        namespaces,
         policies,
         tenants,
     } = config(WHOLE);
+    assert!(services.is_empty() && namespaces.is_empty());
     assert_eq!(agent.admin_group.as_deref(), Some("outbound"));
     assert_eq!(agent.metrics.to_string(), "[::1]:9000");
     assert_eq!(agent.watch, [PathBuf::from("tenants.slice")]);
@@ -182,10 +186,9 @@ o.toml:18:8: tenants[0].name: "a b" is not accepted; write 1 to 63 letters, digi
 
 #[test]
 fn keys_of_later_versions_are_unknown() {
-    let told =
-        problems("[services.egress]\nmain = \"egress.js\"\n[[policies.p.rules]]\nname = \"r\"");
+    let told = problems("[later]\na = 1\n[[policies.p.rules]]\nname = \"r\"");
     assert!(
-        told.contains("services: unknown key; known here: agent, access_log"),
+        told.contains("later: unknown key; known here: agent, access_log"),
         "{told}"
     );
     assert!(told.contains("policies.p.rules: unknown key"), "{told}");

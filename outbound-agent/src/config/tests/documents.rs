@@ -82,6 +82,8 @@ fn the_example_has_every_key_with_its_default() {
         let heading = match heading {
             "[policies.NAME]" => "[policies.standard]",
             "[credentials.NAME]" => "[credentials.api]",
+            "[services.NAME]" => "[services.egress]",
+            "[services.NAME.limits]" => "[services.egress.limits]",
             other => other,
         };
         let lines = &written[heading];
@@ -102,7 +104,14 @@ fn the_example_is_accepted_with_every_key_written() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("api.token");
     fs::write(&token, "t0ken\n").unwrap();
-    let text = uncommented().replace("/etc/outbound/api.token", token.to_str().unwrap());
+    let text = uncommented()
+        .replace("/etc/outbound/api.token", token.to_str().unwrap())
+        .replace("/etc/outbound/worker.key", token.to_str().unwrap());
+    // A service is a module or a server.
+    let text = text.replacen("\nurl = ", "\n# url = ", 1);
+    let text = text.replacen("\nsigning_key = ", "\n# signing_key = ", 1);
+    // Its limits stand in a table of their own.
+    let text = text.replacen("\nlimits = ", "\n# limits = ", 1);
     let config = parse(&text, Path::new("outbound.example.toml"));
     let config = config.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.tenants.len(), 1);

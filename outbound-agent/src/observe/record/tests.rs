@@ -66,6 +66,8 @@ fn acme() -> Arc<Tenant> {
             ..Policy::default()
         }),
         credentials: Vec::new(),
+        namespace: None,
+        parameters: None,
     })
 }
 
