@@ -11,4 +11,5 @@ pub mod credential;
 pub mod reason;
 pub mod rcode;
 pub mod secret;
+pub mod jwt;
 pub mod traffic;
