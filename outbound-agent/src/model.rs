@@ -12,4 +12,5 @@ pub mod credential;
 pub mod reason;
 pub mod rcode;
 pub mod secret;
+pub mod jwt;
 pub mod traffic;
