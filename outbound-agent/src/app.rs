@@ -26,6 +26,7 @@ use crate::path::tls::leaf::Leaves;
 use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
+use crate::path::worker::{self, Workers};
 use crate::path::{detect, dns, http};
 use crate::server::{self, Listening, Server, Sockets};
 
@@ -52,6 +53,9 @@ pub enum Error {
     /// Whom it trusts.
     #[error(transparent)]
     Verifier(#[from] tls::Error),
+    /// The outbound workers.
+    #[error(transparent)]
+    Worker(#[from] worker::Error),
 }
 
 impl App {
@@ -66,11 +70,13 @@ impl App {
         let room = Arc::new(Semaphore::new(config.limits.connections));
         let sockets = Sockets::bind(config.agent.port, config.agent.dns_port, &room)?;
         let tasks = Tasks::new();
-        let agent_ports = vec![
+        let workers = Workers::start(&config.services, config.limits.body_idle, &tasks)?;
+        let mut agent_ports = vec![
             sockets.port(),
             sockets.dns_port(),
             config.agent.metrics.port(),
         ];
+        agent_ports.extend(workers.address().map(|address| address.port()));
         let upstream = upstream(config, agent_ports.clone(), tasks.clone())?;
         let agent = Arc::new(Agent {
             flows,
@@ -81,6 +87,7 @@ impl App {
                 config.limits.tls_handshake,
             ),
             upstream,
+            workers,
             names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
             agent_ports,
@@ -217,7 +224,10 @@ async fn forget_idle(agent: Arc<Agent>, every: Duration) {
     loop {
         tokio::select! {
             biased; // Ends first.
-            () = agent.tasks.draining() => return agent.upstream.close_idle(),
+            () = agent.tasks.draining() => {
+                agent.workers.close_idle();
+                return agent.upstream.close_idle();
+            }
             () = tokio::time::sleep(every) => agent.upstream.forget_idle(),
         }
     }

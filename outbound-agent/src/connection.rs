@@ -25,6 +25,7 @@ use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
 use crate::path::tunnel;
 use crate::path::upstream::Upstream;
+use crate::path::worker::Workers;
 use crate::query;
 
 /// What every connection needs: built once, shared by all.
@@ -39,6 +40,8 @@ pub struct Agent {
     pub terminator: Terminator,
     /// The way out.
     pub upstream: Upstream,
+    /// The operator's code, which requests may have to pass.
+    pub workers: Workers,
     /// What tenants asked the resolver, and what they were told.
     pub names: dns::Accounts,
     /// Tasks that a drain waits for.

@@ -1,14 +1,19 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
+mod errand;
+mod worker;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::connection::Session;
+use crate::model::flow::Flow;
 use crate::model::reason::{Ending, Reason};
+use crate::model::tenant::Tenant;
 use crate::observe::record::{ExchangeRecord, Requested};
-use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
+use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply;
@@ -21,7 +26,6 @@ use crate::path::{credentials, tunnel};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
-    let session = &*session;
     let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
@@ -36,12 +40,12 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
         version: request.version(),
     });
     let carried = match &asked {
-        Ok(asked) => carry(request, asked, session, &mut record).await,
+        Ok(asked) => carry(request, asked, &session, &mut record).await,
         Err(reason) => Err((*reason).into()),
     };
     match carried {
-        Ok(carried) => carried.respond(record, session),
-        Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, session),
+        Ok(carried) => carried.respond(record, &session),
+        Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, &session),
     }
 }
 
@@ -56,14 +60,14 @@ impl Session {
     }
 }
 
-/// Decide, add credentials, send.
+/// Decide, have the worker answer where there is one, add credentials, send.
 async fn carry(
     mut request: Asking,
     asked: &Asked,
-    session: &Session,
+    session: &Arc<Session>,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
-    let tenant = &session.who.tenant;
+    let who = &session.who;
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
@@ -74,14 +78,32 @@ async fn carry(
     {
         record.traceparent(parent);
     }
-    let mut permit = decide(&request, asked, session)?;
+    let permit = decide(&request, asked, &who.tenant, &who.flow)?;
     let workload = take_upgrade(&mut request);
-    let destination = permit.destination();
-    let applying = tenant
-        .credentials
-        .iter()
-        .filter(|credential| policy::applies(credential, destination));
-    for name in credentials::attach(applying, request.headers_mut())? {
+    let request = request.map(Source::from);
+    let namespace = who.tenant.namespace.as_ref();
+    match namespace.and_then(|namespace| namespace.outbound.as_ref()) {
+        // What a worker needs is large, and most requests pass none.
+        Some(outbound) => {
+            Box::pin(worker::carry(
+                request, outbound, permit, workload, session, record,
+            ))
+            .await
+        }
+        None => forward(request, permit, workload, session, record).await,
+    }
+}
+
+/// Add credentials, send.
+async fn forward(
+    mut request: Request<Source>,
+    mut permit: Permit,
+    workload: Option<Upgrade>,
+    session: &Session,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let tenant = &session.who.tenant;
+    for name in attach(&permit, request.headers_mut(), tenant)? {
         record.credential(&name);
     }
     let (request, sent) = outgoing(request, session, record);
@@ -95,21 +117,42 @@ async fn carry(
         permit.would_deny().map(|denial| denial.reason),
     );
     let Answer {
-        response,
+        mut response,
         peer,
         lease,
     } = answered.map_err(|failure| Refused::failed(failure, record))?;
     record.upstream(peer);
     match (response.status(), workload) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => {
-            Ok(Carried::Upgrade { response, workload })
-        }
+        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
+            upstream: Upgrade::of_response(&mut response),
+            response: response.map(drop),
+            workload,
+        }),
         (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
         _ => Ok(Carried::Response { response, lease }),
     }
 }
 
-fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
+/// Adds what the tenant is bound to have at the permit's destination; gives the names.
+fn attach(
+    permit: &Permit,
+    headers: &mut HeaderMap,
+    tenant: &Tenant,
+) -> Result<Vec<Arc<str>>, Reason> {
+    let destination = permit.destination();
+    let applying = tenant
+        .credentials
+        .iter()
+        .filter(|credential| policy::applies(credential, destination));
+    credentials::attach(applying, headers)
+}
+
+fn decide<B>(
+    request: &Request<B>,
+    asked: &Asked,
+    tenant: &Tenant,
+    _flow: &Flow,
+) -> Result<Permit, Denial> {
     let facts = Facts {
         scheme: asked.scheme,
         host: &asked.host,
@@ -117,7 +160,7 @@ fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, 
         method: Some(request.method()),
         path: Some(&asked.path),
     };
-    match policy::decide(&session.who.tenant.policy, &facts) {
+    match policy::decide(&tenant.policy, &facts) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
@@ -133,7 +176,7 @@ fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
 
 /// The request with a body that is counted, timed, and known to have been sent.
 fn outgoing(
-    request: Asking,
+    request: Request<Source>,
     session: &Session,
     record: &ExchangeRecord,
 ) -> (Request<Outgoing>, Sent) {
@@ -142,15 +185,17 @@ fn outgoing(
     (Request::from_parts(head, body), sent)
 }
 
-/// A request that its upstream answered.
+/// A request that was answered.
 enum Carried {
-    Response {
-        response: Answering,
-        lease: Lease,
-    },
+    /// By its upstream.
+    Response { response: Answering, lease: Lease },
+    /// By a worker.
+    Worker(Response<Source>),
+    /// By its upstream, with another protocol.
     Upgrade {
-        response: Answering,
+        response: Response<()>,
         workload: Upgrade,
+        upstream: Upgrade,
     },
 }
 
@@ -172,21 +217,27 @@ impl Carried {
                 });
                 response.map(|body| Body::Streamed(Streamed::new(body, traffic, idle, on_end)))
             }
+            Self::Worker(response) => {
+                record.status(response.status());
+                let (traffic, idle) = (record.bytes(), session.agent.limits.http.body_idle);
+                let on_end = Box::new(move |ending| record.close(ending));
+                response.map(|body| Body::Streamed(Streamed::new(body, traffic, idle, on_end)))
+            }
             Self::Upgrade {
                 mut response,
                 workload,
+                upstream,
             } => {
                 record.status(response.status());
                 if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
                     ask_upgrade(response.headers_mut(), protocol);
                 }
-                let upstream = Upgrade::of_response(&mut response);
                 let idle = session.agent.limits.tunnel_idle;
                 session
                     .agent
                     .tasks
                     .spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
-                response.map(|_none| Body::empty())
+                response.map(|()| Body::empty())
             }
         }
     }

@@ -5,6 +5,7 @@ mod identify;
 mod http;
 mod policy;
 mod credentials;
+mod worker;
 mod tunnel;
 mod tls;
 mod dns;

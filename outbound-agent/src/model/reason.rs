@@ -58,6 +58,24 @@ closed_list! {
         ConnectionLimit = "connection_limit",
         /// More DNS queries, or longer names in them, than the limits allow.
         DnsLimit = "dns_limit",
+        /// The tenant's namespace has a worker that nothing has dispatched it to.
+        NotDispatched = "not_dispatched",
+        /// The outbound worker threw, or gave no response.
+        WorkerException = "worker_exception",
+        /// The outbound worker used up its time on a processor.
+        WorkerCpu = "worker_cpu",
+        /// The outbound worker did not answer in time.
+        WorkerTimeout = "worker_timeout",
+        /// The outbound worker used up its memory.
+        WorkerMemory = "worker_memory",
+        /// The outbound worker's process died, or is not back yet.
+        WorkerDied = "worker_died",
+        /// The outbound worker cannot be reached or does not load.
+        WorkerUnavailable = "worker_unavailable",
+        /// Too many invocations of the outbound worker at once.
+        WorkerLimit = "worker_limit",
+        /// The request was made by the outbound worker that it would invoke.
+        WorkerLoop = "worker_loop",
         /// A credential is bound to this host but cannot be sent.
         CredentialUnavailable = "credential_unavailable",
         /// The name has no address.
@@ -158,6 +176,13 @@ impl Ending {
             | R::LogUnavailable
             | R::Draining
             | R::Kernel => (Outcome::Refused, None),
+            R::NotDispatched | R::WorkerLimit | R::WorkerLoop => (Outcome::Refused, None),
+            R::WorkerTimeout => (Outcome::TimedOut, Some(Fault::Worker)),
+            R::WorkerException
+            | R::WorkerCpu
+            | R::WorkerMemory
+            | R::WorkerDied
+            | R::WorkerUnavailable => (Outcome::Failed, Some(Fault::Worker)),
             R::Malformed => (Outcome::Refused, Some(Fault::Downstream)),
             R::DownstreamTimeout => (Outcome::TimedOut, Some(Fault::Downstream)),
             R::DownstreamTls => (Outcome::Failed, Some(Fault::Downstream)),

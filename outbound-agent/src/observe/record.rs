@@ -383,6 +383,15 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::DownstreamTls
         | Reason::ConnectionLimit
         | Reason::DnsLimit
+        | Reason::NotDispatched
+        | Reason::WorkerException
+        | Reason::WorkerCpu
+        | Reason::WorkerTimeout
+        | Reason::WorkerMemory
+        | Reason::WorkerDied
+        | Reason::WorkerUnavailable
+        | Reason::WorkerLimit
+        | Reason::WorkerLoop
         | Reason::CredentialUnavailable
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused

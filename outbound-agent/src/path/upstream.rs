@@ -97,6 +97,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Why, without where.
+    pub fn into_denial(self) -> Denial {
+        Denial {
+            reason: self.reason,
+            rule: self.rule,
+        }
+    }
+}
+
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         Self {

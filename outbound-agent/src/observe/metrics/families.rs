@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
-use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict};
+use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict, WorkerOutcome};
 
 /// One metric.
 pub(super) struct Family {
@@ -37,6 +37,8 @@ pub(super) enum Label {
     Held,
     Reason,
     Rcode,
+    Service,
+    Worker,
     Counter,
     Result,
     Version,
@@ -74,6 +76,10 @@ families! {
         "Exchanges, connections, DNS queries and system calls that were denied or refused.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
         "Exchanges, connections and DNS queries that audit mode let through and enforce mode would deny.";
+    WORKER_CALLS: Counter "outbound_worker_calls_total" [Service, Worker]
+        "Invocations of outbound workers.";
+    WORKER_DURATION: Histogram "outbound_worker_duration_seconds" [Service]
+        "From the invocation of an outbound worker to the head of its response.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
         "What the kernel programs counted, read when scraped.";
     ACCESS_LOG_LOST: Counter "outbound_access_log_lost_total" []
@@ -145,6 +151,8 @@ impl Label {
         Self::Held,
         Self::Reason,
         Self::Rcode,
+        Self::Service,
+        Self::Worker,
         Self::Counter,
         Self::Result,
         Self::Version,
@@ -161,6 +169,8 @@ impl Label {
             Self::Held => "verdict",
             Self::Reason => "reason",
             Self::Rcode => "rcode",
+            Self::Service => "service",
+            Self::Worker => "outcome",
             Self::Counter => "counter",
             Self::Result => "result",
             Self::Version => "version",
@@ -192,6 +202,12 @@ impl Label {
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
             Self::Rcode => list(Rcode::ALL.iter().map(|value| value.label())),
+            Self::Service => "the name of an outbound worker's service".to_owned(),
+            Self::Worker => format!(
+                "in `{}`: {}",
+                WORKER_CALLS.name,
+                list(WorkerOutcome::ALL.iter().map(|value| value.label()))
+            ),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),
             Self::Result => list(Reload::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of the agent".to_owned(),

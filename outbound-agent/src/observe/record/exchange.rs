@@ -1,6 +1,7 @@
 //! The account of one HTTP exchange.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::observe::labels::Kind;
+use crate::observe::labels::{Kind, WorkerOutcome};
 
 /// What was asked for. Any query in `path` is left out of the log.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +44,17 @@ pub struct ExchangeRecord {
     request: Option<Request>,
     account: Account,
     status: Option<StatusCode>,
+    worker: Option<Worker>,
     bytes: Arc<ByteCounter>,
     is_closed: bool,
+}
+
+/// What an outbound worker did with it.
+#[derive(Debug)]
+struct Worker {
+    service: Arc<str>,
+    outcome: WorkerOutcome,
+    took: Duration,
 }
 
 /// [`Requested`], kept.
@@ -75,6 +85,7 @@ impl ExchangeRecord {
             request: None,
             account: Account::default(),
             status: None,
+            worker: None,
             bytes,
             is_closed: false,
         }
@@ -126,6 +137,16 @@ impl ExchangeRecord {
         self.account.upstream = Some(address);
     }
 
+    /// It passed an outbound worker, which took this long until its response began.
+    pub fn worker(&mut self, service: &Arc<str>, outcome: WorkerOutcome, took: Duration) {
+        self.records.metrics.worker_called(service, outcome, took);
+        self.worker = Some(Worker {
+            service: Arc::clone(service),
+            outcome,
+            took,
+        });
+    }
+
     /// The status of the response, whoever wrote it.
     pub const fn status(&mut self, status: StatusCode) {
         self.status = Some(status);
@@ -173,6 +194,9 @@ impl ExchangeRecord {
         line.account(&self.account, ending);
         line.carried(&self.bytes, self.opened);
         line.trace_id = self.trace_id.as_deref();
+        if let Some(worker) = &self.worker {
+            line.worker(&worker.service, worker.outcome.label(), worker.took);
+        }
         line
     }
 }

@@ -27,6 +27,21 @@ pub enum Error {
     /// Nothing came for too long.
     #[error("nothing of the body came in time")]
     Idle,
+    /// A worker made it and did not finish it.
+    #[error("the outbound worker did not finish the body")]
+    Unfinished,
+}
+
+/// A body as it comes, from whoever sends it.
+pub enum Source {
+    /// The other side of a connection.
+    Incoming(Incoming),
+    /// All of it is here.
+    Whole(Bytes),
+    /// A connection's again, that is counted and reports its end.
+    Streamed(Box<Streamed>),
+    /// Somebody within the agent.
+    Made(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>),
 }
 
 /// The body of a response to the workload.
@@ -47,12 +62,31 @@ pub struct Streamed {
 impl Streamed {
     /// Passes `inner` on, counts it as received and says how it ended. Between two pieces of
     /// it `idle` may pass.
-    pub fn new(inner: Incoming, traffic: Arc<dyn Traffic>, idle: Duration, on_end: OnEnd) -> Self {
+    pub fn new(
+        inner: impl Into<Source>,
+        traffic: Arc<dyn Traffic>,
+        idle: Duration,
+        on_end: OnEnd,
+    ) -> Self {
         Self {
-            inner: Timed::new(inner, idle),
+            inner: Timed::new(inner.into(), idle),
             traffic,
             on_end: Some(on_end),
         }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = ready!(self.inner.poll_frame(cx));
+        match &polled {
+            None => self.end(Ending::COMPLETED),
+            Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
+            Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
+            Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
+            Some(Ok(frame)) => self
+                .traffic
+                .count_received(frame.data_ref().map_or(0, Bytes::len)),
+        }
+        Poll::Ready(polled)
     }
 
     fn end(&mut self, ending: Ending) {
@@ -104,21 +138,10 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let streamed = match &mut *self {
-            Self::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Self::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Streamed(streamed) => streamed,
-        };
-        let polled = ready!(streamed.inner.poll_frame(cx));
-        match &polled {
-            None => streamed.end(Ending::COMPLETED),
-            Some(Err(Error::Broken(_))) => streamed.end(Ending::of(Reason::UpstreamReset)),
-            Some(Err(Error::Idle)) => streamed.end(Ending::of(Reason::UpstreamTimeout)),
-            Some(Ok(frame)) => streamed
-                .traffic
-                .count_received(frame.data_ref().map_or(0, Bytes::len)),
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(take_whole(bytes)),
+            Self::Streamed(streamed) => streamed.poll_frame(cx),
         }
-        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -132,6 +155,74 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Streamed(streamed) => streamed.inner.body.size_hint(),
+        }
+    }
+}
+
+/// The one frame of a body that is all here.
+fn take_whole(bytes: &mut Bytes) -> Option<Result<Frame<Bytes>, Error>> {
+    let bytes = std::mem::take(bytes);
+    (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+}
+
+impl Source {
+    /// No body at all.
+    pub const fn empty() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
+impl From<Incoming> for Source {
+    fn from(incoming: Incoming) -> Self {
+        Self::Incoming(incoming)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incoming(_) => "Incoming",
+            Self::Whole(_) => "Whole",
+            Self::Streamed(_) => "Streamed",
+            Self::Made(_) => "Made",
+        })
+    }
+}
+
+impl http_body::Body for Source {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut *self {
+            Self::Incoming(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::Broken)))
+            }
+            Self::Whole(bytes) => Poll::Ready(take_whole(bytes)),
+            Self::Streamed(streamed) => streamed.poll_frame(cx),
+            Self::Made(made) => made.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(streamed) => streamed.inner.body.is_end_stream(),
+            Self::Made(made) => made.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Streamed(streamed) => streamed.inner.body.size_hint(),
+            Self::Made(made) => made.size_hint(),
         }
     }
 }
@@ -150,7 +241,12 @@ pub struct Sent(watch::Receiver<()>);
 
 impl Outgoing {
     /// Passes `inner` on and counts it as sent. Between two pieces of it `idle` may pass.
-    pub fn new(inner: Incoming, traffic: Arc<dyn Traffic>, idle: Duration) -> (Self, Sent) {
+    pub fn new(
+        inner: impl Into<Source>,
+        traffic: Arc<dyn Traffic>,
+        idle: Duration,
+    ) -> (Self, Sent) {
+        let inner = inner.into();
         let (unsent, sent) = watch::channel(());
         let unsent = (!inner.is_end_stream()).then_some(unsent);
         (
@@ -212,7 +308,7 @@ impl http_body::Body for Outgoing {
 
 /// A body that must not stand still while somebody waits for it.
 struct Timed {
-    body: Incoming,
+    body: Source,
     idle: Duration,
     /// Made when a body first has to be waited for: most never have to.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -220,7 +316,7 @@ struct Timed {
 }
 
 impl Timed {
-    const fn new(body: Incoming, idle: Duration) -> Self {
+    const fn new(body: Source, idle: Duration) -> Self {
         Self {
             body,
             idle,
@@ -232,7 +328,7 @@ impl Timed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.is_waiting = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Error::Broken)));
+            return Poll::Ready(frame);
         }
         let deadline = self
             .deadline

@@ -1,0 +1,186 @@
+//! Story 2 with a worker: the tenant's permitted request is handed to the operator's code, and
+//! its answer to the tenant.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body as _;
+use tracing::warn;
+
+use super::errand::Runner;
+use super::{Carried, Refused, forward};
+use crate::connection::Session;
+use crate::model::reason::Reason;
+use crate::model::worker::{OnError, Outbound};
+use crate::observe::labels::WorkerOutcome;
+use crate::observe::record::ExchangeRecord;
+use crate::path::http::body::Source;
+use crate::path::http::headers::strip_hop_by_hop;
+use crate::path::http::upgrade::Upgrade;
+use crate::path::policy::Permit;
+use crate::path::worker::{Failure, Invocation, REQUEST, WORKER};
+
+/// Has the worker answer the request, and writes down what became of that.
+pub(super) async fn carry(
+    request: Request<Source>,
+    outbound: &Outbound,
+    permit: Permit,
+    workload: Option<Upgrade>,
+    session: &Arc<Session>,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let service = &outbound.service;
+    let began = Instant::now();
+    let would_deny = permit.would_deny().map(|denial| denial.reason);
+    record.allowed(permit.rule(), would_deny);
+    let spare = match service.on_error {
+        OnError::Forward => Some(Spare::of(&request)),
+        OnError::Fail => None,
+    };
+    let method = request.method().clone();
+    let is_circle = request
+        .headers()
+        .get(WORKER)
+        .is_some_and(|by| by == &*service.name);
+    let mark = HeaderValue::from_str(&record.request_id().to_string());
+    let mark = mark.map_err(|_invalid| Reason::Internal)?;
+    let runner = Runner::new(
+        session,
+        service,
+        &request,
+        mark.clone(),
+        permit,
+        record.bytes(),
+    );
+    let invoked = match is_circle {
+        true => Err(circle()),
+        false => {
+            let request = for_the_worker(request, &runner, mark)?;
+            let invocation = Invocation {
+                tenant: Arc::clone(&session.who.tenant),
+                request,
+                errands: Arc::clone(&runner) as _,
+            };
+            session.agent.workers.invoke(invocation).await
+        }
+    };
+    let told = runner.take_told();
+    told.tell(record);
+    let failure = match invoked {
+        Ok(response) => {
+            record.worker(&service.name, WorkerOutcome::Responded, began.elapsed());
+            return answer(response, &method, workload, told.upgraded);
+        }
+        Err(failure) => failure,
+    };
+    complain(&failure, &service.name, session, record);
+    let again = spare.and_then(|spare| spare.with(failure.unused));
+    if let Some((request, permit)) = again.zip(runner.take_permit()) {
+        record.worker(&service.name, WorkerOutcome::Forwarded, began.elapsed());
+        return forward(request, permit, workload, session, record).await;
+    }
+    record.worker(&service.name, outcome(failure.reason), began.elapsed());
+    match (failure.reason, told.failed) {
+        // What the worker lets pass is told as it would be without one.
+        (Reason::WorkerException, Some(failed)) => Err(failed.into()),
+        (reason, Some(_) | None) => Err(reason.into()),
+    }
+}
+
+/// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.
+fn for_the_worker(
+    mut request: Request<Source>,
+    runner: &Runner,
+    mark: HeaderValue,
+) -> Result<Request<Source>, Reason> {
+    let path = request.uri().path_and_query();
+    let path = path.map_or("/", |path| path.as_str());
+    let url = format!("{}{path}", runner.origin());
+    *request.uri_mut() = url.parse::<Uri>().map_err(|_invalid| Reason::Malformed)?;
+    let headers = request.headers_mut();
+    headers.remove(header::CONNECTION);
+    headers.insert(REQUEST, mark);
+    Ok(request)
+}
+
+/// The worker's response, or the protocol that the upstream has changed to.
+fn answer(
+    mut response: Response<Source>,
+    method: &Method,
+    workload: Option<Upgrade>,
+    upstream: Option<Upgrade>,
+) -> Result<Carried, Refused> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (workload, upstream) = workload.zip(upstream).ok_or(Reason::WorkerException)?;
+        return Ok(Carried::Upgrade {
+            response: response.map(drop),
+            workload,
+            upstream,
+        });
+    }
+    strip_hop_by_hop(response.headers_mut());
+    // Framing follows from the body, where there is one.
+    if *method != Method::HEAD && response.status() != StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    Ok(Carried::Worker(response))
+}
+
+/// A request as it was before the worker had it.
+struct Spare {
+    head: http::request::Parts,
+    is_bodyless: bool,
+}
+
+impl Spare {
+    fn of(request: &Request<Source>) -> Self {
+        let mut copy = Request::new(());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        Self {
+            head: copy.into_parts().0,
+            is_bodyless: request.body().is_end_stream(),
+        }
+    }
+
+    /// Whole again, where nothing of the body is gone.
+    fn with(self, unused: Option<Source>) -> Option<Request<Source>> {
+        let body = unused.or_else(|| self.is_bodyless.then(Source::empty))?;
+        Some(Request::from_parts(self.head, body))
+    }
+}
+
+fn circle() -> Failure {
+    Failure {
+        reason: Reason::WorkerLoop,
+        text: "the worker itself made this request".to_owned(),
+        unused: None,
+    }
+}
+
+/// What went wrong is for the operator alone.
+fn complain(failure: &Failure, service: &str, session: &Session, record: &ExchangeRecord) {
+    warn!(
+        tenant = %session.who.tenant.id,
+        service,
+        request_id = %record.request_id(),
+        reason = failure.reason.label(),
+        error = failure.text,
+        "outbound worker failed"
+    );
+}
+
+const fn outcome(reason: Reason) -> WorkerOutcome {
+    match reason {
+        Reason::WorkerCpu => WorkerOutcome::Cpu,
+        Reason::WorkerTimeout => WorkerOutcome::Timeout,
+        Reason::WorkerMemory => WorkerOutcome::Memory,
+        Reason::WorkerDied => WorkerOutcome::Died,
+        Reason::WorkerUnavailable => WorkerOutcome::Unavailable,
+        Reason::WorkerLimit | Reason::WorkerLoop | Reason::NotDispatched => WorkerOutcome::Refused,
+        _ => WorkerOutcome::Exception,
+    }
+}
