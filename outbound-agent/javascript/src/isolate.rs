@@ -162,7 +162,7 @@ impl Isolate {
             held.release_all(number);
         });
         shared.with(number, |invocation| {
-            invocation.bound = Some(task.abort_handle())
+            invocation.bound = Some(task.abort_handle());
         });
     }
 }

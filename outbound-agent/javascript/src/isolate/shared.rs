@@ -104,7 +104,7 @@ impl Shared {
     pub(crate) fn start<T: 'static>(
         self: &Rc<Self>,
         future: impl Future<Output = Result<T, String>> + 'static,
-        finish: impl for<'js> FnOnce(&Shared, &Ctx<'js>, T) -> rquickjs::Result<Value<'js>> + 'static,
+        finish: impl for<'js> FnOnce(&Self, &Ctx<'js>, T) -> rquickjs::Result<Value<'js>> + 'static,
     ) -> u32 {
         let number = self.number();
         let current = self.current.get();
