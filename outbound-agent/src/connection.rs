@@ -16,6 +16,7 @@ use crate::model::tenant::{Tenant, Tenants};
 use crate::observe::labels::Protocol;
 use crate::observe::record::{ConnectionRecord, Exchanges, Records};
 use crate::path::accept::{self, Accepted};
+use crate::path::credentials::Credentials;
 use crate::path::detect::{self, Detected, Hello, detect};
 use crate::path::dns;
 use crate::path::http;
@@ -37,6 +38,8 @@ pub struct Agent {
     pub records: Records,
     /// Ends the TLS of workloads.
     pub terminator: Terminator,
+    /// What is added to requests.
+    pub credentials: Credentials,
     /// The way out.
     pub upstream: Upstream,
     /// What tenants asked the resolver, and what they were told.

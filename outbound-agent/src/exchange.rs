@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, Uri};
+use serde_json::Map;
 
 use crate::connection::Session;
 use crate::model::reason::{Ending, Reason};
+use crate::model::template::Subject;
+use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
@@ -14,10 +17,10 @@ use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::{Answering, Asking};
-use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
+use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
+use crate::path::tunnel;
 use crate::path::upstream::pool::Lease;
 use crate::path::upstream::{Answer, Failure};
-use crate::path::{credentials, tunnel};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
@@ -76,14 +79,7 @@ async fn carry(
     }
     let mut permit = decide(&request, asked, session)?;
     let workload = take_upgrade(&mut request);
-    let destination = permit.destination();
-    let applying = tenant
-        .credentials
-        .iter()
-        .filter(|credential| policy::applies(credential, destination));
-    for name in credentials::attach(applying, request.headers_mut())? {
-        record.credential(&name);
-    }
+    add_credentials(&mut request, asked, session, record).await?;
     let (request, sent) = outgoing(request, session, record);
     let answered = session
         .agent
@@ -109,18 +105,54 @@ async fn carry(
     }
 }
 
-fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
-    let facts = Facts {
+fn facts<'a>(request: &'a Asking, asked: &'a Asked) -> Facts<'a> {
+    Facts {
         scheme: asked.scheme,
         host: &asked.host,
         port: asked.port,
         method: Some(request.method()),
         path: Some(&asked.path),
-    };
-    match policy::decide(&session.who.tenant.policy, &facts) {
+    }
+}
+
+fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
+    match policy::decide(&session.who.tenant.policy, &facts(request, asked)) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
+}
+
+/// Adds what goes with the request as it leaves. Without what should, it does not leave.
+async fn add_credentials(
+    request: &mut Asking,
+    asked: &Asked,
+    session: &Session,
+    record: &mut ExchangeRecord,
+) -> Result<(), Reason> {
+    let tenant = &session.who.tenant;
+    let subject = Subject {
+        tenant: &tenant.id,
+        parameters: &Map::new(),
+    };
+    for credential in &tenant.credentials {
+        let name = &credential.name;
+        match policy::fit(&credential.binding, &facts(request, asked)) {
+            Fit::Elsewhere => continue,
+            Fit::Withheld => {
+                record.credential(name, Use::Skipped);
+                continue;
+            }
+            Fit::Goes => {}
+        }
+        let store = &session.agent.credentials;
+        let added = store.add(credential, subject, request.headers_mut()).await;
+        if let Err(error) = added {
+            record.credential(name, Use::Failed);
+            return Err(error.report(name));
+        }
+        record.credential(name, Use::Injected);
+    }
+    Ok(())
 }
 
 /// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.

@@ -1,22 +1,21 @@
 //! The file's shape: what stands in it, before anything refers to anything.
 
+pub(super) mod credential;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use http::HeaderName;
-use http::header;
-
 use super::document::{Node, Table, Value};
 use super::kind::compound::{InPlace, List, Placed};
-use super::kind::{CgroupPath, Flag, HeaderText, Kind as _, TargetText, TenantName, Text, words};
+use super::kind::{CgroupPath, Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
-use super::secret::{SecretReference, SecretText, Template, TemplateText};
-use super::section::{Section, as_table, refuse_unknown_keys, section};
+use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
 use crate::model::place::Place;
 use crate::model::policy::{Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
+use credential::Credential;
 
 section! {
     /// Rules, by name. Tenants refer to them.
@@ -63,26 +62,6 @@ section! {
 }
 
 section! {
-    /// What proves a tenant's right to an upstream, by name. The tenant never sees it: the
-    /// agent adds it after everything else and removes what the tenant sent in its place.
-    pub(super) struct Credential {
-        /// What is added: `header` is one header.
-        kind as "type": CredentialType as CredentialTypeText;
-        /// Targets that it may go to. Without a port: 80 and 443.
-        hosts: Vec<Placed<Target>> as List<InPlace<TargetText>>;
-        /// The header's name.
-        header: HeaderName as HeaderText = header::AUTHORIZATION;
-        /// The header's value.
-        value: Template as TemplateText = Template::default();
-        /// Where the secret is: a file (without one newline at its end), an environment
-        /// variable of the agent, or a credential of its systemd unit.
-        secret: Placed<SecretReference> as InPlace<SecretText>;
-        /// Whether it may go over plain HTTP, where everybody on the way can read it.
-        allow_plaintext: bool as Flag = false;
-    }
-}
-
-section! {
     /// Who is charged, limited and ruled as one.
     pub(super) struct Tenant {
         /// Its name, in logs, metrics and on the command line.
@@ -96,17 +75,6 @@ section! {
         inbound: bool as Flag = false;
     }
 }
-
-/// The types of credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CredentialType {
-    /// One header.
-    Header,
-}
-
-words!(CredentialTypeText: CredentialType, "\"header\"", {
-    "header" => CredentialType::Header,
-});
 
 words!(ModeText: Mode, "\"enforce\", \"audit\" or \"off\"", {
     "enforce" => Mode::Enforce,
@@ -220,7 +188,7 @@ fn settings<S: Section + Default>(table: &Table, key: &str, problems: &mut Probl
     }
 }
 
-fn named<S: Section>(
+fn named<S: FromNode>(
     table: &Table,
     key: &str,
     problems: &mut Problems,
@@ -241,7 +209,7 @@ fn named<S: Section>(
                 format!("is no name; write {}", TenantName::accepted()),
             );
         }
-        (name.clone(), S::read(&entry.node, &path, problems))
+        (name.clone(), S::from_node(&entry.node, &path, problems))
     };
     table.0.iter().map(read).collect()
 }

@@ -14,7 +14,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder};
 
-use super::labels::{Direction, Held, Protocol, Reload, Verdict};
+use super::labels::{Direction, Held, Protocol, Reload, Use, Verdict};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
@@ -156,6 +156,7 @@ struct Traffic {
     dns_queries: IntCounterVec,
     denials: IntCounterVec,
     would_deny: IntCounterVec,
+    credentials: IntCounterVec,
 }
 
 impl Traffic {
@@ -171,6 +172,7 @@ impl Traffic {
             dns_queries: families::DNS_QUERIES.counters(registry)?,
             denials: families::DENIALS.counters(registry)?,
             would_deny: families::WOULD_DENY.counters(registry)?,
+            credentials: families::CREDENTIALS.counters(registry)?,
         })
     }
 }
@@ -264,6 +266,12 @@ impl TenantMetrics {
         let cell = &self.would_deny[reason as usize];
         self.resolve(cell, &self.traffic.would_deny, &[reason.label()])
             .inc();
+    }
+
+    /// Something became of a credential that is bound to a request's host.
+    pub fn credential(&self, name: &str, used: Use) {
+        let labels = [name, used.label()];
+        self.traffic.credentials.with_label_values(&labels).inc();
     }
 
     fn resolve<'cell>(

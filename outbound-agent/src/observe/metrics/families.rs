@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
-use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict};
+use crate::observe::labels::{Direction, Held, Protocol, Reload, Use, Verdict};
 
 /// One metric.
 pub(super) struct Family {
@@ -37,6 +37,8 @@ pub(super) enum Label {
     Held,
     Reason,
     Rcode,
+    Credential,
+    Use,
     Counter,
     Result,
     Version,
@@ -74,6 +76,8 @@ families! {
         "Exchanges, connections, DNS queries and system calls that were denied or refused.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
         "Exchanges, connections and DNS queries that audit mode let through and enforce mode would deny.";
+    CREDENTIALS: Counter "outbound_credentials_total" [Credential, Use]
+        "Requests to hosts that a credential is bound to, by what became of it.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
         "What the kernel programs counted, read when scraped.";
     ACCESS_LOG_LOST: Counter "outbound_access_log_lost_total" []
@@ -145,6 +149,8 @@ impl Label {
         Self::Held,
         Self::Reason,
         Self::Rcode,
+        Self::Credential,
+        Self::Use,
         Self::Counter,
         Self::Result,
         Self::Version,
@@ -161,6 +167,8 @@ impl Label {
             Self::Held => "verdict",
             Self::Reason => "reason",
             Self::Rcode => "rcode",
+            Self::Credential => "credential",
+            Self::Use => "use",
             Self::Counter => "counter",
             Self::Result => "result",
             Self::Version => "version",
@@ -192,6 +200,8 @@ impl Label {
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
             Self::Rcode => list(Rcode::ALL.iter().map(|value| value.label())),
+            Self::Credential => "a credential's name in the configuration".to_owned(),
+            Self::Use => list(Use::ALL.iter().map(|value| value.label())),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),
             Self::Result => list(Reload::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of the agent".to_owned(),

@@ -11,7 +11,7 @@ use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::observe::labels::Kind;
+use crate::observe::labels::{Kind, Use};
 
 /// What was asked for. Any query in `path` is left out of the log.
 #[derive(Clone, Copy, Debug)]
@@ -116,9 +116,17 @@ impl ExchangeRecord {
         self.account.rule = Some(rule.into());
     }
 
-    /// The name of the credential that was added.
-    pub fn credential(&mut self, name: &Arc<str>) {
-        self.account.credential = Some(Arc::clone(name));
+    /// What became of a credential that is bound to its host. Those that went out are named in
+    /// the log.
+    pub fn credential(&mut self, name: &Arc<str>, used: Use) {
+        self.who.metrics.credential(name, used);
+        if used == Use::Injected {
+            let named = match self.account.credential.take() {
+                Some(before) => format!("{before},{name}").into(),
+                None => Arc::clone(name),
+            };
+            self.account.credential = Some(named);
+        }
     }
 
     /// What was dialled for it.
