@@ -121,9 +121,14 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
         }
         Ok(Detected::Http2(stream)) => {
             let session = session(agent, who, None, record);
-            http::serve_http2(stream, agent.limits.http, &agent.tasks, |request| {
-                exchange::handle(request, Arc::clone(&session))
-            })
+            let refused = exchange::unread(&session);
+            http::serve_http2(
+                stream,
+                agent.limits.http,
+                &agent.tasks,
+                refused,
+                |request| exchange::handle(request, Arc::clone(&session)),
+            )
             .await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
@@ -199,7 +204,8 @@ async fn carry_tls(
             let session = session(agent, who, Some(host), record);
             let handle = |request| exchange::handle(request, Arc::clone(&session));
             if is_http2 {
-                http::serve_http2(stream, agent.limits.http, &agent.tasks, handle).await
+                let refused = exchange::unread(&session);
+                http::serve_http2(stream, agent.limits.http, &agent.tasks, refused, handle).await
             } else {
                 http::serve(stream, agent.limits.http, &agent.tasks, handle).await
             }

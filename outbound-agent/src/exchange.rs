@@ -12,6 +12,7 @@ use crate::model::template::Subject;
 use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
+use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply;
@@ -30,14 +31,21 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
     let target = request.uri().clone();
     let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
         .and_then(|asked| session.agree(asked));
-    record.request(Requested {
-        method: &method,
-        scheme: session.scheme,
-        host: asked.as_ref().ok().map(|asked| &asked.host),
-        port: Some(session.who.flow.original_dst.port()),
-        path: target.path(),
-        version: request.version(),
-    });
+    // Of a request that could not be read there is nothing to say.
+    if request
+        .extensions()
+        .get::<guard::Refused>()
+        .is_none_or(|refused| refused.has_line)
+    {
+        record.request(Requested {
+            method: &method,
+            scheme: session.scheme,
+            host: asked.as_ref().ok().map(|asked| &asked.host),
+            port: Some(session.who.flow.original_dst.port()),
+            path: target.path(),
+            version: request.version(),
+        });
+    }
     let carried = match &asked {
         Ok(asked) => carry(request, asked, session, &mut record).await,
         Err(reason) => Err((*reason).into()),
@@ -46,6 +54,12 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
         Ok(carried) => carried.respond(record, session),
         Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, session),
     }
+}
+
+/// Writes down a request that was refused before anything of it could be read.
+pub fn unread(session: &Session) -> impl Fn(Reason) + Unpin + use<> {
+    let exchanges = session.exchanges.clone();
+    move |reason| exchanges.open().close(Ending::of(reason))
 }
 
 impl Session {

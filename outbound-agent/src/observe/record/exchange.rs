@@ -6,7 +6,7 @@ use http::{Method, StatusCode, Version};
 use uuid::Uuid;
 
 use super::line::Line;
-use super::{Account, ByteCounter, Opened, Records, Who, claim, ending_of_drop};
+use super::{Account, ByteCounter, Opened, Records, Who, claim, ending_of_drop, is_security_event};
 use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
@@ -164,7 +164,14 @@ impl ExchangeRecord {
     }
 
     fn line(&self, ending: Ending) -> Line<'_> {
-        let mut line = Line::new(Kind::Http, self.opened);
+        let kind = match ending.reason {
+            // HTTP without a host is what nobody sends who means well.
+            Some(reason) if is_security_event(reason) || reason == Reason::NoHost => {
+                Kind::SecurityEvent
+            }
+            Some(_) | None => Kind::Http,
+        };
+        let mut line = Line::new(kind, self.opened);
         line.who(&self.who);
         line.network_protocol_name = Some("http");
         if let Some(request) = &self.request {
