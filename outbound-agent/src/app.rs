@@ -20,6 +20,7 @@ use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
+use crate::path::credentials::Credentials;
 use crate::path::tls::Terminator;
 use crate::path::tls::authority::{self, Authority};
 use crate::path::tls::leaf::Leaves;
@@ -27,7 +28,7 @@ use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
 use crate::path::worker::{self, Workers};
-use crate::path::{detect, dns, http};
+use crate::path::{credentials, detect, dns, http};
 use crate::server::{self, Listening, Server, Sockets};
 
 /// An agent that serves connections; the kernel that brings them is somebody else's.
@@ -86,6 +87,7 @@ impl App {
                 Leaves::new(authority(config)?),
                 config.limits.tls_handshake,
             ),
+            credentials: Credentials::new(credential_limits(&config.limits)),
             upstream,
             workers,
             names: dns::Accounts::new(dns_limits(&config.limits)),
@@ -180,6 +182,13 @@ const fn limits(limits: &config::Limits) -> Limits {
     }
 }
 
+const fn credential_limits(limits: &config::Limits) -> credentials::Limits {
+    credentials::Limits {
+        command: limits.secret_command,
+        command_ttl: limits.secret_command_ttl,
+    }
+}
+
 const fn dns_limits(limits: &config::Limits) -> dns::Limits {
     dns::Limits {
         per_second: limits.dns_per_tenant_per_second,
@@ -228,7 +237,10 @@ async fn forget_idle(agent: Arc<Agent>, every: Duration) {
                 agent.workers.close_idle();
                 return agent.upstream.close_idle();
             }
-            () = tokio::time::sleep(every) => agent.upstream.forget_idle(),
+            () = tokio::time::sleep(every) => {
+                agent.upstream.forget_idle();
+                agent.credentials.forget_expired();
+            }
         }
     }
 }

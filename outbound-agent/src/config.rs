@@ -4,13 +4,14 @@
 //! default and its text for the documents.
 
 mod check;
+mod credential;
 mod document;
 mod kind;
 pub mod problem;
 mod raw;
 mod service;
 pub mod reference;
-mod secret;
+pub mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -161,6 +162,10 @@ settings! {
         /// How many connects of one tenant wait for their upstreams at once, where its policy
         /// has `true_errors`. Those on top succeed at once, as without it.
         held_connects: usize as Count = 256;
+        /// For a program that a secret's reference runs, as in `cmd:/usr/bin/pass show api`.
+        secret_command: Duration as Time = Duration::from_secs(10);
+        /// How long what it wrote is used before it is run again.
+        secret_command_ttl: Duration as Time = Duration::from_secs(300);
         /// How long an upstream's connection is kept for the next request.
         pool_idle: Duration as Time = Duration::from_secs(60);
         /// How many connections are kept per tenant and upstream.

@@ -16,6 +16,7 @@ use crate::model::tenant::{Tenant, Tenants};
 use crate::observe::labels::Protocol;
 use crate::observe::record::{ConnectionRecord, Exchanges, Records};
 use crate::path::accept::{self, Accepted};
+use crate::path::credentials::Credentials;
 use crate::path::detect::{self, Detected, Hello, detect};
 use crate::path::dns;
 use crate::path::http;
@@ -38,6 +39,8 @@ pub struct Agent {
     pub records: Records,
     /// Ends the TLS of workloads.
     pub terminator: Terminator,
+    /// What is added to requests.
+    pub credentials: Credentials,
     /// The way out.
     pub upstream: Upstream,
     /// The operator's code, which requests may have to pass.
@@ -121,9 +124,14 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
         }
         Ok(Detected::Http2(stream)) => {
             let session = session(agent, who, None, record);
-            http::serve_http2(stream, agent.limits.http, &agent.tasks, |request| {
-                exchange::handle(request, Arc::clone(&session))
-            })
+            let refused = exchange::unread(&session);
+            http::serve_http2(
+                stream,
+                agent.limits.http,
+                &agent.tasks,
+                refused,
+                |request| exchange::handle(request, Arc::clone(&session)),
+            )
             .await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
@@ -199,7 +207,8 @@ async fn carry_tls(
             let session = session(agent, who, Some(host), record);
             let handle = |request| exchange::handle(request, Arc::clone(&session));
             if is_http2 {
-                http::serve_http2(stream, agent.limits.http, &agent.tasks, handle).await
+                let refused = exchange::unread(&session);
+                http::serve_http2(stream, agent.limits.http, &agent.tasks, refused, handle).await
             } else {
                 http::serve(stream, agent.limits.http, &agent.tasks, handle).await
             }

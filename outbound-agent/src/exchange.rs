@@ -6,23 +6,27 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
+use serde_json::Map;
 
 use crate::connection::Session;
 use crate::model::flow::Flow;
 use crate::model::reason::{Ending, Reason};
+use crate::model::template::Subject;
 use crate::model::tenant::Tenant;
+use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
+use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::{Answering, Asking};
-use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
+use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
+use crate::path::tunnel;
 use crate::path::upstream::pool::Lease;
 use crate::path::upstream::{Answer, Failure};
-use crate::path::{credentials, tunnel};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
@@ -31,14 +35,21 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
     let target = request.uri().clone();
     let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
         .and_then(|asked| session.agree(asked));
-    record.request(Requested {
-        method: &method,
-        scheme: session.scheme,
-        host: asked.as_ref().ok().map(|asked| &asked.host),
-        port: Some(session.who.flow.original_dst.port()),
-        path: target.path(),
-        version: request.version(),
-    });
+    // Of a request that could not be read there is nothing to say.
+    if request
+        .extensions()
+        .get::<guard::Refused>()
+        .is_none_or(|refused| refused.has_line)
+    {
+        record.request(Requested {
+            method: &method,
+            scheme: session.scheme,
+            host: asked.as_ref().ok().map(|asked| &asked.host),
+            port: Some(session.who.flow.original_dst.port()),
+            path: target.path(),
+            version: request.version(),
+        });
+    }
     let carried = match &asked {
         Ok(asked) => carry(request, asked, &session, &mut record).await,
         Err(reason) => Err((*reason).into()),
@@ -47,6 +58,12 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
         Ok(carried) => carried.respond(record, &session),
         Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, &session),
     }
+}
+
+/// Writes down a request that was refused before anything of it could be read.
+pub fn unread(session: &Session) -> impl Fn(Reason) + Unpin + use<> {
+    let exchanges = session.exchanges.clone();
+    move |reason| exchanges.open().close(Ending::of(reason))
 }
 
 impl Session {
@@ -80,32 +97,44 @@ async fn carry(
     }
     let permit = decide(&request, asked, &who.tenant, &who.flow)?;
     let workload = take_upgrade(&mut request);
-    let request = request.map(Source::from);
+    let permitted = Permitted {
+        request: request.map(Source::from),
+        asked,
+        permit,
+        workload,
+    };
     let namespace = who.tenant.namespace.as_ref();
     match namespace.and_then(|namespace| namespace.outbound.as_ref()) {
         // What a worker needs is large, and most requests pass none.
-        Some(outbound) => {
-            Box::pin(worker::carry(
-                request, outbound, permit, workload, session, record,
-            ))
-            .await
-        }
-        None => forward(request, permit, workload, session, record).await,
+        Some(outbound) => Box::pin(worker::carry(permitted, outbound, session, record)).await,
+        None => forward(permitted, session, record).await,
     }
+}
+
+/// A request that policy has permitted.
+struct Permitted<'a> {
+    request: Request<Source>,
+    asked: &'a Asked,
+    permit: Permit,
+    /// The workload's side of the protocol that it asks to change to.
+    workload: Option<Upgrade>,
 }
 
 /// Add credentials, send.
 async fn forward(
-    mut request: Request<Source>,
-    mut permit: Permit,
-    workload: Option<Upgrade>,
+    permitted: Permitted<'_>,
     session: &Session,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
+    let Permitted {
+        mut request,
+        asked,
+        mut permit,
+        workload,
+    } = permitted;
     let tenant = &session.who.tenant;
-    for name in attach(&permit, request.headers_mut(), tenant)? {
-        record.credential(&name);
-    }
+    let mut told = |name: &Arc<str>, used| record.credential(name, used);
+    add_credentials(&mut request, asked, session, &mut told).await?;
     let (request, sent) = outgoing(request, session, record);
     let answered = session
         .agent
@@ -133,18 +162,14 @@ async fn forward(
     }
 }
 
-/// Adds what the tenant is bound to have at the permit's destination; gives the names.
-fn attach(
-    permit: &Permit,
-    headers: &mut HeaderMap,
-    tenant: &Tenant,
-) -> Result<Vec<Arc<str>>, Reason> {
-    let destination = permit.destination();
-    let applying = tenant
-        .credentials
-        .iter()
-        .filter(|credential| policy::applies(credential, destination));
-    credentials::attach(applying, headers)
+fn facts<'a, B>(request: &'a Request<B>, asked: &'a Asked) -> Facts<'a> {
+    Facts {
+        scheme: asked.scheme,
+        host: &asked.host,
+        port: asked.port,
+        method: Some(request.method()),
+        path: Some(&asked.path),
+    }
 }
 
 fn decide<B>(
@@ -153,17 +178,45 @@ fn decide<B>(
     tenant: &Tenant,
     _flow: &Flow,
 ) -> Result<Permit, Denial> {
-    let facts = Facts {
-        scheme: asked.scheme,
-        host: &asked.host,
-        port: asked.port,
-        method: Some(request.method()),
-        path: Some(&asked.path),
-    };
-    match policy::decide(&tenant.policy, &facts) {
+    match policy::decide(&tenant.policy, &facts(request, asked)) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
+}
+
+/// Adds what goes with the request as it leaves, and tells what became of each. Without what
+/// should, it does not leave.
+async fn add_credentials(
+    request: &mut Request<Source>,
+    asked: &Asked,
+    session: &Session,
+    told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
+) -> Result<(), Reason> {
+    let tenant = &session.who.tenant;
+    let (parameters, none) = (tenant.parameters.as_ref(), Map::new());
+    let subject = Subject {
+        tenant: &tenant.id,
+        parameters: parameters.map_or(&none, |parameters| parameters.values()),
+    };
+    for credential in &tenant.credentials {
+        let name = &credential.name;
+        match policy::fit(&credential.binding, &facts(request, asked)) {
+            Fit::Elsewhere => continue,
+            Fit::Withheld => {
+                told(name, Use::Skipped);
+                continue;
+            }
+            Fit::Goes => {}
+        }
+        let store = &session.agent.credentials;
+        let added = store.add(credential, subject, request.headers_mut()).await;
+        if let Err(error) = added {
+            told(name, Use::Failed);
+            return Err(error.report(name));
+        }
+        told(name, Use::Injected);
+    }
+    Ok(())
 }
 
 /// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.

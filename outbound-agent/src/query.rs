@@ -241,6 +241,14 @@ const fn code(reason: Reason) -> Rcode {
         | R::FlowMismatch
         | R::AgentAddress
         | R::NoServerName
+        | R::TwoHosts
+        | R::TwoLengths
+        | R::InvalidLength
+        | R::TransferCoding
+        | R::InvalidChunk
+        | R::InvalidHeader
+        | R::BareLineEnd
+        | R::HeaderTooLarge
         | R::DestinationMismatch
         | R::DownstreamTimeout
         | R::DownstreamAborted

@@ -4,6 +4,7 @@
 mod command;
 mod daemon;
 mod server;
+mod site;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,10 +18,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::sandbox::{Sandbox, eventually, python};
+use crate::tls::Identity;
 
 pub use command::{Ended, Invocation, Running};
 pub use daemon::Daemon;
 pub use server::{Request, Server};
+pub use site::{Site, Visit};
 
 /// The address of the origins, of a documentation range (RFC 5737).
 pub const ORIGIN_V4: &str = "203.0.113.10";
@@ -115,6 +118,22 @@ impl Host {
     /// A server in the namespace.
     pub fn server(&self, address: &str) -> Server {
         Server::start(self.sandbox.netns(), address)
+    }
+
+    /// The names' certificate, which the agent trusts from its next start, and its key: in
+    /// `origin.pem` and `origin.key`.
+    pub fn identity(&self, names: &[&str]) -> Identity {
+        let identity = Identity::new(names);
+        fs::copy(identity.path(), self.path("origin.pem")).expect("a file in the host's directory");
+        self.write("origin.key", identity.key());
+        let roots = self.path("origin.pem").display().to_string();
+        self.configure("tls", &format!("[tls]\nroots = [{roots:?}]\n"));
+        identity
+    }
+
+    /// The web site of these names, on ports 80 and 443.
+    pub fn site(&self, names: &[&str]) -> Site {
+        Site::start(self.sandbox.netns(), &self.identity(names))
     }
 
     /// Runs `ip` in the namespace.
@@ -262,6 +281,19 @@ pub fn lines_of(path: &Path) -> Vec<Value> {
         .filter(|line| line.ends_with('\n'))
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
         .collect()
+}
+
+/// Where `cargo xtask setup` puts the clients that are no packages of Debian.
+pub fn clients() -> PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    let target = test.ancestors().nth(3);
+    let clients = target.expect("target/PROFILE/deps").join("clients");
+    assert!(
+        clients.exists(),
+        "{} is not there; `cargo xtask setup` makes it",
+        clients.display()
+    );
+    clients
 }
 
 /// Path of the binary: what `OUTBOUND_BIN` says, or what was built beside the test.

@@ -15,6 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 /// A certificate for some names, signed by itself.
 pub struct Identity {
     pem: NamedTempFile,
+    key: String,
     config: ServerConfig,
 }
 
@@ -38,12 +39,18 @@ impl Identity {
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             )
             .unwrap();
-        Self { pem, config }
+        let key = key.serialize_pem();
+        Self { pem, key, config }
     }
 
     /// A file with the certificate, for `[tls] roots`.
     pub fn path(&self) -> PathBuf {
         self.pem.path().to_owned()
+    }
+
+    /// Its private key, in PEM.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Accepts TLS with it, offering these protocols.

@@ -3,6 +3,7 @@
 
 mod identify;
 mod http;
+mod smuggling;
 mod policy;
 mod credentials;
 mod worker;

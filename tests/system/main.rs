@@ -33,3 +33,5 @@ mod namespaces;
 mod assign;
 /// `outbound doctor`.
 mod doctor;
+/// Programs that tenants use, each with what it asks for, what it is refused and what it says.
+mod clients;

@@ -5,14 +5,14 @@ use anyhow::Result;
 use crate::build;
 use crate::deny;
 use crate::say;
-use crate::setup;
+use crate::setup::{self, Purpose};
 use crate::shell::Shell;
 use crate::test;
 use crate::tidy;
 
 /// From the quickest to the slowest.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    setup::ensure(shell)?;
+    setup::ensure(shell, Purpose::Build)?;
     say::heading("Format");
     shell.show(shell.cargo().args(["fmt", "--all", "--check"]))?;
     say::heading("Tidy");

@@ -20,7 +20,7 @@ use nix::unistd::Uid;
 
 use crate::build;
 use crate::say;
-use crate::setup;
+use crate::setup::{self, Purpose};
 use crate::shell::{Shell, rendered};
 
 mod scene;
@@ -73,7 +73,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
             if !is_root && shell.find("sudo").is_none() {
                 bail!("the demo makes a network namespace and cgroups: it needs root, or sudo");
             }
-            setup::ensure(shell)?;
+            setup::ensure(shell, Purpose::Build)?;
             say::heading("Building");
             let binary = build::binary(shell)?;
             if is_root {

@@ -3,13 +3,13 @@
 use anyhow::Result;
 
 use crate::say;
-use crate::setup;
+use crate::setup::{self, Purpose};
 use crate::shell::Shell;
 use crate::toolchain::Pin;
 
 /// Builds it and says where it is.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    setup::ensure(shell)?;
+    setup::ensure(shell, Purpose::Build)?;
     let (mut cargo, object) = Pin::read(shell)?.build(shell);
     shell.show(&mut cargo)?;
     say::line(object.display());

@@ -4,12 +4,12 @@ use anyhow::Result;
 use nix::unistd::Uid;
 
 use crate::build;
-use crate::setup;
+use crate::setup::{self, Purpose};
 use crate::shell::Shell;
 
 /// Builds as the user, runs as root.
 pub(crate) fn run(shell: &Shell, arguments: &[String]) -> Result<()> {
-    setup::ensure(shell)?;
+    setup::ensure(shell, Purpose::Build)?;
     let binary = build::binary(shell)?;
     let mut command = if Uid::effective().is_root() {
         shell.program(binary)

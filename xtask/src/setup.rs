@@ -1,17 +1,19 @@
 //! `cargo xtask setup`: brings what the build, the tests and the demo need. Safe to repeat.
 //!
-//! What the machine has is preferred; what is missing comes from Debian's packages and from
-//! crates.io, nothing else.
+//! What the machine has is preferred; what is missing comes from Debian's packages, from
+//! crates.io, and for the clients of the system tier from PyPI and npm, nothing else.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use self::clients::Collection;
 use crate::say;
 use crate::shell::Shell;
 use crate::toolchain::{Found, Pin};
 
 mod apt;
+mod clients;
 
 /// Programs that the tests and the demo run: how to see that one is whole (Debian's
 /// `python3-minimal` is not), and the package that brings it.
@@ -35,18 +37,29 @@ enum Missing {
     Compiler { why: String },
     /// The kernel toolchain's linker.
     Linker,
+    /// Packages that clients of the system tier are made of.
+    Collection(Collection),
+}
+
+/// What somebody is about to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Build, check, show, and test what needs nothing but that.
+    Build,
+    /// Also run the system tier.
+    Clients,
 }
 
 /// Brings what is missing; with `only_check` tells it and fails.
 pub(crate) fn run(shell: &Shell, only_check: bool) -> Result<()> {
     let pin = Pin::read(shell)?;
-    let missing = survey(shell, &pin)?;
+    let missing = survey(shell, &pin, Purpose::Clients)?;
     if missing.is_empty() {
         say::line(format_args!("All here: {}", summary(shell, &pin)));
         return Ok(());
     }
     if !only_check {
-        return install(shell, &pin, &missing);
+        return install(shell, &pin, Purpose::Clients, &missing);
     }
     for one in &missing {
         say::complaint(one.describe(&pin));
@@ -58,13 +71,13 @@ pub(crate) fn run(shell: &Shell, only_check: bool) -> Result<()> {
 }
 
 /// As [`run`], without a word where nothing is missing.
-pub(crate) fn ensure(shell: &Shell) -> Result<()> {
+pub(crate) fn ensure(shell: &Shell, purpose: Purpose) -> Result<()> {
     let pin = Pin::read(shell)?;
-    let missing = survey(shell, &pin)?;
+    let missing = survey(shell, &pin, purpose)?;
     if missing.is_empty() {
         Ok(())
     } else {
-        install(shell, &pin, &missing)
+        install(shell, &pin, purpose, &missing)
     }
 }
 
@@ -81,7 +94,7 @@ pub(crate) fn programs(shell: &Shell, needed: &[(&str, &str)]) -> Result<()> {
     apt::install(shell, &packages)
 }
 
-fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
+fn survey(shell: &Shell, pin: &Pin, purpose: Purpose) -> Result<Vec<Missing>> {
     if shell
         .output(shell.program("rustup").arg("--version"))
         .is_none()
@@ -104,7 +117,22 @@ fn survey(shell: &Shell, pin: &Pin) -> Result<Vec<Missing>> {
     if !pin.has_linker(shell) {
         missing.push(Missing::Linker);
     }
+    if purpose == Purpose::Clients {
+        missing.extend(missing_clients(shell));
+    }
     Ok(missing)
+}
+
+fn missing_clients(shell: &Shell) -> impl Iterator<Item = Missing> {
+    let programs = clients::missing_programs(shell);
+    let collections = Collection::ALL.into_iter();
+    programs
+        .map(|(program, package)| Missing::Program { program, package })
+        .chain(
+            collections
+                .filter(|collection| !collection.is_here(shell))
+                .map(Missing::Collection),
+        )
 }
 
 fn missing_compiler(shell: &Shell, pin: &Pin) -> Option<Missing> {
@@ -135,7 +163,7 @@ fn missing_compiler(shell: &Shell, pin: &Pin) -> Option<Missing> {
     Some(Missing::Compiler { why })
 }
 
-fn install(shell: &Shell, pin: &Pin, missing: &[Missing]) -> Result<()> {
+fn install(shell: &Shell, pin: &Pin, purpose: Purpose, missing: &[Missing]) -> Result<()> {
     say::heading("Setting up");
     for one in missing {
         say::line(format_args!("  · {}", one.describe(pin)));
@@ -150,9 +178,10 @@ fn install(shell: &Shell, pin: &Pin, missing: &[Missing]) -> Result<()> {
             Missing::Link { sysroot, .. } => link(shell, pin, sysroot)?,
             Missing::Compiler { .. } => link(shell, pin, &pin.debian.sysroot)?,
             Missing::Linker => install_linker(shell, pin)?,
+            Missing::Collection(collection) => collection.install(shell)?,
         }
     }
-    match survey(shell, pin)?.first() {
+    match survey(shell, pin, purpose)?.first() {
         None => Ok(()),
         Some(still) => bail!("set-up ended, yet: {}", still.describe(pin)),
     }
@@ -167,6 +196,7 @@ fn packages(shell: &Shell, pin: &Pin, missing: &[Missing]) -> Vec<String> {
         match one {
             Missing::Program { package, .. } => packages.push((*package).to_owned()),
             Missing::Link { .. } => {}
+            Missing::Collection(collection) => packages.extend(collection.package(shell)),
             Missing::Compiler { .. } => packages.extend(pin.debian.packages.iter().cloned()),
             Missing::Linker if has_llvm => {}
             // Without the compiler, which comes from elsewhere.
@@ -264,6 +294,7 @@ impl Missing {
             Self::Linker => {
                 format!("{} {}: from crates.io", pin.linker.name, pin.linker.version)
             }
+            Self::Collection(collection) => collection.describe(),
         }
     }
 }

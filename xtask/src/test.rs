@@ -10,7 +10,7 @@ use nix::unistd::Uid;
 
 use crate::build;
 use crate::say;
-use crate::setup;
+use crate::setup::{self, Purpose};
 use crate::shell::Shell;
 
 /// Which tests, and how.
@@ -51,7 +51,12 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
             "the kernel and system tiers need root: add --runner \"sudo -E\", or name a tier that does not (unit, path)"
         );
     }
-    setup::ensure(shell)?;
+    let purpose = if tiers.contains(&Tier::System) {
+        Purpose::Clients
+    } else {
+        Purpose::Build
+    };
+    setup::ensure(shell, purpose)?;
     say::heading("Building");
     let binary = build::workspace(shell)?;
     let mut failed = Vec::new();

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::build;
 use crate::say;
-use crate::setup;
+use crate::setup::{self, Purpose};
 use crate::shell::Shell;
 
 mod packages;
@@ -59,7 +59,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("machines are made for x86_64 alone so far");
     }
-    setup::ensure(shell)?;
+    setup::ensure(shell, Purpose::Build)?;
     setup::programs(
         shell,
         &[

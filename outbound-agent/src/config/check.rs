@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use http::HeaderValue;
-
+use super::credential::credential;
 use super::kind::compound::Placed;
 use super::problem::{KeyPath, Problems};
-use super::raw::{self, CredentialType};
+use super::raw;
 use super::section::nearest;
 use super::service;
 use super::{Config, TenantSpec};
-use crate::model::credential::{Credential, Kind};
+use crate::model::credential::Credential;
 use crate::model::policy::Policy;
-use crate::model::target::{List, Pattern, Scheme, Target, Targets};
+use crate::model::target::{List, Target, Targets};
 use crate::model::tenant::Tenant;
 
 /// What a tenant gets from its policy.
@@ -31,7 +30,7 @@ pub(super) fn check(
         .credentials
         .into_iter()
         .map(|(name, raw)| {
-            let compiled = raw.and_then(|raw| credential(&name, raw, &environment, problems));
+            let compiled = raw.and_then(|raw| credential(&name, &raw, &environment, problems));
             (name, compiled)
         })
         .collect();
@@ -61,64 +60,6 @@ pub(super) fn check(
             .collect(),
         tenants,
     })
-}
-
-fn credential(
-    name: &str,
-    raw: raw::Credential,
-    environment: impl Fn(&str) -> Option<OsString>,
-    problems: &mut Problems,
-) -> Option<Arc<Credential>> {
-    let credentials = KeyPath::Key(&KeyPath::Top, "credentials");
-    let path = KeyPath::Key(&credentials, name);
-    bound_hosts(&raw, &path, problems);
-    let secret = match raw.secret.value.resolve(environment) {
-        Ok(secret) => secret,
-        Err(why) => {
-            let message = format!("{:?}: {why}", raw.secret.value.to_string());
-            problems.add(&raw.secret.place, KeyPath::Key(&path, "secret"), message);
-            return None;
-        }
-    };
-    if HeaderValue::from_bytes(secret.expose()).is_err() {
-        let message = format!(
-            "{:?} holds a character that no header can carry",
-            raw.secret.value.to_string()
-        );
-        problems.add(&raw.secret.place, KeyPath::Key(&path, "secret"), message);
-        return None;
-    }
-    Some(Arc::new(Credential {
-        name: name.into(),
-        hosts: compile(raw.hosts, List::Hosts),
-        allow_plaintext: raw.allow_plaintext,
-        kind: match raw.kind {
-            CredentialType::Header => Kind::Header {
-                name: raw.header,
-                value: raw.value.fill(&secret),
-            },
-        },
-    }))
-}
-
-/// A credential is bound to hosts that it can really go to.
-fn bound_hosts(raw: &raw::Credential, path: &KeyPath<'_>, problems: &mut Problems) {
-    let path = KeyPath::Key(path, "hosts");
-    for (index, Placed { place, value }) in raw.hosts.iter().enumerate() {
-        let path = KeyPath::Index(&path, index);
-        let text = &value.text;
-        if value.pattern == Pattern::Any {
-            let message =
-                format!("{text:?}: a credential for every host goes to strangers; name its hosts");
-            problems.add(place, path, message);
-        } else if value.scheme == Some(Scheme::Tcp) {
-            let message = format!("{text:?}: nothing can be added to tcp; write http or https");
-            problems.add(place, path, message);
-        } else if value.scheme == Some(Scheme::Http) && !raw.allow_plaintext {
-            let message = format!("{text:?}: plain HTTP needs allow_plaintext = true");
-            problems.add(place, path, message);
-        }
-    }
 }
 
 fn policy(
@@ -231,7 +172,7 @@ pub(super) fn refer<'a, T>(
     None
 }
 
-fn compile(targets: Vec<Placed<Target>>, list: List) -> Targets {
+pub(super) fn compile(targets: Vec<Placed<Target>>, list: List) -> Targets {
     let targets = targets
         .into_iter()
         .map(|Placed { place, value }| (value, Some(place)));

@@ -1,6 +1,7 @@
 //! The kinds of value that a key can have: how each is read, and how it is shown in documents.
 
 pub(super) mod compound;
+pub(super) mod credential;
 pub(super) mod unit;
 pub(super) mod worker;
 

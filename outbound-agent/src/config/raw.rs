@@ -1,26 +1,24 @@
 //! The file's shape: what stands in it, before anything refers to anything.
 
+pub(super) mod credential;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use http::HeaderName;
-use http::header;
-
 use super::document::{Node, Table, Value};
 use super::kind::compound::{InPlace, List, Optional, Placed};
 use super::kind::worker::Members;
-use super::kind::{CgroupPath, Flag, HeaderText, Kind as _, TargetText, TenantName, Text, words};
+use super::kind::{CgroupPath, Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
-use super::secret::{SecretReference, SecretText, Template, TemplateText};
-use super::section::{Section, as_table, refuse_unknown_keys, section};
+use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
 use crate::model::place::Place;
 use crate::model::policy::{Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 use crate::model::worker::Values;
+use credential::Credential;
 
 pub(super) use worker::{DispatchNamespace, Limits as ServiceLimits, Network, Outbound, Service};
 
@@ -69,26 +67,6 @@ section! {
 }
 
 section! {
-    /// What proves a tenant's right to an upstream, by name. The tenant never sees it: the
-    /// agent adds it after everything else and removes what the tenant sent in its place.
-    pub(super) struct Credential {
-        /// What is added: `header` is one header.
-        kind as "type": CredentialType as CredentialTypeText;
-        /// Targets that it may go to. Without a port: 80 and 443.
-        hosts: Vec<Placed<Target>> as List<InPlace<TargetText>>;
-        /// The header's name.
-        header: HeaderName as HeaderText = header::AUTHORIZATION;
-        /// The header's value.
-        value: Template as TemplateText = Template::default();
-        /// Where the secret is: a file (without one newline at its end), an environment
-        /// variable of the agent, or a credential of its systemd unit.
-        secret: Placed<SecretReference> as InPlace<SecretText>;
-        /// Whether it may go over plain HTTP, where everybody on the way can read it.
-        allow_plaintext: bool as Flag = false;
-    }
-}
-
-section! {
     /// Who is charged, limited and ruled as one.
     pub(super) struct Tenant {
         /// Its name, in logs, metrics and on the command line.
@@ -107,17 +85,6 @@ section! {
         inbound: bool as Flag = false;
     }
 }
-
-/// The types of credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CredentialType {
-    /// One header.
-    Header,
-}
-
-words!(CredentialTypeText: CredentialType, "\"header\"", {
-    "header" => CredentialType::Header,
-});
 
 words!(ModeText: Mode, "\"enforce\", \"audit\" or \"off\"", {
     "enforce" => Mode::Enforce,
@@ -237,7 +204,7 @@ fn settings<S: Section + Default>(table: &Table, key: &str, problems: &mut Probl
     }
 }
 
-fn named<S: Section>(
+fn named<S: FromNode>(
     table: &Table,
     key: &str,
     problems: &mut Problems,
@@ -258,7 +225,7 @@ fn named<S: Section>(
                 format!("is no name; write {}", TenantName::accepted()),
             );
         }
-        (name.clone(), S::read(&entry.node, &path, problems))
+        (name.clone(), S::from_node(&entry.node, &path, problems))
     };
     table.0.iter().map(read).collect()
 }

@@ -1,6 +1,6 @@
 //! The reference of the configuration: `docs/configuration.md`, made of the declarations.
 
-use super::raw::{Credential, DispatchNamespace, Policy, Service, ServiceLimits, Tenant};
+use super::raw::{DispatchNamespace, Policy, Service, ServiceLimits, Tenant, credential};
 use super::section::{Key, Section, Unwritten};
 use super::{AccessLog, Agent, Limits, Resolver, Tls};
 
@@ -14,11 +14,13 @@ pub fn markdown() -> String {
 }
 
 /// Every table of the file, in the order of the documents.
-pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 11] {
+pub(super) fn sections() -> Vec<(&'static str, &'static str, Vec<Key>)> {
     fn section<S: Section>(heading: &'static str) -> (&'static str, &'static str, Vec<Key>) {
         (heading, S::ABOUT, S::keys())
     }
-    [
+    let credentials = credential::TYPES.iter();
+    let credentials = credentials.map(|(heading, about, keys)| (*heading, *about, keys()));
+    let mut sections = vec![
         section::<Agent>("[agent]"),
         section::<AccessLog>("[access_log]"),
         section::<Resolver>("[resolver]"),
@@ -28,9 +30,10 @@ pub(super) fn sections() -> [(&'static str, &'static str, Vec<Key>); 11] {
         section::<Service>("[services.NAME]"),
         section::<ServiceLimits>("[services.NAME.limits]"),
         section::<Policy>("[policies.NAME]"),
-        section::<Credential>("[credentials.NAME]"),
-        section::<Tenant>("[[tenants]]"),
-    ]
+    ];
+    sections.extend(credentials);
+    sections.push(section::<Tenant>("[[tenants]]"));
+    sections
 }
 
 fn write_section(page: &mut String, heading: &str, about: &str, keys: &[Key]) {

@@ -24,6 +24,18 @@ pub(super) trait Section: Sized {
     }
 }
 
+/// What stands below a name: a section, or one of several.
+pub(super) trait FromNode: Sized {
+    /// Reads it; says what is wrong with it where it gives none.
+    fn from_node(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<Self>;
+}
+
+impl<S: Section> FromNode for S {
+    fn from_node(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<Self> {
+        Self::read(node, path, problems)
+    }
+}
+
 /// A table while it is read.
 #[derive(Clone, Copy)]
 pub(super) struct Site<'a> {

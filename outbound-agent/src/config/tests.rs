@@ -4,6 +4,7 @@ use super::*;
 use crate::model::credential::Kind;
 use crate::model::policy::{Fallback, Mode, Tls};
 
+mod credentials;
 mod files;
 mod worker;
 mod documents;
@@ -128,12 +129,13 @@ fn everything_that_is_written_is_taken() {
     assert!(!acme.inbound && nested.inbound);
     assert!(Arc::ptr_eq(&acme.tenant.policy, &policies[0]));
     let credential = &acme.tenant.credentials[0];
-    let Kind::Header { name, value } = &credential.kind;
-    assert_eq!(
-        (name.as_str(), value.expose()),
-        ("x-api-key", &b"Bearer t0ken"[..])
-    );
-    assert!(!credential.allow_plaintext);
+    let Kind::Header { field, secret } = &credential.kind else {
+        panic!("{credential:?}")
+    };
+    assert_eq!(field.name, "x-api-key");
+    assert_eq!((&*field.wrap.before, &*field.wrap.after), ("Bearer ", ""));
+    assert_eq!(&*secret.name, "env:TOKEN");
+    assert!(!credential.binding.allow_plaintext);
 }
 
 #[test]
@@ -310,7 +312,27 @@ fn a_secret_is_named_and_never_shown() {
 }
 
 /// A key, its value, and what is told of it.
-const WRONG_CREDENTIALS: [(&str, &str, &str); 16] = [
+const WRONG_CREDENTIALS: [(&str, &str, &str); 20] = [
+    (
+        "secret",
+        "\"cmd:hunter2\"",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "methods",
+        "[\"get\"]",
+        "credentials.c.methods[0]: \"get\" is not accepted; write a method in capitals",
+    ),
+    (
+        "paths",
+        "[\"repos\"]",
+        "credentials.c.paths[0]: \"repos\" is not accepted; write a path from `/` on",
+    ),
+    (
+        "ttl",
+        "\"5m\"",
+        "credentials.c.ttl: unknown key; known here: type, hosts",
+    ),
     (
         "secret",
         "\"sk-hunter2\"",
@@ -385,6 +407,6 @@ const WRONG_CREDENTIALS: [(&str, &str, &str); 16] = [
     (
         "type",
         "\"headers\"",
-        "credentials.c.type: \"headers\" is not accepted; write \"header\"",
+        "credentials.c.type: \"headers\" is not accepted; write \"header\", \"basic\"",
     ),
 ];

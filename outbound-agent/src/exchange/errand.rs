@@ -8,7 +8,7 @@ use http::uri::Scheme as UriScheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 
-use super::{attach, decide};
+use super::{add_credentials, decide};
 use crate::connection::Session;
 use crate::model::addr::UpstreamAddr;
 use crate::model::reason::{Ending, Reason};
@@ -16,6 +16,7 @@ use crate::model::target::Scheme;
 use crate::model::tenant::Tenant;
 use crate::model::traffic::Traffic;
 use crate::model::worker::Service;
+use crate::observe::labels::Use;
 use crate::observe::record::ExchangeRecord;
 use crate::path::http::body::{Outgoing, Source, Streamed};
 use crate::path::http::headers::ask_upgrade;
@@ -49,7 +50,7 @@ pub(super) struct Runner {
 pub(super) struct Told {
     peer: Option<UpstreamAddr>,
     allowed: Option<(Option<Box<str>>, Option<Reason>)>,
-    credentials: Vec<Arc<str>>,
+    credentials: Vec<(Arc<str>, Use)>,
     /// Why it was not answered, if so.
     pub(super) failed: Option<Denial>,
     /// The upstream, where it has changed its protocol.
@@ -64,8 +65,8 @@ impl Told {
         if let Some(peer) = self.peer {
             record.upstream(peer);
         }
-        for name in &self.credentials {
-            record.credential(name);
+        for (name, used) in &self.credentials {
+            record.credential(name, *used);
         }
     }
 }
@@ -149,10 +150,12 @@ impl Runner {
             if let Some(protocol) = protocol {
                 ask_upgrade(request.headers_mut(), protocol);
             }
-            let attached = attach(&permit, request.headers_mut(), &self.session.who.tenant);
-            let attached =
-                attached.map_err(|reason| self.not_answered(is_tenants, reason.into(), &asked))?;
-            self.told().credentials.extend(attached);
+            let mut tell = |name: &Arc<str>, used| {
+                self.told().credentials.push((Arc::clone(name), used));
+            };
+            add_credentials(&mut request, &asked, &self.session, &mut tell)
+                .await
+                .map_err(|reason| self.not_answered(is_tenants, reason.into(), &asked))?;
         } else if let Ok(name) = HeaderValue::from_str(&self.service.name) {
             request.headers_mut().insert(WORKER, name);
         }

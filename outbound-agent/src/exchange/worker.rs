@@ -10,7 +10,7 @@ use http_body::Body as _;
 use tracing::warn;
 
 use super::errand::Runner;
-use super::{Carried, Refused, forward};
+use super::{Carried, Permitted, Refused, forward};
 use crate::connection::Session;
 use crate::model::reason::Reason;
 use crate::model::worker::{OnError, Outbound};
@@ -19,18 +19,21 @@ use crate::observe::record::ExchangeRecord;
 use crate::path::http::body::Source;
 use crate::path::http::headers::strip_hop_by_hop;
 use crate::path::http::upgrade::Upgrade;
-use crate::path::policy::Permit;
 use crate::path::worker::{Failure, Invocation, REQUEST, WORKER};
 
 /// Has the worker answer the request, and writes down what became of that.
 pub(super) async fn carry(
-    request: Request<Source>,
+    permitted: Permitted<'_>,
     outbound: &Outbound,
-    permit: Permit,
-    workload: Option<Upgrade>,
     session: &Arc<Session>,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
+    let Permitted {
+        request,
+        asked,
+        permit,
+        workload,
+    } = permitted;
     let service = &outbound.service;
     let began = Instant::now();
     let would_deny = permit.would_deny().map(|denial| denial.reason);
@@ -79,7 +82,13 @@ pub(super) async fn carry(
     let again = spare.and_then(|spare| spare.with(failure.unused));
     if let Some((request, permit)) = again.zip(runner.take_permit()) {
         record.worker(&service.name, WorkerOutcome::Forwarded, began.elapsed());
-        return forward(request, permit, workload, session, record).await;
+        let permitted = Permitted {
+            request,
+            asked,
+            permit,
+            workload,
+        };
+        return forward(permitted, session, record).await;
     }
     record.worker(&service.name, outcome(failure.reason), began.elapsed());
     match (failure.reason, told.failed) {

@@ -2,33 +2,103 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
-use super::secret::Secret;
+use super::jwt;
+use super::pattern::PathPattern;
+use super::secret::{Secret, Source};
 use super::target::Targets;
+use super::template::Claims;
 
-/// A credential, bound to hosts. Values are wiped on drop and never printed.
+/// A credential, bound to where it may go. Values are wiped on drop and never printed.
 pub struct Credential {
     /// Its name: all that logs show of it.
     pub name: Arc<str>,
     /// Where it may go.
-    pub hosts: Targets,
-    /// Whether it may go over plain HTTP.
-    pub allow_plaintext: bool,
+    pub binding: Binding,
     /// What is added.
     pub kind: Kind,
 }
 
+/// Where a credential may go.
+#[derive(Clone, Debug, Default)]
+pub struct Binding {
+    /// To which hosts.
+    pub hosts: Targets,
+    /// With which methods; without one, with any.
+    pub methods: Vec<Method>,
+    /// To which paths; without one, to any.
+    pub paths: Vec<PathPattern>,
+    /// Whether it may go over plain HTTP.
+    pub allow_plaintext: bool,
+}
+
 /// The kinds of credential.
 pub enum Kind {
-    /// A header; the tenant's own header of that name is removed first.
+    /// A secret in a header.
     Header {
-        /// The header's name.
-        name: HeaderName,
-        /// Its whole value.
-        value: Secret,
+        /// Where it goes.
+        field: Field,
+        /// What goes there.
+        secret: Source,
     },
+    /// A user's name and password (RFC 7617).
+    Basic {
+        /// The name.
+        username: Box<str>,
+        /// The password.
+        password: Source,
+    },
+    /// A token that the agent signs itself.
+    Jwt(Box<Jwt>),
+}
+
+/// A header that the agent alone writes: the tenant's own of that name is removed.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: HeaderName,
+    /// What its value is put into.
+    pub wrap: Wrap,
+}
+
+/// What a secret is put into, as in `Bearer {secret}`; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wrap {
+    /// In front of it.
+    pub before: Box<str>,
+    /// Behind it.
+    pub after: Box<str>,
+}
+
+impl Wrap {
+    /// The text around the secret.
+    pub fn fill(&self, secret: &Secret) -> Secret {
+        let parts = [
+            self.before.as_bytes(),
+            secret.expose(),
+            self.after.as_bytes(),
+        ];
+        Secret::new(parts.concat())
+    }
+}
+
+/// How a token is minted.
+pub struct Jwt {
+    /// Where it goes.
+    pub field: Field,
+    /// What signs it.
+    pub key: Source,
+    /// How.
+    pub algorithm: jwt::Algorithm,
+    /// Which key it is, for a verifier that has several.
+    pub key_id: Option<Box<str>>,
+    /// What it says.
+    pub claims: Claims,
+    /// For how long.
+    pub ttl: Duration,
 }
 
 impl fmt::Debug for Credential {

@@ -44,6 +44,22 @@ closed_list! {
         NoServerName = "no_server_name",
         /// HTTP without a usable Host, or a DNS question for what is no host's name.
         NoHost = "no_host",
+        /// HTTP that names its host twice, in `Host`, `:authority` or an absolute target.
+        TwoHosts = "two_hosts",
+        /// HTTP whose body has two lengths: two `Content-Length`, or one and `Transfer-Encoding`.
+        TwoLengths = "two_lengths",
+        /// A `Content-Length` that is no number, or that nothing may follow.
+        InvalidLength = "invalid_length",
+        /// A `Transfer-Encoding` other than `chunked` alone.
+        TransferCoding = "transfer_coding",
+        /// A chunk's size, extension, end or trailer that is none.
+        InvalidChunk = "invalid_chunk",
+        /// A header's field that goes over two lines, or has a character that no field has.
+        InvalidHeader = "invalid_header",
+        /// A CR or an LF that stands alone.
+        BareLineEnd = "bare_line_end",
+        /// A header that is larger, or has more fields, than the limits allow.
+        HeaderTooLarge = "header_too_large",
         /// Host, target and destination disagree.
         DestinationMismatch = "destination_mismatch",
         /// A protocol that the agent does not carry.
@@ -183,7 +199,15 @@ impl Ending {
             | R::WorkerMemory
             | R::WorkerDied
             | R::WorkerUnavailable => (Outcome::Failed, Some(Fault::Worker)),
-            R::Malformed => (Outcome::Refused, Some(Fault::Downstream)),
+            R::Malformed
+            | R::TwoHosts
+            | R::TwoLengths
+            | R::InvalidLength
+            | R::TransferCoding
+            | R::InvalidChunk
+            | R::InvalidHeader
+            | R::BareLineEnd
+            | R::HeaderTooLarge => (Outcome::Refused, Some(Fault::Downstream)),
             R::DownstreamTimeout => (Outcome::TimedOut, Some(Fault::Downstream)),
             R::DownstreamTls => (Outcome::Failed, Some(Fault::Downstream)),
             R::DownstreamAborted => (Outcome::Aborted, Some(Fault::Downstream)),

@@ -77,6 +77,18 @@ closed_list! {
 }
 
 closed_list! {
+    /// What became of a credential that is bound to a request's host.
+    Use {
+        /// It went out.
+        Injected = "injected",
+        /// It is not for such a request: another method or path, or plain HTTP.
+        Skipped = "skipped",
+        /// It could not be obtained, and nothing went out.
+        Failed = "failed",
+    }
+}
+
+closed_list! {
     /// Which way bytes went, as the workload sees it.
     Direction {
         /// From the workload.

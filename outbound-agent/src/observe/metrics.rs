@@ -14,7 +14,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder};
 
-use super::labels::{Direction, Held, Protocol, Reload, Verdict, WorkerOutcome};
+use super::labels::{Direction, Held, Protocol, Reload, Use, Verdict, WorkerOutcome};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
@@ -168,6 +168,7 @@ struct Traffic {
     dns_queries: IntCounterVec,
     denials: IntCounterVec,
     would_deny: IntCounterVec,
+    credentials: IntCounterVec,
 }
 
 impl Traffic {
@@ -183,6 +184,7 @@ impl Traffic {
             dns_queries: families::DNS_QUERIES.counters(registry)?,
             denials: families::DENIALS.counters(registry)?,
             would_deny: families::WOULD_DENY.counters(registry)?,
+            credentials: families::CREDENTIALS.counters(registry)?,
         })
     }
 }
@@ -276,6 +278,12 @@ impl TenantMetrics {
         let cell = &self.would_deny[reason as usize];
         self.resolve(cell, &self.traffic.would_deny, &[reason.label()])
             .inc();
+    }
+
+    /// Something became of a credential that is bound to a request's host.
+    pub fn credential(&self, name: &str, used: Use) {
+        let labels = [name, used.label()];
+        self.traffic.credentials.with_label_values(&labels).inc();
     }
 
     fn resolve<'cell>(

@@ -2,7 +2,7 @@
 //!
 //! Access log and metrics come from here and from nowhere else. What is written:
 //!
-//! - an exchange writes one line of kind `http`;
+//! - an exchange writes one line: kind `http`, or `security_event` as a connection does;
 //! - a DNS query writes one line of kind `dns`, or `security_event` where nobody's it is;
 //! - a connection that carried neither writes one line: kind `tls` or `tcp` by what it
 //!   spoke, `tcp` where it ended before that was known;
@@ -360,8 +360,8 @@ const fn claim(ending: Ending) -> Claim {
     }
 }
 
-/// Whether a connection that ends for this reason was attempted by something that probes the
-/// agent, rather than by a workload that policy or the network stopped.
+/// Whether what ends for this reason was attempted by something that probes the agent, rather
+/// than by a workload that policy or the network stopped.
 pub const fn is_security_event(reason: Reason) -> bool {
     match reason {
         Reason::UnknownFlow
@@ -370,6 +370,13 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::AgentAddress
         | Reason::MetadataAddress
         | Reason::Malformed
+        | Reason::TwoHosts
+        | Reason::TwoLengths
+        | Reason::InvalidLength
+        | Reason::TransferCoding
+        | Reason::InvalidChunk
+        | Reason::InvalidHeader
+        | Reason::BareLineEnd
         | Reason::DestinationMismatch
         | Reason::Kernel => true,
         Reason::RuleDeny
@@ -377,6 +384,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::PrivateAddress
         | Reason::NoServerName
         | Reason::NoHost
+        | Reason::HeaderTooLarge
         | Reason::UnsupportedProtocol
         | Reason::DownstreamTimeout
         | Reason::DownstreamAborted

@@ -1,77 +1,153 @@
 //! Stage 8, `credentials`: what the tenant never holds, added last.
 //!
-//! Takes the permitted request and the credentials that policy says apply to its destination.
-//! The tenant's own header of that name goes first, so that it cannot stand beside ours.
+//! Takes a permitted request and the credentials that policy says go with it. The tenant's own
+//! header of that name goes first, so that it cannot stand beside ours. What cannot be obtained
+//! fails the request: nothing goes out without.
+
+mod secrets;
+mod slot;
+mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::HeaderValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use tokio::task::JoinError;
 
+use self::secrets::Secrets;
+use self::tokens::Tokens;
+use crate::config::secret::SecretError;
 use crate::model::credential::{Credential, Kind};
+use crate::model::jwt;
 use crate::model::reason::Reason;
+use crate::model::secret::Secret;
+use crate::model::template::{FillError, Subject};
 
-/// Attaches every one of `credentials` and gives their names. Fails with
-/// [`Reason::CredentialUnavailable`]: then nothing may be sent.
-#[expect(
-    single_use_lifetimes,
-    reason = "an elided lifetime is not allowed in `impl Iterator`"
-)]
-pub fn attach<'a>(
-    credentials: impl Iterator<Item = &'a Arc<Credential>>,
-    headers: &mut HeaderMap,
-) -> Result<Vec<Arc<str>>, Reason> {
-    let mut attached = Vec::new();
-    for credential in credentials {
-        match &credential.kind {
-            Kind::Header { name, value } => {
-                let mut value = HeaderValue::from_bytes(value.expose())
-                    .map_err(|_invalid| Reason::CredentialUnavailable)?;
-                value.set_sensitive(true);
-                headers.insert(name, value);
+/// What the agent holds of every credential: secrets as they were last read, and tokens until
+/// shortly before they expire.
+pub struct Credentials {
+    secrets: Secrets,
+    tokens: Tokens,
+}
+
+/// How long to wait for secrets, and how long to use them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a program that a secret's reference names.
+    pub command: Duration,
+    /// How long what it wrote is used.
+    pub command_ttl: Duration,
+}
+
+/// Why a credential is not there. Shows nothing of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its secret.
+    #[error("{name}")]
+    Secret {
+        /// The reference.
+        name: Arc<str>,
+        /// Why.
+        source: SecretError,
+    },
+    /// Whoever was to read it.
+    #[error("nobody reads it")]
+    Task(#[from] JoinError),
+    /// It failed a moment ago, and that was told.
+    #[error("it failed a moment ago")]
+    Lately,
+    /// The tenant.
+    #[error("it says something of the tenant that is not known")]
+    Fill(#[from] FillError),
+    /// The key.
+    #[error("its key signs nothing")]
+    Key(#[from] jwt::KeyError),
+    /// The signature.
+    #[error("no token could be signed")]
+    Sign(#[from] jwt::SignError),
+    /// The header.
+    #[error("it holds a character that no header can carry")]
+    NoHeader,
+}
+
+impl Error {
+    /// Tells the operator, once for every time that something was tried; gives the reason.
+    pub fn report(&self, credential: &str) -> Reason {
+        let error = self as &dyn std::error::Error;
+        match self {
+            Self::Lately | Self::Fill(_) => {
+                tracing::debug!(credential, error, "credential unavailable");
+            }
+            Self::Secret { .. } | Self::Task(_) | Self::Key(_) | Self::Sign(_) | Self::NoHeader => {
+                tracing::warn!(credential, error, "credential unavailable");
             }
         }
-        attached.push(Arc::clone(&credential.name));
+        Reason::CredentialUnavailable
     }
-    Ok(attached)
+}
+
+impl Credentials {
+    /// Holds nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            secrets: Secrets::new(limits),
+            tokens: Tokens::default(),
+        }
+    }
+
+    /// Adds one credential to a request of `subject`.
+    pub async fn add(
+        &self,
+        credential: &Credential,
+        subject: Subject<'_>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Error> {
+        let (name, value) = match &credential.kind {
+            Kind::Header { field, secret } => {
+                let secret = self.secrets.get(secret).await?;
+                (&field.name, field.wrap.fill(&secret))
+            }
+            Kind::Basic { username, password } => {
+                let password = self.secrets.get(password).await?;
+                (&AUTHORIZATION, basic(username, &password))
+            }
+            Kind::Jwt(jwt) => {
+                let key = self.secrets.get(&jwt.key).await?;
+                let token = self.tokens.jwt(&credential.name, jwt, key, subject).await?;
+                (&jwt.field.name, jwt.field.wrap.fill(&token))
+            }
+        };
+        insert(headers, name, &value)
+    }
+
+    /// Forgets tokens that nobody can use any more.
+    pub fn forget_expired(&self) {
+        self.tokens.forget_expired();
+    }
+}
+
+/// Puts a value in the place of whatever stood under that name.
+fn insert(headers: &mut HeaderMap, name: &HeaderName, value: &Secret) -> Result<(), Error> {
+    let mut value = HeaderValue::from_bytes(value.expose()).map_err(|_invalid| Error::NoHeader)?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// Name and password as RFC 7617 section 2 writes them.
+fn basic(username: &str, password: &Secret) -> Secret {
+    let pair = Secret::new([username.as_bytes(), b":", password.expose()].concat());
+    let mut value = b"Basic ".to_vec();
+    value.resize(value.len() + pair.expose().len().div_ceil(3) * 4, 0);
+    let encoded = STANDARD.encode_slice(pair.expose(), &mut value[b"Basic ".len()..]);
+    debug_assert!(
+        encoded.is_ok(),
+        "there is room for four octets for every three"
+    );
+    Secret::new(value)
 }
 
 #[cfg(test)]
-mod tests {
-    use http::header::AUTHORIZATION;
-
-    use super::*;
-    use crate::model::secret::Secret;
-    use crate::model::target::Targets;
-
-    fn credential(value: &[u8]) -> Arc<Credential> {
-        Arc::new(Credential {
-            name: "api".into(),
-            hosts: Targets::default(),
-            allow_plaintext: false,
-            kind: Kind::Header {
-                name: AUTHORIZATION,
-                value: Secret::new(value.to_vec()),
-            },
-        })
-    }
-
-    #[test]
-    fn the_tenants_own_header_is_replaced() {
-        let mut headers = HeaderMap::new();
-        headers.append(AUTHORIZATION, HeaderValue::from_static("mine"));
-        headers.append(AUTHORIZATION, HeaderValue::from_static("mine too"));
-        let attached = attach([&credential(b"Bearer s")].into_iter(), &mut headers).unwrap();
-        assert_eq!(attached, ["api".into()]);
-        let values: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
-        assert_eq!(values, ["Bearer s"]);
-        assert!(values[0].is_sensitive());
-    }
-
-    #[test]
-    fn what_cannot_be_a_header_fails_the_request() {
-        let mut headers = HeaderMap::new();
-        let failed = attach([&credential(b"a\nb")].into_iter(), &mut headers);
-        assert_eq!(failed, Err(Reason::CredentialUnavailable));
-    }
-}
+mod tests;

@@ -3,6 +3,8 @@
 //! Takes the workload's bytes, gives each request to the story of the exchange and writes back
 //! what that returns. Bodies stream; nothing is read ahead of what the other side takes.
 
+pub mod guard;
+mod resets;
 pub mod body;
 pub mod headers;
 pub mod normalize;
@@ -11,10 +13,10 @@ pub mod upgrade;
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -22,6 +24,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::body::Body;
+use self::guard::Guard;
+use self::resets::Resets;
 use crate::drain::Tasks;
 use crate::model::reason::{Ending, Reason};
 
@@ -51,11 +55,26 @@ where
     H: Fn(Asking) -> F,
     F: Future<Output = Response<Body>>,
 {
-    let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
+    let (io, watch) = Guard::new(
+        io,
+        guard::Limits {
+            header_bytes: limits.header_bytes,
+            headers: limits.headers,
+        },
+    );
+    let asked = AtomicU64::new(0);
+    let service = service_fn(|mut request| {
+        watch.mark(asked.fetch_add(1, Ordering::Relaxed), &mut request);
+        let is_connect = request.method() == Method::CONNECT;
         let handled = handle(request);
-        async { Ok::<_, Infallible>(handled.await) }
+        let watch = watch.clone();
+        async move {
+            let response = handled.await;
+            let status = response.status();
+            let is_open = is_connect && status.is_success();
+            watch.answered(is_open || status == StatusCode::SWITCHING_PROTOCOLS);
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -75,13 +94,24 @@ where
             connection.await
         }
     };
-    ending(served, asked.load(Ordering::Relaxed))
+    if served.is_ok() && watch.ended_midway() {
+        return Ending::of(Reason::DownstreamAborted);
+    }
+    ending(served, asked.load(Ordering::Relaxed) > 0)
 }
 
-/// Serves HTTP/2 on `io`, each request in a task of its own.
-pub async fn serve_http2<S, H, F>(io: S, limits: Limits, tasks: &Tasks, handle: H) -> Ending
+/// Serves HTTP/2 on `io`, each request in a task of its own. `refused` is told of what is no
+/// request (RFC 9113 section 8.1.1) and is reset before anybody sees it.
+pub async fn serve_http2<S, R, H, F>(
+    io: S,
+    limits: Limits,
+    tasks: &Tasks,
+    refused: R,
+    handle: H,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Fn(Reason) + Unpin,
     H: Fn(Asking) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
@@ -98,7 +128,7 @@ where
         .keep_alive_interval(limits.request_header)
         .adaptive_window(true)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(Resets::new(io, refused)), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         biased; // As above.

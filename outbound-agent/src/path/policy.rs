@@ -5,6 +5,7 @@
 //! on a name is half of the answer; the address that the name turns out to have is judged by
 //! [`Permit::check_address`], so that no name leads where its address would not be allowed.
 
+mod binding;
 pub mod foresee;
 mod matcher;
 mod name;
@@ -15,12 +16,12 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use self::binding::{Fit, fit};
 pub use self::name::{NamePermit, decide_name};
 
 use self::matcher::Way;
 use self::special::Guard;
 use crate::model::addr::UpstreamAddr;
-use crate::model::credential::Credential;
 use crate::model::host::Host;
 use crate::model::policy::{Fallback, Mode, Policy, Tls};
 use crate::model::reason::Reason;
@@ -180,20 +181,6 @@ pub fn names_opaque_address(policy: &Policy, address: IpAddr, port: u16) -> bool
     matcher::find_address(&policy.allow, way, address.to_canonical()).is_some()
 }
 
-/// Whether a credential is bound to a destination.
-pub fn applies(credential: &Credential, destination: &Destination) -> bool {
-    let may_carry = match destination.scheme {
-        Scheme::Https => true,
-        Scheme::Http => credential.allow_plaintext,
-        Scheme::Tcp => false,
-    };
-    let way = Way {
-        scheme: destination.scheme,
-        port: destination.port,
-    };
-    may_carry && matcher::find(&credential.hosts, way, &destination.host).is_some()
-}
-
 /// Whether TLS to a host has to end at the agent, so that its requests are seen.
 pub fn terminates(tenant: &Tenant, host: &Host, port: u16) -> bool {
     let way = Way {
@@ -208,7 +195,7 @@ pub fn terminates(tenant: &Tenant, host: &Host, port: u16) -> bool {
         Tls::Passthrough => false,
         Tls::Auto => {
             let mut bound = tenant.credentials.iter();
-            bound.any(|credential| matcher::find(&credential.hosts, way, host).is_some())
+            bound.any(|credential| matcher::find(&credential.binding.hosts, way, host).is_some())
         }
     }
 }

@@ -104,7 +104,7 @@ impl Terminator {
             .map_err(failed)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Never));
-        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = [HTTP2, b"http/1.1", b"http/1.0"].map(Vec::from).to_vec();
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
         config.ticketer = ring::Ticketer::new().map_err(failed)?;
         let config = Arc::new(config);

@@ -31,6 +31,7 @@ use self::pool::{Idle, Key, Lease, Pool, Sender};
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
+use super::http::guard;
 use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
@@ -162,11 +163,13 @@ impl Upstream {
                 .await
             {
                 Ok(response) => return Ok(self.answer(response, key, kept, sent)),
-                Err(Broken {
+                Err(Unanswered {
                     unsent: Some(unsent),
                     ..
                 }) => request = *unsent,
-                Err(Broken { reason, .. }) => return Err(Failure::new(reason, Some(kept.peer))),
+                Err(Unanswered { reason, .. }) => {
+                    return Err(Failure::new(reason, Some(kept.peer)));
+                }
             }
         }
         let (stream, peer) = self.connect(permit, flow).await?;
@@ -178,7 +181,7 @@ impl Upstream {
             .await
         {
             Ok(response) => Ok(self.answer(response, key, fresh, sent)),
-            Err(Broken { reason, .. }) => Err(Failure::new(reason, Some(peer))),
+            Err(Unanswered { reason, .. }) => Err(Failure::new(reason, Some(peer))),
         }
     }
 
@@ -339,7 +342,7 @@ impl Upstream {
         destination: &Destination,
         mut request: Request<Outgoing>,
         mut sent: Sent,
-    ) -> Result<Response<Incoming>, Broken> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         target::fit(&mut request, destination, &connection.sender);
         let sending = async {
             match &mut connection.sender {
@@ -353,11 +356,11 @@ impl Upstream {
         };
         tokio::select! {
             biased; // A response that is there is not late.
-            answered = sending => answered.map_err(|mut error| Broken {
+            answered = sending => answered.map_err(|mut error| Unanswered {
                 reason: reason(error.error()),
                 unsent: error.take_message().map(Box::new),
             }),
-            () = late => Err(Broken { reason: Reason::UpstreamTimeout, unsent: None }),
+            () = late => Err(Unanswered { reason: Reason::UpstreamTimeout, unsent: None }),
         }
     }
 
@@ -378,7 +381,7 @@ impl Upstream {
 }
 
 /// A request that was not answered; `unsent` where it may be sent again.
-struct Broken {
+struct Unanswered {
     reason: Reason,
     unsent: Option<Box<Request<Outgoing>>>,
 }
@@ -388,7 +391,7 @@ fn reason(error: &hyper::Error) -> Reason {
         Reason::UpstreamMalformed
     } else if error.is_user() {
         // The workload's body broke off.
-        Reason::DownstreamAborted
+        guard::broken(error).unwrap_or(Reason::DownstreamAborted)
     } else {
         Reason::UpstreamReset
     }

@@ -7,12 +7,13 @@ use http::{Method, Uri};
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::model::credential::Credential;
 use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::Policy;
 use crate::model::target::Scheme;
 use crate::model::tenant::{Tenant, TenantId};
-use crate::path::policy::{self, Denial, Destination, Facts, Verdict};
+use crate::path::policy::{self, Denial, Destination, Facts, Fit, Verdict};
 
 /// The answer to `outbound check --tenant T METHOD URL`.
 pub(super) struct Explanation {
@@ -33,16 +34,14 @@ pub(super) struct Explanation {
 pub(super) fn explain(tenant: &Tenant, method: &Method, url: &Uri) -> Result<Explanation, Error> {
     let destination = destination(url)?;
     let is_http = matches!(destination.scheme, Scheme::Http | Scheme::Https);
-    let verdict = policy::decide(
-        &tenant.policy,
-        &Facts {
-            scheme: destination.scheme,
-            host: &destination.host,
-            port: destination.port,
-            method: is_http.then_some(method),
-            path: is_http.then_some(url.path()),
-        },
-    );
+    let facts = Facts {
+        scheme: destination.scheme,
+        host: &destination.host,
+        port: destination.port,
+        method: is_http.then_some(method),
+        path: is_http.then_some(url.path()),
+    };
+    let verdict = policy::decide(&tenant.policy, &facts);
     let (is_allowed, denial, rule) = match verdict {
         Verdict::Allow(permit) => {
             let denial = permit.would_deny().cloned();
@@ -58,7 +57,8 @@ pub(super) fn explain(tenant: &Tenant, method: &Method, url: &Uri) -> Result<Exp
         Scheme::Tcp => false,
     };
     let bound = tenant.credentials.iter();
-    let bound = bound.filter(|bound| is_allowed && is_seen && policy::applies(bound, &destination));
+    let goes = |bound: &&Arc<Credential>| policy::fit(&bound.binding, &facts) == Fit::Goes;
+    let bound = bound.filter(|bound| is_allowed && is_seen && goes(bound));
     Ok(Explanation {
         is_allowed,
         tenant: tenant.id.clone(),

@@ -81,11 +81,13 @@ fn the_example_has_every_key_with_its_default() {
     for (heading, _, keys) in reference::sections() {
         let heading = match heading {
             "[policies.NAME]" => "[policies.standard]",
-            "[credentials.NAME]" => "[credentials.api]",
             "[services.NAME]" => "[services.egress]",
             "[services.NAME.limits]" => "[services.egress.limits]",
             other => other,
         };
+        let of_type = heading.strip_prefix("[credentials.NAME], ");
+        let of_type = of_type.map(|kind| format!("[credentials.{kind}]"));
+        let heading = of_type.as_deref().unwrap_or(heading);
         let lines = &written[heading];
         assert_eq!(lines.len(), keys.len(), "{heading}: {lines:?}");
         for (line, key) in lines.iter().zip(keys) {
@@ -102,11 +104,11 @@ fn the_example_has_every_key_with_its_default() {
 #[test]
 fn the_example_is_accepted_with_every_key_written() {
     let directory = tempfile::tempdir().unwrap();
-    let token = directory.path().join("api.token");
-    fs::write(&token, "t0ken\n").unwrap();
-    let text = uncommented()
-        .replace("/etc/outbound/api.token", token.to_str().unwrap())
-        .replace("/etc/outbound/worker.key", token.to_str().unwrap());
+    for name in ["api.token", "api.password", "api.key"] {
+        fs::write(directory.path().join(name), "0123456789abcdef".repeat(2)).unwrap();
+    }
+    let here = format!("\"file:{}/", directory.path().display());
+    let text = uncommented().replace("\"file:/etc/outbound/", &here);
     // A service is a module or a server.
     let text = text.replacen("\nurl = ", "\n# url = ", 1);
     let text = text.replacen("\nsigning_key = ", "\n# signing_key = ", 1);

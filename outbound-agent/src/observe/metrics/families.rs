@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
-use crate::observe::labels::{Direction, Held, Protocol, Reload, Verdict, WorkerOutcome};
+use crate::observe::labels::{Direction, Held, Protocol, Reload, Use, Verdict, WorkerOutcome};
 
 /// One metric.
 pub(super) struct Family {
@@ -39,6 +39,8 @@ pub(super) enum Label {
     Rcode,
     Service,
     Worker,
+    Credential,
+    Use,
     Counter,
     Result,
     Version,
@@ -80,6 +82,8 @@ families! {
         "Invocations of outbound workers.";
     WORKER_DURATION: Histogram "outbound_worker_duration_seconds" [Service]
         "From the invocation of an outbound worker to the head of its response.";
+    CREDENTIALS: Counter "outbound_credentials_total" [Credential, Use]
+        "Requests to hosts that a credential is bound to, by what became of it.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
         "What the kernel programs counted, read when scraped.";
     ACCESS_LOG_LOST: Counter "outbound_access_log_lost_total" []
@@ -153,6 +157,8 @@ impl Label {
         Self::Rcode,
         Self::Service,
         Self::Worker,
+        Self::Credential,
+        Self::Use,
         Self::Counter,
         Self::Result,
         Self::Version,
@@ -171,6 +177,8 @@ impl Label {
             Self::Rcode => "rcode",
             Self::Service => "service",
             Self::Worker => "outcome",
+            Self::Credential => "credential",
+            Self::Use => "use",
             Self::Counter => "counter",
             Self::Result => "result",
             Self::Version => "version",
@@ -208,6 +216,8 @@ impl Label {
                 WORKER_CALLS.name,
                 list(WorkerOutcome::ALL.iter().map(|value| value.label()))
             ),
+            Self::Credential => "a credential's name in the configuration".to_owned(),
+            Self::Use => list(Use::ALL.iter().map(|value| value.label())),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),
             Self::Result => list(Reload::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of the agent".to_owned(),

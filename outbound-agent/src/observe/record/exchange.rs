@@ -7,12 +7,12 @@ use http::{Method, StatusCode, Version};
 use uuid::Uuid;
 
 use super::line::Line;
-use super::{Account, ByteCounter, Opened, Records, Who, claim, ending_of_drop};
+use super::{Account, ByteCounter, Opened, Records, Who, claim, ending_of_drop, is_security_event};
 use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::observe::labels::{Kind, WorkerOutcome};
+use crate::observe::labels::{Kind, Use, WorkerOutcome};
 
 /// What was asked for. Any query in `path` is left out of the log.
 #[derive(Clone, Copy, Debug)]
@@ -127,9 +127,17 @@ impl ExchangeRecord {
         self.account.rule = Some(rule.into());
     }
 
-    /// The name of the credential that was added.
-    pub fn credential(&mut self, name: &Arc<str>) {
-        self.account.credential = Some(Arc::clone(name));
+    /// What became of a credential that is bound to its host. Those that went out are named in
+    /// the log.
+    pub fn credential(&mut self, name: &Arc<str>, used: Use) {
+        self.who.metrics.credential(name, used);
+        if used == Use::Injected {
+            let named = match self.account.credential.take() {
+                Some(before) => format!("{before},{name}").into(),
+                None => Arc::clone(name),
+            };
+            self.account.credential = Some(named);
+        }
     }
 
     /// What was dialled for it.
@@ -177,7 +185,14 @@ impl ExchangeRecord {
     }
 
     fn line(&self, ending: Ending) -> Line<'_> {
-        let mut line = Line::new(Kind::Http, self.opened);
+        let kind = match ending.reason {
+            // HTTP without a host is what nobody sends who means well.
+            Some(reason) if is_security_event(reason) || reason == Reason::NoHost => {
+                Kind::SecurityEvent
+            }
+            Some(_) | None => Kind::Http,
+        };
+        let mut line = Line::new(kind, self.opened);
         line.who(&self.who);
         line.network_protocol_name = Some("http");
         if let Some(request) = &self.request {

@@ -126,7 +126,7 @@ fn an_exchange_is_one_line_and_its_connection_none() {
         "/v1/things?token=hush#there",
     ));
     exchange.allowed(Some("*.example.com"), None);
-    exchange.credential(&"api-key".into());
+    exchange.credential(&"api-key".into(), crate::observe::labels::Use::Injected);
     exchange.upstream(UpstreamAddr(address("192.0.2.7:80")));
     exchange.status(StatusCode::CREATED);
     exchange.bytes().count_sent(3);

@@ -3,10 +3,11 @@
 //! Target, `Host` and the connection's original destination must tell the same story
 //! (RFC 9112 section 3.2); what is ambiguous is refused, never repaired.
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
 use http::{Method, Request, Uri};
 
+use super::guard::Refused;
 use crate::model::addr::OriginalDst;
 use crate::model::host::Host;
 use crate::model::reason::Reason;
@@ -26,15 +27,25 @@ pub struct Asked {
 }
 
 /// Reads a request on a connection that was opened to `destination`. Fails with
-/// [`Reason::NoHost`], [`Reason::Malformed`], [`Reason::DestinationMismatch`] or
-/// [`Reason::UnsupportedProtocol`] (`CONNECT`).
+/// what the guard refused it for, [`Reason::NoHost`], [`Reason::TwoHosts`],
+/// [`Reason::TwoLengths`], [`Reason::DestinationMismatch`] or [`Reason::UnsupportedProtocol`]
+/// (`CONNECT`).
 pub fn normalize<B>(
     request: &Request<B>,
     scheme: Scheme,
     destination: OriginalDst,
 ) -> Result<Asked, Reason> {
+    if let Some(refused) = request.extensions().get::<Refused>() {
+        return Err(refused.reason);
+    }
     if request.method() == Method::CONNECT {
         return Err(Reason::UnsupportedProtocol);
+    }
+    // The guard has seen to that on HTTP/1; HTTP/2 has frames of its own, but not every server
+    // behind it.
+    let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
+    if lengths.next().is_some() && lengths.next().is_some() {
+        return Err(Reason::TwoLengths);
     }
     let named = named_authority(request)?;
     let host: Host = named.host().parse().map_err(|_invalid| Reason::NoHost)?;
@@ -68,7 +79,7 @@ fn named_authority<B>(request: &Request<B>) -> Result<Authority, Reason> {
             )
         }
         (None, _) => None,
-        (Some(_), Some(_)) => return Err(Reason::Malformed),
+        (Some(_), Some(_)) => return Err(Reason::TwoHosts),
     };
     match (host, request.uri().authority()) {
         (Some(host), None) => Ok(host),
@@ -76,7 +87,7 @@ fn named_authority<B>(request: &Request<B>) -> Result<Authority, Reason> {
             Ok(host)
         }
         // RFC 9112 section 3.2.2 would let the target win; then two servers could read it two ways.
-        (Some(_), Some(_)) => Err(Reason::DestinationMismatch),
+        (Some(_), Some(_)) => Err(Reason::TwoHosts),
         // Only HTTP/1.0 may do without Host.
         (None, Some(target)) => Ok(target.clone()),
         (None, None) => Err(Reason::NoHost),
@@ -118,7 +129,7 @@ mod tests {
         assert!(asked("http://a.example/", &["A.example"]).is_ok());
         assert_eq!(
             asked("http://a.example/", &["b.example"]),
-            Err(Reason::DestinationMismatch)
+            Err(Reason::TwoHosts)
         );
         assert!(asked("http://a.example/", &[]).is_ok());
     }
@@ -135,7 +146,7 @@ mod tests {
     fn what_is_ambiguous_is_refused() {
         assert_eq!(
             asked("/", &["a.example", "a.example"]),
-            Err(Reason::Malformed)
+            Err(Reason::TwoHosts)
         );
         for host in [
             "",

@@ -121,6 +121,46 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "bad_request",
             "the request is malformed or ambiguous",
         ),
+        R::TwoHosts => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request names its host twice",
+        ),
+        R::TwoLengths => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request's body has two lengths",
+        ),
+        R::InvalidLength => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request's Content-Length is not valid",
+        ),
+        R::TransferCoding => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request's Transfer-Encoding is not `chunked` alone",
+        ),
+        R::InvalidChunk => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "a chunk of the request's body is malformed",
+        ),
+        R::InvalidHeader => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "a field of the request's header is malformed",
+        ),
+        R::BareLineEnd => (
+            S::BAD_REQUEST,
+            "bad_request",
+            "the request has a CR or an LF that stands alone",
+        ),
+        R::HeaderTooLarge => (
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header_too_large",
+            "the request's header is larger than the platform takes",
+        ),
         R::UnsupportedProtocol => (
             S::NOT_IMPLEMENTED,
             "unsupported",
@@ -235,6 +275,15 @@ const fn closes(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Malformed
+            | Reason::NoHost
+            | Reason::TwoHosts
+            | Reason::TwoLengths
+            | Reason::InvalidLength
+            | Reason::TransferCoding
+            | Reason::InvalidChunk
+            | Reason::InvalidHeader
+            | Reason::BareLineEnd
+            | Reason::HeaderTooLarge
             | Reason::DownstreamAborted
             | Reason::DownstreamTimeout
             | Reason::Draining

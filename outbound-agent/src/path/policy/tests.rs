@@ -3,8 +3,6 @@ mod foresee;
 mod name;
 
 use super::*;
-use crate::model::credential::Kind;
-use crate::model::secret::Secret;
 use crate::model::target::{List, Targets};
 
 fn targets(list: List, texts: &[&str]) -> Targets {
@@ -192,35 +190,6 @@ fn opaque_names_are_those_of_tcp_rules_with_the_port() {
     };
     assert_eq!(names(5432), ["any.test", "db.test"]);
     assert_eq!(names(22), ["any.test"]);
-}
-
-#[test]
-fn a_credential_goes_only_where_it_is_bound() {
-    let credential = |hosts, allow_plaintext| Credential {
-        name: "c".into(),
-        hosts: targets(List::Hosts, hosts),
-        allow_plaintext,
-        kind: Kind::Header {
-            name: http::header::AUTHORIZATION,
-            value: Secret::new(b"x".to_vec()),
-        },
-    };
-    let to = |scheme, host: &str, port| Destination {
-        scheme,
-        host: host.parse().unwrap(),
-        port,
-    };
-    let bound = credential(&["api.test", "*.example:8443"], false);
-    assert!(applies(&bound, &to(Scheme::Https, "api.test", 443)));
-    assert!(applies(&bound, &to(Scheme::Https, "a.example", 8443)));
-    assert!(!applies(&bound, &to(Scheme::Https, "example", 8443)));
-    assert!(!applies(&bound, &to(Scheme::Https, "api.test", 8443)));
-    assert!(!applies(&bound, &to(Scheme::Http, "api.test", 80)));
-    assert!(!applies(&bound, &to(Scheme::Tcp, "api.test", 443)));
-    assert!(applies(
-        &credential(&["api.test"], true),
-        &to(Scheme::Http, "api.test", 80)
-    ));
 }
 
 /// What is asked for, and the answer.

@@ -1,0 +1,224 @@
+//! A module, loaded and answering.
+
+mod budget;
+mod engine;
+mod invocation;
+mod shared;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+
+use crate::error::{Poison, WorkerError};
+use crate::host::Host;
+use crate::message::{Body, RequestHead, ResponseHead};
+use crate::module::Module;
+use engine::Engine;
+use invocation::Invocation;
+pub(crate) use invocation::Source;
+pub(crate) use shared::Shared;
+
+/// A module with its own heap. Not `Send`: it stays in the `LocalSet` that it was made in.
+pub struct Isolate {
+    engine: Rc<Engine>,
+}
+
+/// What a module finds on `env`, whatever it is called for.
+#[derive(Debug, Clone)]
+pub struct Bindings {
+    /// Plain values.
+    pub vars: Map<String, Value>,
+    /// Secrets that sign without being seen, by the name of their binding.
+    pub secrets: Vec<String>,
+    /// Small maps whose entries expire, by the name of their binding.
+    pub caches: Vec<String>,
+    /// The export that answers; `default` unless the service says otherwise.
+    pub entrypoint: String,
+}
+
+/// One request to answer.
+#[derive(Debug)]
+pub struct Call {
+    /// The caller's number of it; [`Host`] functions are given it back.
+    pub number: u64,
+    /// The request.
+    pub request: RequestHead,
+    /// Its content.
+    pub body: Body,
+    /// What this call has on `env` besides the bindings; wins over them.
+    pub env: Map<String, Value>,
+}
+
+/// A response, and what goes on behind it.
+#[derive(Debug)]
+pub struct Reply {
+    /// The response.
+    pub head: ResponseHead,
+    /// Its content.
+    pub body: Body,
+    /// Tells when the invocation is over.
+    pub rest: Rest,
+}
+
+/// What lives on after a response. Dropping it ends nothing.
+#[derive(Debug)]
+pub struct Rest(oneshot::Receiver<Usage>);
+
+/// What an invocation came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time spent in the engine.
+    pub cpu: Duration,
+    /// From its request until nothing of it was left.
+    pub wall: Duration,
+    /// `waitUntil` tasks and bodies that were cut before their end.
+    pub cut: u32,
+}
+
+impl Isolate {
+    /// Evaluates a module with these bindings.
+    ///
+    /// # Errors
+    ///
+    /// When it does not load, throws, or exceeds its limits.
+    pub fn new(
+        module: &Module,
+        bindings: &Bindings,
+        host: Rc<dyn Host>,
+    ) -> Result<Self, WorkerError> {
+        let shared = Rc::new(Shared::new(host, module.limits()));
+        let engine = Engine::new(module, bindings, shared)?;
+        Ok(Self { engine })
+    }
+
+    /// Has the module answer a request. Dropping the future ends the invocation.
+    ///
+    /// # Errors
+    ///
+    /// When there is no response: see [`WorkerError`].
+    pub async fn fetch(&self, call: Call) -> Result<Reply, WorkerError> {
+        let shared = &self.engine.shared;
+        if let Some(poison) = shared.poison.get() {
+            return Err(WorkerError::Poisoned(poison));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let number = shared.number();
+        let mut invocation = Invocation::new(call.number);
+        invocation.reply = Some(sender);
+        shared.invocations.borrow_mut().insert(number, invocation);
+        let mut guard = EndOnDrop {
+            shared: shared.clone(),
+            number: Some(number),
+        };
+        self.engine.dispatch(number, call);
+        match tokio::time::timeout(shared.limits.wall, receiver).await {
+            Ok(Ok(Ok(reply))) => {
+                guard.number = None;
+                self.bound_rest(number);
+                Ok(reply)
+            }
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_ended)) => Err(WorkerError::NeverSettled),
+            Err(_elapsed) => Err(WorkerError::Timeout),
+        }
+    }
+
+    /// Why this isolate can no longer be used, if so.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Poison> {
+        self.engine.shared.poison.get()
+    }
+
+    /// Invocations that are not over, those that have their response already included.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.engine.shared.invocations.borrow().len()
+    }
+
+    /// Ends all that is under way; gives how many `waitUntil` tasks and bodies that cut.
+    pub fn cut(&self) -> u32 {
+        let shared = &self.engine.shared;
+        let numbers: Vec<u32> = shared.invocations.borrow().keys().copied().collect();
+        numbers.into_iter().map(|number| shared.end(number)).sum()
+    }
+
+    /// Bytes of the engine's heap in use. Walks the heap: for the operator, not per request.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        self.engine.heap_bytes()
+    }
+
+    /// What lives on after a response lives on for so long and no longer.
+    fn bound_rest(&self, number: u32) {
+        let shared = self.engine.shared.clone();
+        if !shared.invocations.borrow().contains_key(&number) {
+            return;
+        }
+        let held = shared.clone();
+        let task = tokio::task::spawn_local(async move {
+            tokio::time::sleep(held.limits.wait_until).await;
+            held.release_all(number);
+        });
+        shared.with(number, |invocation| {
+            invocation.bound = Some(task.abort_handle());
+        });
+    }
+}
+
+impl Drop for Isolate {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+impl Rest {
+    /// Waits until nothing of the invocation is left.
+    pub async fn finished(self) -> Usage {
+        self.0.await.unwrap_or_default()
+    }
+}
+
+impl Default for Bindings {
+    fn default() -> Self {
+        Self {
+            vars: Map::new(),
+            secrets: Vec::new(),
+            caches: Vec::new(),
+            entrypoint: "default".to_owned(),
+        }
+    }
+}
+
+impl Bindings {
+    fn to_json(&self) -> String {
+        let fields = [
+            ("vars", Value::Object(self.vars.clone())),
+            ("secrets", Value::from(self.secrets.clone())),
+            ("caches", Value::from(self.caches.clone())),
+        ];
+        let object: Map<_, _> = fields
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect();
+        Value::Object(object).to_string()
+    }
+}
+
+/// A caller that goes away takes its invocation with it.
+struct EndOnDrop {
+    shared: Rc<Shared>,
+    number: Option<u32>,
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.shared.end(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! The engine itself: one runtime, one context, and the way in and out.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rquickjs::function::Args;
+use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
+
+use super::shared::Shared;
+use super::{Bindings, Call};
+use crate::error::{Poison, Position, WorkerError};
+use crate::module::Module;
+use crate::native;
+
+/// A runtime with one context. Fields drop in this order: values before what owns them, or the
+/// engine aborts the process.
+pub(crate) struct Engine {
+    entries: Option<Entries>,
+    context: Context,
+    runtime: Runtime,
+    pub(crate) shared: Rc<Shared>,
+}
+
+/// The functions of the prelude that Rust calls.
+struct Entries {
+    dispatch: Persistent<Function<'static>>,
+    settle: Persistent<Function<'static>>,
+    forget: Persistent<Function<'static>>,
+}
+
+impl Engine {
+    /// Makes an engine in which `module` is evaluated.
+    pub(crate) fn new(
+        module: &Module,
+        bindings: &Bindings,
+        shared: Rc<Shared>,
+    ) -> Result<Rc<Self>, WorkerError> {
+        let runtime = Runtime::new().map_err(broken)?;
+        runtime.set_memory_limit(shared.limits.memory_bytes);
+        runtime.set_max_stack_size(STACK_BYTES);
+        let watched = shared.clone();
+        runtime.set_interrupt_handler(Some(Box::new(move || watched.budget.is_spent())));
+        runtime.set_loader(module.resolver(), module.loader());
+        let context = Context::full(&runtime).map_err(broken)?;
+        let mut engine = Self {
+            entries: None,
+            context,
+            runtime,
+            shared,
+        };
+        engine.load(module, bindings)?;
+        let engine = Rc::new(engine);
+        engine.shared.engine.replace(Rc::downgrade(&engine));
+        Ok(engine)
+    }
+
+    fn load(&mut self, module: &Module, bindings: &Bindings) -> Result<(), WorkerError> {
+        let startup = self.shared.limits.startup;
+        let prelude = self.run(startup, |ctx| import(ctx, "outbound:main"))?;
+        let shared = self.shared.clone();
+        self.run(startup, |ctx| {
+            let native = native::functions(ctx, &shared)?;
+            let prelude = prelude.clone().restore(ctx)?;
+            let install: Function<'_> = prelude.get("install")?;
+            install.call::<_, ()>((native, ctx.json_parse(bindings.to_json())?))
+        })?;
+        let module = self.run(startup, |ctx| import(ctx, module.entrypoint()))?;
+        self.entries = Some(self.run(startup, |ctx| {
+            let prelude = prelude.clone().restore(ctx)?;
+            let adopt: Function<'_> = prelude.get("adopt")?;
+            adopt.call::<_, ()>((module.clone().restore(ctx)?, bindings.entrypoint.as_str()))?;
+            let entry = |name: &str| -> rquickjs::Result<Persistent<Function<'static>>> {
+                Ok(Persistent::save(ctx, prelude.get::<_, Function<'_>>(name)?))
+            };
+            Ok(Entries {
+                dispatch: entry("dispatch")?,
+                settle: entry("settle")?,
+                forget: entry("forget")?,
+            })
+        })?);
+        Ok(())
+    }
+
+    /// Runs code of the load; what it throws is an error of the module.
+    fn run<R>(
+        &self,
+        left: Duration,
+        f: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<R>,
+    ) -> Result<R, WorkerError> {
+        self.shared.budget.enter(left);
+        let result = self
+            .context
+            .with(|ctx| f(&ctx).map_err(|error| thrown(&ctx, &error)));
+        self.shared.budget.leave();
+        if self.shared.budget.has_tripped() {
+            return Err(WorkerError::Cpu);
+        }
+        result.map_err(|error| match error {
+            WorkerError::Exception { message, stack } => match Position::in_stack(&stack) {
+                Some(position) => WorkerError::Load { position, message },
+                None => WorkerError::Exception { message, stack },
+            },
+            other => other,
+        })
+    }
+
+    /// Hands a request to the module's handler.
+    pub(crate) fn dispatch(&self, number: u32, call: Call) {
+        let shared = &self.shared;
+        let stored = {
+            let mut invocations = shared.invocations.borrow_mut();
+            invocations.get_mut(&number).map(|invocation| {
+                let head = shared.number();
+                invocation.heads.insert(head, Rc::new(call.request.headers));
+                (head, shared.keep_body(invocation, call.body))
+            })
+        };
+        let (Some(entries), Some((head, body))) = (&self.entries, stored) else {
+            return;
+        };
+        let params =
+            (!call.env.is_empty()).then(|| serde_json::Value::Object(call.env).to_string());
+        self.enter(number, |ctx| {
+            let params = params.map(|params| ctx.json_parse(params)).transpose()?;
+            let mut args = Args::new(ctx.clone(), 6);
+            args.push_arg(number)?;
+            args.push_arg(call.request.method.as_str())?;
+            args.push_arg(call.request.url)?;
+            args.push_arg(head)?;
+            args.push_arg(body)?;
+            args.push_arg(params)?;
+            entries.dispatch.clone().restore(ctx)?.call_arg::<()>(args)
+        });
+    }
+
+    /// Settles what the module waits for.
+    pub(super) fn settle<T>(
+        &self,
+        invocation: u32,
+        operation: u32,
+        outcome: Result<T, String>,
+        finish: impl for<'js> FnOnce(&Shared, &Ctx<'js>, T) -> rquickjs::Result<Value<'js>>,
+    ) {
+        let known = {
+            let mut invocations = self.shared.invocations.borrow_mut();
+            invocations
+                .get_mut(&invocation)
+                .is_some_and(|it| it.operations.remove(&operation).is_some())
+        };
+        let (true, Some(entries)) = (known, &self.entries) else {
+            return;
+        };
+        self.enter(invocation, |ctx| {
+            let settle = entries.settle.clone().restore(ctx)?;
+            match outcome {
+                Ok(value) => {
+                    let value = finish(&self.shared, ctx, value)?;
+                    settle.call::<_, ()>((operation, false, value))
+                }
+                Err(text) => settle.call::<_, ()>((operation, true, text)),
+            }
+        });
+    }
+
+    /// Runs code for an invocation, then all that follows from it.
+    fn enter(&self, number: u32, f: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<()>) {
+        let shared = &self.shared;
+        if shared.poison.get().is_some() {
+            return;
+        }
+        let spent = shared
+            .invocations
+            .borrow()
+            .get(&number)
+            .map_or(Duration::ZERO, |invocation| invocation.cpu);
+        shared.current.set(number);
+        shared.budget.enter(shared.limits.cpu.saturating_sub(spent));
+        let failed = self.context.with(|ctx| {
+            let failed = self.bury(&ctx).and_then(|()| f(&ctx));
+            let failed = failed.err().map(|error| thrown(&ctx, &error));
+            while !shared.budget.has_tripped() && ctx.execute_pending_job() {}
+            failed
+        });
+        let used = shared.budget.leave();
+        shared.current.set(0);
+        if let Some(invocation) = shared.invocations.borrow_mut().get_mut(&number) {
+            invocation.cpu += used;
+        }
+        if shared.budget.has_tripped() {
+            self.poison(number, Poison::Cpu);
+            return;
+        }
+        match failed {
+            _ if shared.exhausted.get() => self.poison(number, Poison::Memory),
+            Some(WorkerError::Memory) => self.poison(number, Poison::Memory),
+            Some(error) => shared.answer(number, Err(error)),
+            None => {}
+        }
+        self.sweep(number);
+    }
+
+    /// Tells the prelude which operations will never be done.
+    fn bury(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        let dead = self.shared.dead.take();
+        match &self.entries {
+            Some(entries) if !dead.is_empty() => entries.forget.clone().restore(ctx)?.call((dead,)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the invocation if it is over, and those that wait for nothing.
+    fn sweep(&self, number: u32) {
+        let shared = &self.shared;
+        let is_over = |invocation: &super::invocation::Invocation| invocation.is_over();
+        if shared
+            .invocations
+            .borrow()
+            .get(&number)
+            .is_some_and(is_over)
+        {
+            shared.end(number);
+        }
+        let stuck: Vec<u32> = {
+            let invocations = shared.invocations.borrow();
+            if invocations.values().any(|it| !it.operations.is_empty()) {
+                return;
+            }
+            let waiting = invocations
+                .iter()
+                .filter(|(_number, it)| it.reply.is_some());
+            waiting.map(|(number, _it)| *number).collect()
+        };
+        for number in stuck {
+            shared.answer(number, Err(WorkerError::NeverSettled));
+            shared.end(number);
+        }
+    }
+
+    /// Throws the isolate away: whose doing it was learns the cause, the rest that they fell too.
+    pub(crate) fn poison(&self, culprit: u32, poison: Poison) {
+        let shared = &self.shared;
+        shared.poison.set(Some(poison));
+        let numbers: Vec<u32> = shared.invocations.borrow().keys().copied().collect();
+        for number in numbers {
+            let error = match number == culprit {
+                true => WorkerError::from(poison),
+                false => WorkerError::Poisoned(poison),
+            };
+            shared.answer(number, Err(error));
+            shared.end(number);
+        }
+    }
+
+    /// Bytes of the engine's heap in use. Walks the heap.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        u64::try_from(self.runtime.memory_usage().malloc_size).unwrap_or(0)
+    }
+}
+
+/// The namespace of a module, evaluated.
+fn import(ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<Persistent<Object<'static>>> {
+    let promise = rquickjs::Module::import(ctx, name)?;
+    while promise.state() == rquickjs::promise::PromiseState::Pending && ctx.execute_pending_job() {
+    }
+    match promise.result::<Object<'_>>() {
+        Some(result) => Ok(Persistent::save(ctx, result?)),
+        None => {
+            let text = "top-level await: nothing that it could wait for is available before the first request";
+            Err(rquickjs::Exception::throw_type(ctx, text))
+        }
+    }
+}
+
+/// What the engine threw, in words.
+fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> WorkerError {
+    if !error.is_exception() {
+        return broken(error);
+    }
+    let value = ctx.catch();
+    let Some(exception) = value.as_exception() else {
+        // An engine that is out of memory may have nothing left to make an error of.
+        return match value.as_string().and_then(|text| text.to_string().ok()) {
+            Some(message) => WorkerError::Exception {
+                message,
+                stack: String::new(),
+            },
+            None if value.is_null() || value.is_undefined() => WorkerError::Memory,
+            None => WorkerError::Exception {
+                message: "something that is no Error was thrown".to_owned(),
+                stack: String::new(),
+            },
+        };
+    };
+    let text = exception.message().unwrap_or_default();
+    let name: String = exception.get("name").unwrap_or_default();
+    if name == "InternalError" && text == "out of memory" {
+        return WorkerError::Memory;
+    }
+    WorkerError::Exception {
+        message: format!("{name}: {text}"),
+        stack: exception.stack().unwrap_or_default(),
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> WorkerError {
+    WorkerError::Engine {
+        message: error.to_string(),
+    }
+}
+
+/// Of the engine's own stack; the thread's must be larger.
+const STACK_BYTES: usize = 512 << 10;

@@ -1,0 +1,159 @@
+//! What one invocation has under way: all of it ends with it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::{Reply, Usage};
+use crate::error::WorkerError;
+use crate::host::Host;
+use crate::message::{Body, BodyWriter, Chunks};
+
+/// An invocation and what it opened.
+pub(crate) struct Invocation {
+    /// The caller's number of it.
+    pub(crate) call: u64,
+    /// Where its answer goes, until it has one.
+    pub(crate) reply: Option<oneshot::Sender<Result<Reply, WorkerError>>>,
+    /// Told when all of it is over.
+    pub(crate) finished: Option<oneshot::Sender<Usage>>,
+    pub(crate) started: Instant,
+    pub(crate) cpu: Duration,
+    pub(crate) subrequests: u32,
+    /// What keeps it alive after its answer, besides bodies that it still writes.
+    pub(crate) holds: u32,
+    /// Tasks and bodies that were cut.
+    pub(crate) cut: u32,
+    /// Ends what is held, in time.
+    pub(crate) bound: Option<AbortHandle>,
+    pub(crate) operations: HashMap<u32, AbortHandle>,
+    pub(crate) heads: HashMap<u32, Rc<HeaderMap>>,
+    pub(crate) bodies: HashMap<u32, Source>,
+    pub(crate) writers: HashMap<u32, BodyWriter>,
+}
+
+impl Invocation {
+    pub(crate) fn new(call: u64) -> Self {
+        Self {
+            call,
+            reply: None,
+            finished: None,
+            started: Instant::now(),
+            cpu: Duration::ZERO,
+            subrequests: 0,
+            holds: 0,
+            cut: 0,
+            bound: None,
+            operations: HashMap::new(),
+            heads: HashMap::new(),
+            bodies: HashMap::new(),
+            writers: HashMap::new(),
+        }
+    }
+
+    /// Whether nothing of it is needed any longer.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reply.is_none() && self.holds == 0 && self.writers.is_empty()
+    }
+
+    /// Stops all that it has under way; gives how many tasks and bodies were cut.
+    pub(crate) fn end(mut self) -> u32 {
+        let written = u32::try_from(self.writers.len()).unwrap_or(u32::MAX);
+        let cut = self.cut.saturating_add(self.holds).saturating_add(written);
+        for operation in self.operations.values().chain(&self.bound) {
+            operation.abort();
+        }
+        let usage = Usage {
+            cpu: self.cpu,
+            wall: self.started.elapsed(),
+            cut,
+        };
+        if let Some(finished) = self.finished.take() {
+            // Whoever called may not care.
+            finished.send(usage).ok();
+        }
+        cut
+    }
+}
+
+/// A body that the module may read.
+pub(crate) enum Source {
+    /// The host's.
+    Handle(Handle),
+    /// All here.
+    Bytes(Bytes),
+    /// Being written by somebody else.
+    Stream(Chunks),
+}
+
+impl Source {
+    /// Gives `None` for no body at all.
+    pub(crate) fn new(body: Body, host: &Rc<dyn Host>) -> Option<Self> {
+        match body {
+            Body::Empty => None,
+            Body::Bytes(bytes) => Some(Self::Bytes(bytes)),
+            Body::Handle(number) => Some(Self::Handle(Handle {
+                host: host.clone(),
+                number: Some(number),
+            })),
+            Body::Stream(chunks) => Some(Self::Stream(chunks)),
+        }
+    }
+
+    /// Hands it on, unread as it is.
+    pub(crate) fn into_body(self) -> Body {
+        match self {
+            Self::Handle(mut handle) => handle.number.take().map_or(Body::Empty, Body::Handle),
+            Self::Bytes(bytes) => Body::Bytes(bytes),
+            Self::Stream(chunks) => Body::Stream(chunks),
+        }
+    }
+
+    /// The next chunk, and the rest where there is one; no chunk is the end.
+    pub(crate) async fn read(self) -> Result<(Option<Bytes>, Option<Self>), String> {
+        match self {
+            Self::Bytes(bytes) if bytes.is_empty() => Ok((None, None)),
+            Self::Bytes(bytes) => Ok((Some(bytes), Some(Self::Bytes(Bytes::new())))),
+            Self::Stream(mut chunks) => match chunks.next().await {
+                None => Ok((None, None)),
+                Some(Ok(chunk)) => Ok((Some(chunk), Some(Self::Stream(chunks)))),
+                Some(Err(error)) => Err(error.to_string()),
+            },
+            Self::Handle(mut handle) => {
+                let Some(number) = handle.number else {
+                    return Ok((None, None));
+                };
+                match handle.host.read(number).await {
+                    Ok(Some(chunk)) => Ok((Some(chunk), Some(Self::Handle(handle)))),
+                    Ok(None) => {
+                        handle.number = None;
+                        Ok((None, None))
+                    }
+                    Err(error) => {
+                        handle.number = None;
+                        Err(error.message)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A body of the host that is given up when nobody has it any longer.
+pub(crate) struct Handle {
+    host: Rc<dyn Host>,
+    number: Option<u64>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.host.cancel(number);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Handlers that do not behave: each is cut, and nobody else pays.
+
+use std::time::Duration;
+
+use super::world::World;
+use crate::{Bindings, Limits, Poison, WorkerError};
+
+async fn outcome(body: &str) -> (WorkerError, Option<Poison>) {
+    let limits = Limits {
+        wall: Duration::from_secs(20),
+        memory_bytes: 16 << 20,
+        ..Limits::default()
+    };
+    let source = format!("export default {{ async fetch(request, env, ctx) {{ {body} }} }}");
+    let world = World::with(&source, limits, Bindings::default());
+    let error = world.get("https://api.test/").await.unwrap_err();
+    (error, world.isolate.poisoned())
+}
+
+#[tokio::test]
+async fn an_endless_loop_is_cut_and_poisons() {
+    let cut = (WorkerError::Cpu, Some(Poison::Cpu));
+    assert_eq!(outcome("for (;;) {}").await, cut);
+    assert_eq!(
+        outcome("for (;;) { try { for (;;) {} } catch {} finally { continue } }").await,
+        cut
+    );
+    assert_eq!(
+        outcome("const f = () => Promise.resolve().then(f); await f(); for (;;) await 0").await,
+        cut
+    );
+    assert_eq!(
+        outcome("await fetch('https://api.test/'); for (;;) {}").await,
+        cut
+    );
+}
+
+#[tokio::test]
+async fn a_memory_bomb_is_cut_and_poisons() {
+    let cut = (WorkerError::Memory, Some(Poison::Memory));
+    assert_eq!(
+        outcome("const all = []; for (;;) all.push(new Array(100000).fill(1))").await,
+        cut
+    );
+    assert_eq!(
+        outcome("const a = []; for (;;) a.push(new Uint8Array(1 << 20))").await,
+        cut
+    );
+}
+
+#[tokio::test]
+async fn a_promise_that_cannot_settle_is_noticed_at_once() {
+    assert_eq!(
+        outcome("await new Promise(() => {})").await,
+        (WorkerError::NeverSettled, None)
+    );
+}
+
+#[tokio::test]
+async fn a_promise_that_does_not_settle_in_time_ends_with_the_wall_time() {
+    let limits = Limits {
+        wall: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let world = World::with(
+        "export default { fetch: () => fetch('https://hangs.test/') }",
+        limits,
+        Bindings::default(),
+    );
+    assert_eq!(
+        world.get("https://api.test/").await.unwrap_err(),
+        WorkerError::Timeout
+    );
+    assert_eq!(world.isolate.outstanding(), 0);
+    assert_eq!(world.isolate.poisoned(), None);
+}
+
+#[tokio::test]
+async fn what_is_thrown_comes_with_its_place() {
+    let (error, _poison) = outcome("\n  null.x").await;
+    let WorkerError::Exception { message, stack } = error else {
+        panic!("{error:?}");
+    };
+    assert!(message.starts_with("TypeError: "), "{message}");
+    assert!(stack.contains("egress.js:2:"), "{stack}");
+}
+
+#[tokio::test]
+async fn nonsense_is_no_response() {
+    for (given, told) in [
+        ("return 5", "number"),
+        ("return null", "null"),
+        (
+            "return { status: 200, headers: {} }",
+            "an object that is no Response",
+        ),
+        ("", "undefined"),
+    ] {
+        let told = told.to_owned();
+        assert_eq!(
+            outcome(given).await.0,
+            WorkerError::NotAResponse { given: told }
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_throwing_getter_is_an_exception() {
+    for hostile in [
+        "throw { get message() { throw 1 }, get name() { throw 2 } }",
+        "throw new Proxy({}, { get() { throw 3 } })",
+        "throw Symbol('x')",
+        "throw undefined",
+        "throw Object.create(null)",
+    ] {
+        let (error, poison) = outcome(hostile).await;
+        assert!(
+            matches!(error, WorkerError::Exception { .. }),
+            "{hostile}: {error:?}"
+        );
+        assert_eq!(poison, None);
+    }
+}
+
+#[tokio::test]
+async fn a_patched_prototype_does_not_hang_the_isolate() {
+    let (error, _poison) =
+        outcome("Promise.prototype.then = () => {}; return fetch(request)").await;
+    assert_eq!(error, WorkerError::NeverSettled);
+    let world = World::new(
+        "export default { async fetch(request) { Promise.prototype.then = Map.prototype.get = Array.prototype.join = () => { throw 1 }; return await fetch(request) } }",
+    );
+    assert!(world.answer().await.starts_with("answer to"));
+}

@@ -1,0 +1,55 @@
+//! The functions that the prelude is built on, one table per concern, and the prelude itself.
+//!
+//! Each begins by asking whether the invocation may still run.
+
+mod base;
+mod body;
+mod bytes;
+mod exchange;
+
+use std::rc::Rc;
+
+use rquickjs::function::IntoJsFunc;
+use rquickjs::loader::Bundle;
+use rquickjs::{Ctx, Function, Object, embed};
+
+use crate::isolate::Shared;
+
+/// The web's classes, compiled when this crate is.
+pub(crate) static PRELUDE: Bundle = embed! {
+    "outbound:native": "src/prelude/native.js",
+    "outbound:convert": "src/prelude/convert.js",
+    "outbound:console": "src/prelude/console.js",
+    "outbound:headers": "src/prelude/headers.js",
+    "outbound:body": "src/prelude/body.js",
+    "outbound:request": "src/prelude/request.js",
+    "outbound:response": "src/prelude/response.js",
+    "outbound:fetch": "src/prelude/fetch.js",
+    "outbound:invoke": "src/prelude/invoke.js",
+    "outbound:main": "src/prelude/main.js",
+};
+
+/// The object that the prelude is given.
+pub(crate) fn functions<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Result<Object<'js>> {
+    let table = Table {
+        object: Object::new(ctx.clone())?,
+        shared: shared.clone(),
+    };
+    base::define(&table)?;
+    body::define(&table)?;
+    exchange::define(&table)?;
+    Ok(table.object)
+}
+
+/// Where native functions are put.
+struct Table<'js> {
+    object: Object<'js>,
+    shared: Rc<Shared>,
+}
+
+impl<'js> Table<'js> {
+    fn add<P, F: IntoJsFunc<'js, P> + 'js>(&self, name: &str, function: F) -> rquickjs::Result<()> {
+        let function = Function::new(self.object.ctx().clone(), function)?;
+        self.object.set(name, function)
+    }
+}

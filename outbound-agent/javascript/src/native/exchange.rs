@@ -1,0 +1,242 @@
+//! Requests that the module makes, and the answers that it gives.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use rquickjs::{Array, Ctx, Exception, FromJs as _, Value};
+
+use super::Table;
+use super::body::take;
+use super::bytes::Octets;
+use crate::error::WorkerError;
+use crate::isolate::Shared;
+use crate::message::{Body, RequestHead, ResponseHead};
+
+pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
+    let shared = table.shared.clone();
+    table.add("headText", move |ctx: Ctx<'js>, number: u32| {
+        shared.check(&ctx)?;
+        let head = shared.with_current(|invocation| invocation.heads.get(&number).cloned());
+        match head.flatten() {
+            Some(head) => Ok(to_text(&head)),
+            None => {
+                let text = "headers: they belong to an invocation that has ended";
+                Err(Exception::throw_type(&ctx, text))
+            }
+        }
+    })?;
+    let shared = table.shared.clone();
+    table.add(
+        "fetch",
+        move |ctx: Ctx<'js>, method: String, url: String, headers: Value<'js>, body: Value<'js>| {
+            fetch(&shared, &ctx, &method, url, headers, body)
+        },
+    )?;
+    answers(table)?;
+    lifetime(table)?;
+    let shared = table.shared.clone();
+    table.add(
+        "signJwt",
+        move |ctx: Ctx<'js>, secret: String, claims: String, expires_in: Option<f64>| {
+            shared.check(&ctx)?;
+            shared.demand_current(&ctx, "signJwt", |_invocation| ())?;
+            let Ok(claims) = serde_json::from_str(&claims) else {
+                return Err(Exception::throw_type(&ctx, "signJwt: claims are no JSON"));
+            };
+            let expires_in =
+                expires_in.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+            let signed = shared.host.sign_jwt(&secret, claims, expires_in);
+            let signed = async move { signed.await.map_err(|error| error.message) };
+            Ok(shared.start(signed, |_shared, ctx, jwt| {
+                let fields = Array::new(ctx.clone())?;
+                fields.set(0, jwt.token)?;
+                fields.set(1, 1e3 * jwt.reusable.as_secs_f64())?;
+                Ok(fields.into_value())
+            }))
+        },
+    )
+}
+
+fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
+    let shared = table.shared.clone();
+    table.add(
+        "reply",
+        move |ctx: Ctx<'js>,
+              number: u32,
+              status: u16,
+              text: Option<String>,
+              headers: Value<'js>,
+              body: Value<'js>| {
+            shared.check(&ctx)?;
+            let head = ResponseHead {
+                status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                status_text: text,
+                headers: to_headers(&shared, &ctx, headers)?,
+            };
+            let body = to_body(&shared, &ctx, body)?;
+            shared.answer(number, Ok((head, body)));
+            rquickjs::Result::Ok(())
+        },
+    )?;
+    let shared = table.shared.clone();
+    table.add(
+        "fail",
+        move |number: u32, kind: String, message: String, stack: String| {
+            let error = match kind.as_str() {
+                "memory" => {
+                    shared.exhausted.set(true);
+                    return;
+                }
+                "response" => WorkerError::NotAResponse { given: message },
+                "handler" => WorkerError::NoHandler { handler: "fetch" },
+                _exception => WorkerError::Exception { message, stack },
+            };
+            shared.answer(number, Err(error));
+        },
+    )
+}
+
+fn lifetime<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
+    let shared = table.shared.clone();
+    table.add("hold", move |ctx: Ctx<'js>, number: u32| {
+        shared.check(&ctx)?;
+        let held = shared.with(number, |invocation| {
+            let more = invocation.holds < MOST_HOLDS;
+            invocation.holds += u32::from(more);
+            more
+        });
+        match held {
+            Some(true) => Ok(()),
+            Some(false) => {
+                let text = format!("ctx.waitUntil: at most {MOST_HOLDS} promises at once");
+                Err(Exception::throw_type(&ctx, &text))
+            }
+            None => Err(Exception::throw_type(
+                &ctx,
+                "ctx.waitUntil: the invocation has ended",
+            )),
+        }
+    })?;
+    let shared = table.shared.clone();
+    table.add("release", move |number: u32| {
+        shared.with(number, |invocation| {
+            invocation.holds = invocation.holds.saturating_sub(1);
+        });
+    })
+}
+
+fn fetch<'js>(
+    shared: &Rc<Shared>,
+    ctx: &Ctx<'js>,
+    method: &str,
+    url: String,
+    headers: Value<'js>,
+    body: Value<'js>,
+) -> rquickjs::Result<u32> {
+    shared.check(ctx)?;
+    let most = shared.limits.subrequests;
+    let (call, made) = shared.demand_current(ctx, "fetch", |invocation| {
+        invocation.subrequests += 1;
+        (invocation.call, invocation.subrequests)
+    })?;
+    if made > most {
+        let text = format!("fetch: at most {most} requests per invocation");
+        return Err(Exception::throw_type(ctx, &text));
+    }
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_invalid| Exception::throw_type(ctx, "fetch: not a method"))?;
+    let head = RequestHead {
+        method,
+        url,
+        headers: to_headers(shared, ctx, headers)?,
+    };
+    let body = to_body(shared, ctx, body)?;
+    let response = shared.host.fetch(call, head, body);
+    let response = async move { response.await.map_err(|error| error.message) };
+    Ok(shared.start(response, |shared, ctx, (head, body)| {
+        let number = shared.number();
+        let reach = shared.with_current(|invocation| {
+            invocation.heads.insert(number, Rc::new(head.headers));
+            shared.keep_body(invocation, body)
+        });
+        let fields = Array::new(ctx.clone())?;
+        fields.set(0, head.status.as_u16())?;
+        fields.set(
+            1,
+            head.status_text
+                .as_deref()
+                .or(head.status.canonical_reason())
+                .unwrap_or(""),
+        )?;
+        fields.set(2, number)?;
+        fields.set(3, reach.unwrap_or(0))?;
+        Ok(fields.into_value())
+    }))
+}
+
+/// The prelude gives the number of a head it never looked into, or all fields as lines, name
+/// and value in turn.
+fn to_headers<'js>(
+    shared: &Shared,
+    ctx: &Ctx<'js>,
+    value: Value<'js>,
+) -> rquickjs::Result<HeaderMap> {
+    if let Some(number) = value.as_number() {
+        let head =
+            shared.with_current(|invocation| invocation.heads.get(&(number as u32)).cloned());
+        return Ok(head
+            .flatten()
+            .map(|head| (*head).clone())
+            .unwrap_or_default());
+    }
+    let text = String::from_js(ctx, value)?;
+    let mut headers = HeaderMap::new();
+    let mut lines = text.split('\n');
+    while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
+        let octets: Vec<u8> = value
+            .chars()
+            .map(|c| u8::try_from(c).unwrap_or(b'?'))
+            .collect();
+        let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(&octets),
+        ) else {
+            let text = format!("headers: {name:?} cannot be sent");
+            return Err(Exception::throw_type(ctx, &text));
+        };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn to_text(headers: &HeaderMap) -> String {
+    let mut text = String::new();
+    for (name, value) in headers {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(name.as_str());
+        text.push('\n');
+        text.extend(value.as_bytes().iter().map(|octet| char::from(*octet)));
+    }
+    text
+}
+
+/// The prelude gives nothing, the number of a body, text, or bytes.
+fn to_body<'js>(shared: &Shared, ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Body> {
+    if value.is_null() || value.is_undefined() {
+        return Ok(Body::Empty);
+    }
+    if let Some(number) = value.as_number() {
+        return Ok(take(shared, ctx, number as u32)?.into_body());
+    }
+    if value.is_string() {
+        return Ok(Body::Bytes(Bytes::from(String::from_js(ctx, value)?)));
+    }
+    Ok(Body::Bytes(Octets::from_js(ctx, value)?.0))
+}
+
+/// Promises that one invocation may have handed to `ctx.waitUntil` at once.
+const MOST_HOLDS: u32 = 256;

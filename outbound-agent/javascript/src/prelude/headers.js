@@ -1,0 +1,247 @@
+// Headers: a list of fields with a guard. One that came from outside is read when it is asked for.
+
+import { native, uncurry, finish } from 'outbound:native';
+import { demand, fail, octets, pairs } from 'outbound:convert';
+
+const toLowerCase = uncurry(String.prototype.toLowerCase);
+const split = uncurry(String.prototype.split);
+const join = uncurry(Array.prototype.join);
+const test = uncurry(RegExp.prototype.test);
+const replace = uncurry(String.prototype.replace);
+const sort = uncurry(Array.prototype.sort);
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const spaceAround = /^[\t\n\r ]+|[\t\n\r ]+$/g;
+const forbidden = /[\0\r\n]/;
+
+// Ways in for the other classes of the prelude.
+let headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire;
+
+class Headers {
+  /** Number of a head in Rust that was not looked into yet; 0 when `#list` is all there is. */
+  #head = 0;
+  /** Names in lower case and values in turn. */
+  #list = [];
+  #immutable = false;
+
+  constructor(init = undefined) {
+    if (init === undefined) return;
+    if (init === null) fail('Headers', 'init is null');
+    fill(this, init, 'Headers');
+  }
+
+  static {
+    headersOf = (head) => {
+      const headers = new Headers();
+      headers.#head = head;
+      headers.#immutable = true;
+      return headers;
+    };
+    copyHeaders = (from) => {
+      const headers = new Headers();
+      headers.#head = from.#head;
+      headers.#list = from.#head === 0 ? copy(from.#list) : [];
+      return headers;
+    };
+    setImmutable = (headers) => {
+      headers.#immutable = true;
+    };
+    isHeaders = (value) => typeof value === 'object' && value !== null && #list in value;
+    listOf = (headers) => headers.#fields();
+    wire = (headers) => {
+      if (headers.#head !== 0) return headers.#head;
+      return join(headers.#list, '\n');
+    };
+  }
+
+  #fields() {
+    if (this.#head !== 0) {
+      const lines = native.headText(this.#head);
+      this.#list = lines === '' ? [] : split(lines, '\n');
+      this.#head = 0;
+    }
+    return this.#list;
+  }
+
+  #writable(api) {
+    if (this.#immutable) {
+      fail(api, 'these headers are immutable; make a copy: new Headers(headers)');
+    }
+    return this.#fields();
+  }
+
+  append(name, value) {
+    demand('Headers.append', arguments.length, 2);
+    const key = nameOf(name, 'Headers.append');
+    const text = valueOf(value, 'Headers.append');
+    const list = this.#writable('Headers.append');
+    list[list.length] = key;
+    list[list.length] = text;
+  }
+
+  delete(name) {
+    demand('Headers.delete', arguments.length, 1);
+    const key = nameOf(name, 'Headers.delete');
+    const list = this.#writable('Headers.delete');
+    let kept = 0;
+    for (let i = 0; i < list.length; i += 2) {
+      if (list[i] === key) continue;
+      list[kept] = list[i];
+      list[kept + 1] = list[i + 1];
+      kept += 2;
+    }
+    list.length = kept;
+  }
+
+  get(name) {
+    demand('Headers.get', arguments.length, 1);
+    return lookup(this.#fields(), nameOf(name, 'Headers.get'));
+  }
+
+  getSetCookie() {
+    const list = this.#fields();
+    const found = [];
+    for (let i = 0; i < list.length; i += 2) {
+      if (list[i] === 'set-cookie') found[found.length] = list[i + 1];
+    }
+    return found;
+  }
+
+  has(name) {
+    demand('Headers.has', arguments.length, 1);
+    return lookup(this.#fields(), nameOf(name, 'Headers.has')) !== null;
+  }
+
+  set(name, value) {
+    demand('Headers.set', arguments.length, 2);
+    const key = nameOf(name, 'Headers.set');
+    const text = valueOf(value, 'Headers.set');
+    const list = this.#writable('Headers.set');
+    let kept = 0;
+    let done = false;
+    for (let i = 0; i < list.length; i += 2) {
+      const same = list[i] === key;
+      if (same && done) continue;
+      list[kept] = list[i];
+      list[kept + 1] = same ? text : list[i + 1];
+      done ||= same;
+      kept += 2;
+    }
+    list.length = kept;
+    if (!done) {
+      list[kept] = key;
+      list[kept + 1] = text;
+    }
+  }
+
+  forEach(callback, thisArgument = undefined) {
+    demand('Headers.forEach', arguments.length, 1);
+    if (typeof callback !== 'function') fail('Headers.forEach', 'callback is no function');
+    for (const [name, value] of this) Reflect.apply(callback, thisArgument, [value, name, this]);
+  }
+
+  keys() {
+    return iterate(this.#fields.bind(this), (name) => name);
+  }
+
+  values() {
+    return iterate(this.#fields.bind(this), (name, value) => value);
+  }
+
+  entries() {
+    return iterate(this.#fields.bind(this), (name, value) => [name, value]);
+  }
+}
+Object.defineProperty(Headers.prototype, Symbol.iterator, {
+  value: Headers.prototype.entries,
+  writable: true,
+  configurable: true,
+});
+finish(Headers);
+
+export { Headers, headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire };
+
+/** Puts what a `HeadersInit` says into headers. */
+export function fill(headers, init, api) {
+  if (isHeaders(init)) {
+    const list = listOf(init);
+    for (let i = 0; i < list.length; i += 2) headers.append(list[i], list[i + 1]);
+    return;
+  }
+  for (const [name, value] of pairs(init, api, 'init')) headers.append(name, value);
+}
+
+function copy(list) {
+  const copied = [];
+  for (let i = 0; i < list.length; i++) copied[i] = list[i];
+  return copied;
+}
+
+function nameOf(value, api) {
+  const name = octets(value, api, 'name');
+  if (!test(token, name)) fail(api, `name ${JSON.stringify(name)} is not a valid header name`);
+  return toLowerCase(name);
+}
+
+function valueOf(value, api) {
+  const text = replace(octets(value, api, 'value'), spaceAround, '');
+  if (test(forbidden, text)) fail(api, 'value has a line break or a NUL');
+  return text;
+}
+
+function lookup(list, name) {
+  let found = null;
+  for (let i = 0; i < list.length; i += 2) {
+    if (list[i] === name) found = found === null ? list[i + 1] : `${found}, ${list[i + 1]}`;
+  }
+  return found;
+}
+
+/** Names in order, values of one name joined, cookies each for itself. */
+function sorted(list) {
+  const names = [];
+  for (let i = 0; i < list.length; i += 2) {
+    if (!names.includes(list[i])) names[names.length] = list[i];
+  }
+  sort(names);
+  const found = [];
+  for (const name of names) {
+    if (name !== 'set-cookie') {
+      found[found.length] = [name, lookup(list, name)];
+      continue;
+    }
+    for (let i = 0; i < list.length; i += 2) {
+      if (list[i] === name) found[found.length] = [name, list[i + 1]];
+    }
+  }
+  return found;
+}
+
+const iteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()));
+
+/** A live iterator: what is added behind its place is still met. */
+function iterate(fields, select) {
+  let place = 0;
+  const iterator = Object.create(headersIterator);
+  nextOf.set(iterator, () => {
+    const entries = sorted(fields());
+    if (place >= entries.length) return { value: undefined, done: true };
+    const [name, value] = entries[place++];
+    return { value: select(name, value), done: false };
+  });
+  return iterator;
+}
+
+const nextOf = new WeakMap();
+const headersIterator = Object.create(iteratorPrototype, {
+  next: {
+    value: function next() {
+      const step = nextOf.get(this);
+      if (step === undefined) fail('Headers iterator', 'next was called on something else');
+      return step();
+    },
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  },
+  [Symbol.toStringTag]: { value: 'Headers Iterator', configurable: true },
+});

@@ -1,0 +1,64 @@
+// What Rust offers, and the waiting for it. Everything here is taken before the module runs.
+
+export const native = { __proto__: null };
+
+const { apply } = Reflect;
+const { call } = Function.prototype;
+
+/** `uncurry(Array.prototype.join)(list, ',')`, whatever becomes of the prototype later. */
+export const uncurry = call.bind.bind(call);
+
+export const mapGet = uncurry(Map.prototype.get);
+export const mapSet = uncurry(Map.prototype.set);
+export const mapDelete = uncurry(Map.prototype.delete);
+export const then = uncurry(Promise.prototype.then);
+export { apply };
+
+const PromiseOf = Promise;
+const TypeErrorOf = TypeError;
+const waiting = new Map();
+
+/** A promise for the native operation of this number. */
+export function wait(operation) {
+  return new PromiseOf((resolve, reject) => {
+    mapSet(waiting, operation, { resolve, reject });
+  });
+}
+
+/** Called by Rust when an operation is done. */
+export function settle(operation, failed, value) {
+  const waiter = mapGet(waiting, operation);
+  if (waiter === undefined) return;
+  mapDelete(waiting, operation);
+  if (failed) waiter.reject(new TypeErrorOf(value));
+  else waiter.resolve(value);
+}
+
+/** Called by Rust when operations ended with their invocation. */
+export function forget(operations) {
+  for (let i = 0; i < operations.length; i++) mapDelete(waiting, operations[i]);
+}
+
+/** Puts non-enumerable members on the global object, as the web does. */
+export function expose(members) {
+  for (const name in members) {
+    Object.defineProperty(globalThis, name, {
+      value: members[name],
+      writable: true,
+      configurable: true,
+      enumerable: false,
+    });
+  }
+}
+
+/** Makes the members of a prototype enumerable and names its class, as Web IDL does. */
+export function finish(constructor, name = constructor.name) {
+  const { prototype } = constructor;
+  for (const member of Object.getOwnPropertyNames(prototype)) {
+    if (member !== 'constructor') {
+      Object.defineProperty(prototype, member, { enumerable: true });
+    }
+  }
+  Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
+  return constructor;
+}

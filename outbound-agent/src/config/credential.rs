@@ -1,0 +1,163 @@
+//! From what the files say about a credential to what the agent adds.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::check::compile;
+use super::kind::compound::Placed;
+use super::problem::{KeyPath, Problems};
+use super::raw::credential::{Bound, Credential as Raw, Jwt as RawJwt, bearer};
+use super::secret::SecretReference;
+use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, Wrap};
+use crate::model::jwt::Signer;
+use crate::model::secret::{Secret, Source};
+use crate::model::target::{List, Pattern, Scheme};
+
+/// Compiles one; gives nothing where there is a problem, and says each.
+pub(super) fn credential(
+    name: &str,
+    raw: &Raw,
+    environment: impl Fn(&str) -> Option<OsString>,
+    problems: &mut Problems,
+) -> Option<Arc<Credential>> {
+    let credentials = KeyPath::Key(&KeyPath::Top, "credentials");
+    let path = KeyPath::Key(&credentials, name);
+    let bound = raw.bound();
+    bound_hosts(&bound, &path, problems);
+    let mut secrets = Secrets {
+        path: &path,
+        environment: &environment,
+        problems,
+    };
+    let kind = kind(raw, &mut secrets)?;
+    Some(Arc::new(Credential {
+        name: name.into(),
+        binding: Binding {
+            hosts: compile(bound.hosts, List::Hosts),
+            methods: bound.methods,
+            paths: bound.paths,
+            allow_plaintext: bound.allow_plaintext,
+        },
+        kind,
+    }))
+}
+
+fn kind(raw: &Raw, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    match raw {
+        Raw::Header(raw) => secrets.header("secret", &raw.secret, &raw.header, &raw.value),
+        Raw::Bearer(raw) => {
+            secrets.header("secret", &raw.secret, &header::AUTHORIZATION, &bearer())
+        }
+        Raw::Basic(raw) => {
+            let password = secrets.source("secret", &raw.secret, |password| {
+                let is_plain = !password.expose().iter().any(u8::is_ascii_control);
+                is_plain.then_some(()).ok_or(CONTROL.to_owned())
+            })?;
+            let username = raw.username.as_str().into();
+            Some(Kind::Basic { username, password })
+        }
+        Raw::Jwt(raw) => jwt(raw, secrets),
+    }
+}
+
+fn jwt(raw: &RawJwt, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    let key_id = raw.key_id.as_deref();
+    let key = secrets.source("key", &raw.key, |key| {
+        let signer = Signer::new(raw.algorithm, key, key_id);
+        signer.map(drop).map_err(|why| why.to_string())
+    })?;
+    Some(Kind::Jwt(Box::new(Jwt {
+        field: Field {
+            name: raw.header.clone(),
+            wrap: raw.value.clone(),
+        },
+        key,
+        algorithm: raw.algorithm,
+        key_id: key_id.map(Into::into),
+        claims: raw.claims.clone(),
+        ttl: raw.ttl,
+    })))
+}
+
+/// A credential is bound to hosts that it can really go to.
+fn bound_hosts(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
+    let path = KeyPath::Key(path, "hosts");
+    for (index, Placed { place, value }) in bound.hosts.iter().enumerate() {
+        let path = KeyPath::Index(&path, index);
+        let text = &value.text;
+        if value.pattern == Pattern::Any {
+            let message =
+                format!("{text:?}: a credential for every host goes to strangers; name its hosts");
+            problems.add(place, path, message);
+        } else if value.scheme == Some(Scheme::Tcp) {
+            let message = format!("{text:?}: nothing can be added to tcp; write http or https");
+            problems.add(place, path, message);
+        } else if value.scheme == Some(Scheme::Http) && !bound.allow_plaintext {
+            let message = format!("{text:?}: plain HTTP needs allow_plaintext = true");
+            problems.add(place, path, message);
+        }
+    }
+}
+
+/// The secrets of one credential, while it is compiled.
+struct Secrets<'a> {
+    path: &'a KeyPath<'a>,
+    environment: &'a dyn Fn(&str) -> Option<OsString>,
+    problems: &'a mut Problems,
+}
+
+impl Secrets<'_> {
+    /// Where a secret is. What it holds is read and judged now, so that a wrong one is told before
+    /// anybody needs it; a program is not run before.
+    fn source(
+        &mut self,
+        key: &str,
+        reference: &Placed<SecretReference>,
+        judge: impl Fn(&Secret) -> Result<(), String>,
+    ) -> Option<Source> {
+        let Placed { place, value } = reference;
+        let judged = match value.source(self.environment) {
+            Err(why) => Err(format!(": {why}")),
+            Ok(source) if matches!(value, SecretReference::Command(_)) => Ok(source),
+            Ok(source) => match value.resolve(self.environment) {
+                Err(why) => Err(format!(": {why}")),
+                Ok(secret) => judge(&secret)
+                    .map(|()| source)
+                    .map_err(|why| format!(" {why}")),
+            },
+        };
+        judged
+            .map_err(|why| {
+                let message = format!("{:?}{why}", value.to_string());
+                self.problems
+                    .add(place, KeyPath::Key(self.path, key), message);
+            })
+            .ok()
+    }
+
+    /// A secret that goes into a header.
+    fn header(
+        &mut self,
+        key: &str,
+        reference: &Placed<SecretReference>,
+        name: &HeaderName,
+        wrap: &Wrap,
+    ) -> Option<Kind> {
+        let secret = self.source(key, reference, fits_header)?;
+        let field = Field {
+            name: name.clone(),
+            wrap: wrap.clone(),
+        };
+        Some(Kind::Header { field, secret })
+    }
+}
+
+fn fits_header(secret: &Secret) -> Result<(), String> {
+    HeaderValue::from_bytes(secret.expose())
+        .map(drop)
+        .map_err(|_invalid| CONTROL.to_owned())
+}
+
+const CONTROL: &str = "holds a character that no header can carry";

@@ -1,0 +1,209 @@
+//! `[credentials.NAME]`: each type has keys of its own, besides those that say where it may go.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::{HeaderName, Method, header};
+
+use crate::config::document::{Node, Value};
+use crate::config::kind::compound::{InPlace, List, Optional, Placed};
+use crate::config::kind::credential::{ClaimTable, MethodText, PathPatternText, UsernameText};
+use crate::config::kind::unit::Time;
+use crate::config::kind::{Flag, HeaderText, Kind as _, TargetText, Text, TextKind, words};
+use crate::config::problem::{KeyPath, Problems};
+use crate::config::secret::{SecretReference, SecretText, WrapText};
+use crate::config::section::{FromNode, Section as _, as_table, section};
+use crate::model::credential::Wrap;
+use crate::model::jwt::Algorithm;
+use crate::model::pattern::PathPattern;
+use crate::model::target::Target;
+use crate::model::template::Claims;
+
+/// What every credential says of where it may go.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Bound {
+    pub(in crate::config) hosts: Vec<Placed<Target>>,
+    pub(in crate::config) methods: Vec<Method>,
+    pub(in crate::config) paths: Vec<PathPattern>,
+    pub(in crate::config) allow_plaintext: bool,
+}
+
+/// Declares the types: each a section of the keys that all have and of its own.
+macro_rules! credentials {
+    ($(
+        $(#[doc = $about:literal])+
+        $name:ident, $word:ident $label:literal {$($own:tt)*}
+    )+) => {
+        /// A credential of one type.
+        #[derive(Clone, Debug)]
+        pub(in crate::config) enum Credential {
+            $($name($name),)+
+        }
+
+        impl Credential {
+            /// Where it may go.
+            pub(in crate::config) fn bound(&self) -> Bound {
+                match self {$(
+                    Self::$name(section) => {
+                        let $name { kind: _kind, hosts, methods, paths, allow_plaintext, .. } =
+                            section.clone();
+                        Bound { hosts, methods, paths, allow_plaintext }
+                    }
+                )+}
+            }
+        }
+
+        impl FromNode for Credential {
+            fn from_node(
+                node: &Node,
+                path: &KeyPath<'_>,
+                problems: &mut Problems,
+            ) -> Option<Self> {
+                let table = as_table(node, path, problems)?;
+                let key = KeyPath::Key(path, "type");
+                let Some(entry) = table.0.get("type") else {
+                    let accepted = TypeText::accepted();
+                    let message = format!("the key `type` is missing; write {accepted}");
+                    problems.add(&node.place, path, message);
+                    return None;
+                };
+                match &entry.node.value {
+                    $(Value::Text(text) if text == $label => {
+                        $name::read(node, path, problems).map(Self::$name)
+                    })+
+                    _ => {
+                        TypeText::read(&entry.node, &key, problems);
+                        None
+                    }
+                }
+            }
+        }
+
+        /// Each type's table, for the documents.
+        pub(in crate::config) const TYPES: &[(&str, &str, fn() -> Vec<crate::config::section::Key>)] =
+            &[$((
+                concat!("[credentials.NAME], ", $label),
+                $name::ABOUT,
+                $name::keys,
+            )),+];
+
+        $(
+            struct $word;
+
+            impl TextKind for $word {
+                type Out = ();
+                const ACCEPTED: &str = concat!("\"", $label, "\"");
+
+                fn parse(text: &str) -> Result<(), Option<String>> {
+                    if text == $label { Ok(()) } else { Err(None) }
+                }
+
+                fn show(_value: &()) -> String {
+                    $label.to_owned()
+                }
+            }
+
+            section! {
+                $(#[doc = $about])+
+                pub(in crate::config) struct $name {
+                    /// This very word.
+                    kind as "type": () as $word;
+                    /// Targets that it may go to. Without a port: 80 and 443.
+                    hosts: Vec<Placed<Target>> as List<InPlace<TargetText>>;
+                    /// Methods that it goes with. None: all.
+                    methods: Vec<Method> as List<MethodText> = Vec::new();
+                    /// Paths that it goes to. None: all.
+                    paths: Vec<PathPattern> as List<PathPatternText> = Vec::new();
+                    $($own)*
+                    /// Whether it may go over plain HTTP, where everybody on the way can read it.
+                    allow_plaintext: bool as Flag = false;
+                }
+            }
+        )+
+    };
+}
+
+credentials! {
+    /// What proves a tenant's right to an upstream, by name. The tenant never sees it: the agent
+    /// adds it after everything else, over a connection whose certificate is the host's, and
+    /// removes what the tenant sent in its place. Where it cannot be had, the request fails with
+    /// 502 and `credential_unavailable`; it never goes out without.
+    ///
+    /// A secret is written as a reference: `file:/path` (read again when it changes), `env:NAME`
+    /// of the agent, `credential:NAME` of its systemd unit, or `cmd:/program argument ...` (no
+    /// shell: what it writes is the secret, for `secret_command_ttl`). One newline at its end is
+    /// not part of it.
+    ///
+    /// The type `header` is a secret in one header.
+    Header, HeaderWord "header" {
+        /// The header's name.
+        header: HeaderName as HeaderText = header::AUTHORIZATION;
+        /// The header's value.
+        value: Wrap as WrapText = Wrap::default();
+        /// Where the secret is.
+        secret: Placed<SecretReference> as InPlace<SecretText>;
+    }
+    /// The type `basic` is a user's name and password in `authorization` (RFC 7617).
+    Basic, BasicWord "basic" {
+        /// The user's name.
+        username: String as UsernameText;
+        /// Where the password is.
+        secret: Placed<SecretReference> as InPlace<SecretText>;
+    }
+    /// The type `bearer` is a token in `authorization` (RFC 6750).
+    Bearer, BearerWord "bearer" {
+        /// Where the token is.
+        secret: Placed<SecretReference> as InPlace<SecretText>;
+    }
+    /// The type `jwt` is a token that the agent signs itself (RFC 7519), anew shortly before it
+    /// expires.
+    Jwt, JwtWord "jwt" {
+        /// The header's name.
+        header: HeaderName as HeaderText = header::AUTHORIZATION;
+        /// The header's value; `{secret}` is the token.
+        value: Wrap as WrapText = bearer();
+        /// Where the key is: for HS256 its bytes, 32 or more; otherwise PEM.
+        key: Placed<SecretReference> as InPlace<SecretText>;
+        /// How it is signed.
+        algorithm: Algorithm as AlgorithmText;
+        /// The key's name, `kid`, for a verifier that has several.
+        key_id: Option<String> as Optional<Text> = None;
+        /// What the token says. Texts may have `{tenant}` and `{params.NAME}` in them, where
+        /// `NAME` is a parameter of the tenant or, as in `a.b`, a member of one. `iat` and `exp`
+        /// are the agent's.
+        claims: Claims as ClaimTable = Vec::new();
+        /// How long it is valid.
+        ttl: Duration as Time = Duration::from_secs(300);
+    }
+}
+
+/// `Bearer {secret}` (RFC 6750 section 2.1).
+pub(in crate::config) fn bearer() -> Wrap {
+    Wrap {
+        before: "Bearer ".into(),
+        after: "".into(),
+    }
+}
+
+/// The type of a credential that has none of the types.
+struct TypeText;
+
+impl TextKind for TypeText {
+    type Out = Infallible;
+    const ACCEPTED: &str = "\"header\", \"basic\", \"bearer\" or \"jwt\"";
+
+    fn parse(_text: &str) -> Result<Infallible, Option<String>> {
+        Err(None)
+    }
+
+    fn show(value: &Infallible) -> String {
+        match *value {}
+    }
+}
+
+words!(AlgorithmText: Algorithm, "\"HS256\", \"RS256\", \"ES256\" or \"EdDSA\"", {
+    "HS256" => Algorithm::Hs256,
+    "RS256" => Algorithm::Rs256,
+    "ES256" => Algorithm::Es256,
+    "EdDSA" => Algorithm::EdDsa,
+});

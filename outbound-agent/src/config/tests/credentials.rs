@@ -1,0 +1,85 @@
+//! Credentials of every type, as they are written.
+
+use super::*;
+use crate::model::jwt::Algorithm;
+
+fn credential(keys: &str) -> Arc<crate::model::credential::Credential> {
+    let text = format!(
+        "[policies.p]\ncredentials = [\"c\"]\n[credentials.c]\nhosts = [\"a.test\"]\n{keys}\n\
+         [[tenants]]\nname = \"t\"\npolicy = \"p\"\ncgroup = \"/t\""
+    );
+    Arc::clone(&config(&text).tenants[0].tenant.credentials[0])
+}
+
+#[track_caller]
+fn wrong(keys: &str, expected: &str) {
+    let told = problems(&format!("[credentials.c]\nhosts = [\"a.test\"]\n{keys}"));
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
+fn a_bearer_is_a_header() {
+    let credential = credential("type = \"bearer\"\nsecret = \"env:TOKEN\"");
+    let Kind::Header { field, .. } = &credential.kind else {
+        panic!("{credential:?}")
+    };
+    assert_eq!(field.name, "authorization");
+    assert_eq!((&*field.wrap.before, &*field.wrap.after), ("Bearer ", ""));
+}
+
+#[test]
+fn basic_has_a_user() {
+    let credential = credential("type = \"basic\"\nusername = \"u\"\nsecret = \"env:TOKEN\"");
+    let Kind::Basic { username, .. } = &credential.kind else {
+        panic!("{credential:?}")
+    };
+    assert_eq!(&**username, "u");
+    wrong(
+        "type = \"basic\"\nusername = \"u:v\"\nsecret = \"env:TOKEN\"",
+        "credentials.c.username: \"u:v\" is not accepted; write a user's name without `:`",
+    );
+}
+
+#[test]
+fn a_token_is_described_in_full_and_its_key_is_judged() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    fs::write(&key, "k".repeat(32)).unwrap();
+    let key = key.display();
+    let credential = credential(&format!(
+        "type = \"jwt\"\nkey = \"file:{key}\"\nalgorithm = \"HS256\"\nttl = \"1m\"\n\
+         claims = {{ sub = \"{{tenant}}\", n = 1.5, list = [\"{{params.a.b}}\", true] }}"
+    ));
+    let Kind::Jwt(jwt) = &credential.kind else {
+        panic!("{credential:?}")
+    };
+    assert_eq!((jwt.algorithm, jwt.ttl.as_secs()), (Algorithm::Hs256, 60));
+    assert_eq!(jwt.claims.len(), 3);
+    wrong(
+        &format!("type = \"jwt\"\nkey = \"file:{key}\"\nalgorithm = \"ES256\""),
+        "there is no private key in PEM: ES256 needs a P-256 key in PEM",
+    );
+    for (claims, expected) in [
+        ("{ exp = 1 }", "credentials.c.claims.exp: is the agent's"),
+        (
+            "{ a = [\"{host}\"] }",
+            "credentials.c.claims.a[0]: \"{host}\": `{host}` is no place to fill",
+        ),
+        ("{ a = 1979-05-27 }", "1979-05-27 is no value of a token"),
+    ] {
+        wrong(
+            &format!(
+                "type = \"jwt\"\nkey = \"file:{key}\"\nalgorithm = \"HS256\"\nclaims = {claims}"
+            ),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn a_credential_says_its_type() {
+    wrong(
+        "secret = \"env:TOKEN\"",
+        "credentials.c: the key `type` is missing; write \"header\", \"basic\"",
+    );
+}
