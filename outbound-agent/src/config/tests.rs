@@ -139,14 +139,6 @@ fn everything_that_is_written_is_taken() {
 }
 
 #[test]
-fn a_rule_knows_where_it_is_written() {
-    let config = config("[policies.p]\nallow = [\n  \"a.test\",\n  \"b.test\"]");
-    let rules = &config.policies[0].allow.exact[&"b.test".parse().unwrap()];
-    assert_eq!(rules[0].place.as_ref().unwrap().to_string(), "o.toml:5:3");
-    assert_eq!(&*rules[0].label, "allow b.test");
-}
-
-#[test]
 fn every_problem_is_told_at_once_with_its_place() {
     let text = r#"
 [agent]
@@ -184,16 +176,6 @@ o.toml:16:36: policies.p.allow[2]: 7 is not accepted; write [scheme://]host[:por
 o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme"
 o.toml:18:8: tenants[0].name: "a b" is not accepted; write 1 to 63 letters, digits, `.`, `_` or `-`, the first no `.`"#
     );
-}
-
-#[test]
-fn keys_of_later_versions_are_unknown() {
-    let told = problems("[later]\na = 1\n[[policies.p.rules]]\nname = \"r\"");
-    assert!(
-        told.contains("later: unknown key; known here: agent, access_log"),
-        "{told}"
-    );
-    assert!(told.contains("policies.p.rules: unknown key"), "{told}");
 }
 
 #[test]

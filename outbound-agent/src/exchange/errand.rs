@@ -77,10 +77,10 @@ impl Runner {
         session: &Arc<Session>,
         service: &Arc<Service>,
         request: &Request<Source>,
-        mark: HeaderValue,
         permit: Permit,
-        traffic: Arc<dyn Traffic>,
-    ) -> Arc<Self> {
+        record: &ExchangeRecord,
+    ) -> Result<Arc<Self>, Reason> {
+        let mark = HeaderValue::from_str(&record.request_id().to_string());
         let destination = permit.destination();
         let origin = format!(
             "{}://{}",
@@ -93,7 +93,7 @@ impl Runner {
                 derived.insert(name, value.clone());
             }
         }
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             session: Arc::clone(session),
             service: Arc::clone(service),
             own: Tenant {
@@ -103,15 +103,20 @@ impl Runner {
                 parameters: None,
                 ..Tenant::clone(&session.who.tenant)
             },
-            mark,
+            mark: mark.map_err(|_invalid| Reason::Internal)?,
             origin: origin.into(),
             method: request.method().clone(),
             path: request.uri().path().into(),
             permit: Mutex::new(Some(permit)),
             derived,
-            traffic,
+            traffic: record.bytes(),
             told: Mutex::default(),
-        })
+        }))
+    }
+
+    /// What marks the tenant's request.
+    pub(super) const fn mark(&self) -> &HeaderValue {
+        &self.mark
     }
 
     /// Scheme and authority of the tenant's request.

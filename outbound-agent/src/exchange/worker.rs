@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use tracing::warn;
 
@@ -38,36 +38,13 @@ pub(super) async fn carry(
     let began = Instant::now();
     let would_deny = permit.would_deny().map(|denial| denial.reason);
     record.allowed(permit.rule(), would_deny);
-    let spare = match service.on_error {
-        OnError::Forward => Some(Spare::of(&request)),
-        OnError::Fail => None,
-    };
+    let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
-    let is_circle = request
-        .headers()
-        .get(WORKER)
-        .is_some_and(|by| by == &*service.name);
-    let mark = HeaderValue::from_str(&record.request_id().to_string());
-    let mark = mark.map_err(|_invalid| Reason::Internal)?;
-    let runner = Runner::new(
-        session,
-        service,
-        &request,
-        mark.clone(),
-        permit,
-        record.bytes(),
-    );
-    let invoked = match is_circle {
+    let runner = Runner::new(session, service, &request, permit, record)?;
+    let made_by = request.headers().get(WORKER);
+    let invoked = match made_by.is_some_and(|name| name == &*service.name) {
         true => Err(circle()),
-        false => {
-            let request = for_the_worker(request, &runner, mark)?;
-            let invocation = Invocation {
-                tenant: Arc::clone(&session.who.tenant),
-                request,
-                errands: Arc::clone(&runner) as _,
-            };
-            session.agent.workers.invoke(invocation).await
-        }
+        false => invoke(for_the_worker(request, &runner)?, &runner, session).await,
     };
     let told = runner.take_told();
     told.tell(record);
@@ -98,11 +75,23 @@ pub(super) async fn carry(
     }
 }
 
+async fn invoke(
+    request: Request<Source>,
+    runner: &Arc<Runner>,
+    session: &Session,
+) -> Result<Response<Source>, Failure> {
+    let invocation = Invocation {
+        tenant: Arc::clone(&session.who.tenant),
+        request,
+        errands: Arc::clone(runner) as _,
+    };
+    session.agent.workers.invoke(invocation).await
+}
+
 /// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.
 fn for_the_worker(
     mut request: Request<Source>,
     runner: &Runner,
-    mark: HeaderValue,
 ) -> Result<Request<Source>, Reason> {
     let path = request.uri().path_and_query();
     let path = path.map_or("/", |path| path.as_str());
@@ -110,7 +99,7 @@ fn for_the_worker(
     *request.uri_mut() = url.parse::<Uri>().map_err(|_invalid| Reason::Malformed)?;
     let headers = request.headers_mut();
     headers.remove(header::CONNECTION);
-    headers.insert(REQUEST, mark);
+    headers.insert(REQUEST, runner.mark().clone());
     Ok(request)
 }
 
@@ -144,15 +133,19 @@ struct Spare {
 }
 
 impl Spare {
-    fn of(request: &Request<Source>) -> Self {
+    fn of(request: &Request<Source>, on_error: OnError) -> Option<Self> {
+        match on_error {
+            OnError::Fail => return None,
+            OnError::Forward => {}
+        }
         let mut copy = Request::new(());
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
         *copy.headers_mut() = request.headers().clone();
-        Self {
+        Some(Self {
             head: copy.into_parts().0,
             is_bodyless: request.body().is_end_stream(),
-        }
+        })
     }
 
     /// Whole again, where nothing of the body is gone.

@@ -6,6 +6,7 @@
 
 mod ahead;
 pub mod dial;
+mod failure;
 pub mod pool;
 pub mod resolve;
 mod target;
@@ -27,12 +28,13 @@ use tokio::time::timeout;
 
 use self::ahead::Ahead;
 use self::dial::Failed;
+pub use self::failure::Failure;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
 use super::http::guard;
-use super::policy::{Denial, Destination, NamePermit, Permit};
+use super::policy::{Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
 use crate::model::flow::{ConnectId, Flow};
@@ -75,47 +77,6 @@ pub struct Answer {
     pub peer: UpstreamAddr,
     /// Give it back when the body has ended well; dropping it closes the connection.
     pub lease: Lease,
-}
-
-/// Why nothing came back.
-#[derive(Debug)]
-pub struct Failure {
-    /// Why.
-    pub reason: Reason,
-    /// The rule, where a rule refused the address.
-    pub rule: Option<Box<str>>,
-    /// The address that was tried last.
-    pub peer: Option<UpstreamAddr>,
-}
-
-impl Failure {
-    const fn new(reason: Reason, peer: Option<UpstreamAddr>) -> Self {
-        Self {
-            reason,
-            rule: None,
-            peer,
-        }
-    }
-}
-
-impl Failure {
-    /// Why, without where.
-    pub fn into_denial(self) -> Denial {
-        Denial {
-            reason: self.reason,
-            rule: self.rule,
-        }
-    }
-}
-
-impl From<Denial> for Failure {
-    fn from(denial: Denial) -> Self {
-        Self {
-            reason: denial.reason,
-            rule: denial.rule,
-            peer: None,
-        }
-    }
 }
 
 impl Upstream {

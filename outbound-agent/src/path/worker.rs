@@ -5,9 +5,7 @@
 //! out stay where they are. What went wrong in the code is for the operator's eyes only.
 
 mod call;
-mod egress;
 mod room;
-mod sign;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,9 +15,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Request, Response};
 
-use self::call::Server;
 pub use self::call::Uncounted;
-use self::egress::Egress;
+use self::call::{Egress, Server};
 use self::room::Room;
 use super::http::body::Source;
 use crate::drain::Tasks;

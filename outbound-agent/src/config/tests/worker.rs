@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::*;
 use crate::model::worker::{Code, Hosting, Isolation, OnError};
-use crate::path::policy::{Facts, Verdict, decide};
 
 /// As the documentation of the dispatcher's configuration writes it.
 const NAMESPACE: &str = r#"
@@ -90,46 +89,23 @@ fn a_module_is_found_beside_the_file_that_names_it() {
     assert_eq!(path, Path::new("/etc/outbound/conf.d/egress.js"));
 }
 
-#[test]
-fn a_worker_reaches_what_its_network_says() {
-    let network = |written: &str| {
-        let text = format!("{SERVICE}network = {written}");
-        Arc::clone(&config(&text).services[0].network)
-    };
-    let reaches = |policy: &Arc<Policy>, host: &str| {
-        let host = host.parse().unwrap();
-        let facts = Facts {
-            scheme: crate::model::target::Scheme::Http,
-            host: &host,
-            port: 8080,
-            method: None,
-            path: None,
-        };
-        matches!(decide(policy, &facts), Verdict::Allow(_))
-    };
-    let (public, inside, outside) = ("203.0.113.7", "10.1.2.3", "192.168.0.1");
-    for (written, expected) in [
-        ("[]", [true, false, false]),
-        ("[\"public\"]", [true, false, false]),
-        ("[\"public\", \"private:10.0.0.0/8\"]", [true, true, false]),
-        ("[\"private:10.0.0.0/8\"]", [false, true, false]),
-    ] {
-        let policy = network(written);
-        // 203.0.113.0/24 is kept for documentation: special, as private ranges are.
-        let public = if reaches(&policy, "1.1.1.1") {
-            "1.1.1.1"
-        } else {
-            public
-        };
-        let reached = [public, inside, outside].map(|host| reaches(&policy, host));
-        assert_eq!(reached, expected, "{written}");
+/// With a namespace and its service before it.
+fn all(rest: &str) -> String {
+    format!("{NAMESPACE}{SERVICE}{rest}")
+}
+
+#[track_caller]
+fn all_told(inputs: &[(String, &str)]) {
+    for (text, expected) in inputs {
+        let told = problems(text);
+        assert!(told.contains(expected), "{told}\nlacks {expected}");
+        assert!(!told.contains("hush"), "{told}");
     }
 }
 
 #[test]
-fn every_wrong_input_is_told() {
-    let all = |rest: &str| format!("{NAMESPACE}{SERVICE}{rest}");
-    for (text, expected) in [
+fn what_is_wrong_between_tenants_and_namespaces_is_told() {
+    all_told(&[
         (
             all(&tenant("namespace = \"prod\"")),
             "tenants[0].namespace: no namespace is called \"prod\"; did you mean \"production\"?",
@@ -157,6 +133,12 @@ fn every_wrong_input_is_told() {
             format!("{NAMESPACE}{NAMESPACE}{SERVICE}"),
             "dispatch_namespaces[1].namespace: namespace production is already written at",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_a_service_is_told() {
+    all_told(&[
         (
             all("vars = { params_object = 1 }"),
             "outbound.parameters[0]: \"params_object\" is a name in `vars` or `secrets`",
@@ -194,6 +176,12 @@ fn every_wrong_input_is_told() {
             all("signing_key = \"env:TOKEN\""),
             "`signing_key` is for a `url`",
         ),
+    ]);
+}
+
+#[test]
+fn a_service_is_a_module_or_a_server() {
+    all_told(&[
         (
             "[services.e]\nurl = \"http://127.0.0.1:8787\"".to_owned(),
             "services.e: a `url` needs the key `signing_key`",
@@ -219,11 +207,7 @@ fn every_wrong_input_is_told() {
             all("").replace("parameters = [", "parameters = [\"params_object\", "),
             "outbound.parameters[1]: \"params_object\" is declared already",
         ),
-    ] {
-        let told = problems(&text);
-        assert!(told.contains(expected), "{told}\nlacks {expected}");
-        assert!(!told.contains("hush"), "{told}");
-    }
+    ]);
 }
 
 #[test]

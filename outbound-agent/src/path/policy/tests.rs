@@ -1,6 +1,7 @@
 mod address;
 mod foresee;
 mod name;
+mod network;
 
 use super::*;
 use crate::model::target::{List, Targets};

@@ -1,6 +1,9 @@
 //! The wire to a worker that is a server: HTTP/1.1, the request as the tenant sent it, and the
 //! agent's words in headers.
 
+mod egress;
+mod sign;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +15,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::egress::{Egress, Pass};
-use super::sign::{Said, Signer};
+pub(super) use self::egress::Egress;
+use self::egress::Pass;
+use self::sign::{Said, Signer};
 use super::{Failure, Invocation};
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
@@ -33,9 +37,9 @@ pub(super) struct Server {
 }
 
 /// The URL that the tenant asked for; in a worker's own request, the one that it asks for.
-pub(super) const URL: HeaderName = HeaderName::from_static("outbound-url");
+const URL: HeaderName = HeaderName::from_static("outbound-url");
 /// Which invocation a worker's request is for.
-pub(super) const INVOCATION: HeaderName = HeaderName::from_static("outbound-invocation");
+const INVOCATION: HeaderName = HeaderName::from_static("outbound-invocation");
 const TENANT: HeaderName = HeaderName::from_static("outbound-tenant");
 const PARAMETERS: HeaderName = HeaderName::from_static("outbound-parameters");
 const EGRESS: HeaderName = HeaderName::from_static("outbound-egress");
@@ -208,7 +212,7 @@ fn failed(error: hyper::Error) -> Failure {
 }
 
 /// Takes out what only the agent says.
-pub(super) fn forget_agent_fields(headers: &mut HeaderMap) {
+fn forget_agent_fields(headers: &mut HeaderMap) {
     let ours: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("outbound-"))

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,14 +22,14 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use super::call::{INVOCATION, URL, forget_agent_fields};
+use super::super::{Errands, NotFetched, REQUEST};
 use super::sign::hex;
-use super::{Errands, NotFetched, REQUEST};
+use super::{INVOCATION, URL, forget_agent_fields};
 use crate::drain::Tasks;
 use crate::path::http::body::Source;
 
 /// The listener.
-pub(super) struct Egress {
+pub(in super::super) struct Egress {
     address: SocketAddr,
     under_way: UnderWay,
     random: SystemRandom,
@@ -52,6 +52,18 @@ struct Invocations {
     ended: Notify,
 }
 
+/// What is said to the agent and not to the server beyond it (RFC 9110 section 7.6.1).
+const OF_THIS_HOP: [HeaderName; 8] = [
+    header::HOST,
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
 /// How long to wait where no connection can be taken.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -62,7 +74,7 @@ pub(super) struct NoRandomness;
 
 impl Egress {
     /// Listens. Must be called within a runtime.
-    pub(super) fn start(tasks: &Tasks) -> io::Result<Self> {
+    pub(in super::super) fn start(tasks: &Tasks) -> io::Result<Self> {
         let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -77,7 +89,7 @@ impl Egress {
         })
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
+    pub(in super::super) const fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -152,9 +164,9 @@ impl UnderWay {
         let mark = headers.remove(REQUEST);
         forget_agent_fields(headers);
         headers.extend(mark.map(|mark| (REQUEST, mark)));
-        // That is the agent's own address here.
-        headers.remove(http::header::HOST);
-        crate::path::http::headers::strip_hop_by_hop(headers);
+        for name in OF_THIS_HOP {
+            headers.remove(name);
+        }
         let fetched = errands.fetch(request.map(Source::from)).await;
         fetched.unwrap_or_else(|error| not_fetched(&error))
     }
