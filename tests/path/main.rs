@@ -8,6 +8,7 @@ mod policy;
 mod credentials;
 mod tunnel;
 mod tls;
+mod authority;
 mod dns;
 mod drain;
 

@@ -113,6 +113,7 @@ impl File {
         if let Some(agent) = &agent {
             distinct_ports(table, agent, problems);
         }
+        one_authority(table, problems);
         Self {
             agent,
             access_log: settings(table, "access_log", problems),
@@ -140,6 +141,32 @@ fn distinct_ports(table: &Table, agent: &Agent, problems: &mut Problems) {
         let section = KeyPath::Key(&KeyPath::Top, "agent");
         let message = format!("`port` and `dns_port` are both {port}; write two ports");
         problems.add(&entry.node.place, KeyPath::Key(&section, key), message);
+    }
+}
+
+/// Keys of `[tls]` that say whose the authority is, and contradict each other.
+fn one_authority(table: &Table, problems: &mut Problems) {
+    let Some(Value::Table(keys)) = table.0.get("tls").map(|entry| &entry.node.value) else {
+        return;
+    };
+    let section = KeyPath::Key(&KeyPath::Top, "tls");
+    let mut complain = |key, message: &str| {
+        if let Some(entry) = keys.0.get(key) {
+            problems.add(&entry.node.place, KeyPath::Key(&section, key), message);
+        }
+    };
+    if !keys.0.contains_key("authority") {
+        complain(
+            "authority_key",
+            "is the key of `authority`, which is missing; write both",
+        );
+    } else if keys
+        .0
+        .get("authority_per_tenant")
+        .is_some_and(|entry| matches!(entry.node.value, Value::Boolean(true)))
+    {
+        let message = "an authority of your own signs for all tenants; write it or `authority`";
+        complain("authority_per_tenant", message);
     }
 }
 
