@@ -140,8 +140,7 @@ async fn an_operators_intermediate_is_sent_so_that_its_root_is_enough() {
         "x509 -req -in {request} -CA {root} -CAkey {root_key} -CAcreateserial -days 2 \
          -extfile {extensions} -out {ours}"
     ));
-    let (_origin, agent) =
-        scene(&format!("authority = {ours:?}\nauthority_key = {key:?}")).await;
+    let (_origin, agent) = scene(&format!("authority = {ours:?}\nauthority_key = {key:?}")).await;
     let door = agent.door("acme", ELSEWHERE).await;
     let shown = openssl(door, Path::new(&root), "api.test", &["-showcerts"]);
     assert!(shown.is_accepted, "{}", shown.said);
