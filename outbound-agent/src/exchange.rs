@@ -63,12 +63,14 @@ pub fn unread(session: &Session) -> impl Fn(Reason) + Unpin + use<> {
 }
 
 impl Session {
-    /// A request names the host that the workload's TLS was for, or it is misdirected (RFC 9110
-    /// section 15.5.20): nothing may leave under a name that the connection is not for.
+    /// A request names the host that the workload's TLS was for, or that the first request on
+    /// the connection named, or it is misdirected (RFC 9110 section 15.5.20): nothing may leave
+    /// under a name that the connection is not for.
     fn agree(&self, asked: Asked) -> Result<Asked, Reason> {
-        match &self.server_name {
-            Some(name) if *name != asked.host => Err(Reason::DestinationMismatch),
-            Some(_) | None => Ok(asked),
+        if *self.name.get_or_init(|| asked.host.clone()) == asked.host {
+            Ok(asked)
+        } else {
+            Err(Reason::DestinationMismatch)
         }
     }
 }
@@ -93,12 +95,13 @@ async fn carry(
     }
     let mut permit = decide(&request, asked, session)?;
     let workload = take_upgrade(&mut request);
-    add_credentials(&mut request, asked, session, record).await?;
+    add_credentials(&mut request, asked, session, &mut permit, record).await?;
     let (request, sent) = outgoing(request, session, record);
+    let aim = session.who.aim(&session.agent, &permit);
     let answered = session
         .agent
         .upstream
-        .send(&tenant.id, &mut permit, &session.who.flow, request, sent)
+        .send(&tenant.id, &mut permit, aim, request, sent)
         .await;
     record.allowed(
         permit.rule(),
@@ -141,6 +144,7 @@ async fn add_credentials(
     request: &mut Asking,
     asked: &Asked,
     session: &Session,
+    permit: &mut Permit,
     record: &mut ExchangeRecord,
 ) -> Result<(), Reason> {
     let tenant = &session.who.tenant;
@@ -156,7 +160,7 @@ async fn add_credentials(
                 record.credential(name, Use::Skipped);
                 continue;
             }
-            Fit::Goes => {}
+            Fit::Goes => permit.prove_address(),
         }
         let store = &session.agent.credentials;
         let added = store.add(credential, subject, request.headers_mut()).await;

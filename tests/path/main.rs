@@ -4,6 +4,7 @@
 mod identify;
 mod http;
 mod smuggling;
+mod agreement;
 mod policy;
 mod credentials;
 mod tunnel;

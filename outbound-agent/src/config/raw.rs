@@ -12,7 +12,7 @@ use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
 use crate::model::place::Place;
-use crate::model::policy::{Fallback, Mode, Tls};
+use crate::model::policy::{Addressing, Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 use credential::Credential;
@@ -49,6 +49,14 @@ section! {
         /// Targets whose TLS is passed through all the same, as for clients that pin
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Which address is dialled for the name in a request or a ClientHello: `resolve` is one
+        /// that the agent itself finds for the name, so that what the workload connected to
+        /// counts for nothing. `verify` is the one that the workload connected to, if the agent's
+        /// DNS has told this tenant that it is the name's, or the agent finds so itself; else it
+        /// is refused (421). `original` is that one unseen, for names that the agent cannot look
+        /// up: whoever may reach a name may then reach any public address under it. A credential
+        /// is added only where `verify` would hold.
+        destination: Addressing as AddressingText = Addressing::default();
         /// Whether `connect` itself fails where the upstream does: it is held until the upstream
         /// has answered, and gives `ECONNREFUSED`, `EHOSTUNREACH` or `ENETUNREACH`, as a network
         /// would; what no rule can allow gives `ECONNREFUSED`. Without it `connect` succeeds at
@@ -86,6 +94,12 @@ words!(TlsText: Tls, "\"auto\", \"terminate\" or \"passthrough\"", {
     "auto" => Tls::Auto,
     "terminate" => Tls::Terminate,
     "passthrough" => Tls::Passthrough,
+});
+
+words!(AddressingText: Addressing, "\"resolve\", \"verify\" or \"original\"", {
+    "resolve" => Addressing::Resolve,
+    "verify" => Addressing::Verify,
+    "original" => Addressing::Original,
 });
 
 words!(FallbackText: Fallback, "\"deny\" or \"allow\"", {

@@ -18,6 +18,7 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         deny: targets(List::Deny, deny),
         tls: Tls::default(),
         passthrough: Targets::default(),
+        destination: Addressing::default(),
         true_errors: true,
     })
 }
