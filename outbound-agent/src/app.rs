@@ -7,7 +7,6 @@ pub mod daemon;
 pub(crate) mod subject;
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::observe::record::Records;
 use crate::path::credentials::Credentials;
 use crate::path::tls::Terminator;
 use crate::path::tls::authority::{self, Authority};
-use crate::path::tls::leaf::Leaves;
+use crate::path::tls::issuers::Issuers;
 use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
@@ -83,10 +82,7 @@ impl App {
             flows,
             tenants,
             records,
-            terminator: Terminator::new(
-                Leaves::new(authority(config)?),
-                config.limits.tls_handshake,
-            ),
+            terminator: Terminator::new(issuers(config)?, config.limits.tls_handshake),
             credentials: Credentials::new(credential_limits(&config.limits)),
             upstream,
             workers,
@@ -198,35 +194,29 @@ const fn dns_limits(limits: &config::Limits) -> dns::Limits {
     }
 }
 
-/// The operator's own authority, or the agent's; what workloads have to trust is written down.
-fn authority(config: &Config) -> Result<Authority, authority::Error> {
-    let authority = match (&config.tls.authority, &config.tls.authority_key) {
-        (Some(certificate), Some(key)) => Authority::load(certificate, key),
-        (Some(certificate), None) => Authority::load(certificate, certificate),
-        (None, _) => Authority::load_or_make(&config.agent.state_dir),
-    }?;
-    let mut bundle = tls::system_bundle()
+/// The operator's own authority, the agent's, or one for each tenant. What workloads have to
+/// trust is written down before anything is attached.
+fn issuers(config: &Config) -> Result<Issuers, authority::Error> {
+    let host_roots = tls::system_bundle()
         .map(fs::read)
         .transpose()
         .unwrap_or_default()
         .unwrap_or_default();
-    bundle.extend_from_slice(authority.pem().as_bytes());
-    authority::publish(&bundle_file(config), &bundle)?;
-    Ok(authority)
-}
-
-/// Where the certificate of the authority is.
-pub(crate) fn authority_file(config: &Config) -> PathBuf {
-    config
-        .tls
-        .authority
-        .clone()
-        .unwrap_or_else(|| config.agent.state_dir.join("ca.pem"))
-}
-
-/// Where it is beside the host's own roots.
-pub(crate) fn bundle_file(config: &Config) -> PathBuf {
-    config.agent.state_dir.join("ca-bundle.pem")
+    let (tls, directory) = (&config.tls, &config.agent.state_dir);
+    if tls.authority_per_tenant {
+        let issuers = Issuers::per_tenant(directory, host_roots);
+        for spec in &config.tenants {
+            issuers.store(Some(&spec.tenant.id))?;
+        }
+        return Ok(issuers);
+    }
+    let authority = match (&tls.authority, &tls.authority_key) {
+        (Some(certificate), key) => {
+            Authority::load(certificate, key.as_ref().unwrap_or(certificate))
+        }
+        (None, _) => Authority::load_or_make(directory, None),
+    }?;
+    Issuers::shared(authority, directory, host_roots)
 }
 
 async fn forget_idle(agent: Arc<Agent>, every: Duration) {

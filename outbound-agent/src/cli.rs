@@ -69,6 +69,17 @@ pub struct Run {
     /// out of reach, but for what the agent may reach for the tenant.
     #[arg(long)]
     pub netns: bool,
+    /// Give the command a mount namespace of its own in any case [default: where allowed]
+    ///
+    /// In it the host's bundles and directories of certificates, and Java's, have the agent's
+    /// authority, so that programs that know no variable trust it as well; the sockets of
+    /// services that would send for the command (nscd, systemd-resolved, the system bus,
+    /// container engines) are not there; and /etc/resolv.conf names one server.
+    #[arg(long)]
+    pub mount: bool,
+    /// Leave the command in the caller's mount namespace
+    #[arg(long, conflicts_with = "mount")]
+    pub no_mount: bool,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -161,11 +172,24 @@ pub struct Status {
 
 /// `outbound trust`
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "outbound trust [OPTIONS] <env|ca|bundle>\n       outbound trust [OPTIONS] install <DIRECTORY>"
+)]
 pub struct Trust {
     /// `env`: variables for a shell; `ca`: the authority's certificate; `bundle`: it and the
-    /// host's roots
+    /// host's roots; `install`: all of it as files, for a unit or a container
     #[arg(value_enum)]
     pub kind: TrustKind,
+    /// Where `install` writes ca.pem, ca-bundle.pem, Java's cacerts, a directory for OpenSSL and
+    /// a file of variables
+    #[arg(value_name = "DIRECTORY", required_if_eq("kind", "install"))]
+    pub directory: Option<PathBuf>,
+    /// Where the workload sees that directory, if elsewhere
+    #[arg(long, value_name = "PATH", requires = "directory")]
+    pub seen_as: Option<PathBuf>,
+    /// Whose workloads are to trust, where each tenant has an authority of its own
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
@@ -180,6 +204,8 @@ pub enum TrustKind {
     Ca,
     /// It and the host's roots.
     Bundle,
+    /// All of it as files.
+    Install,
 }
 
 /// `outbound doctor`
@@ -270,6 +296,15 @@ mod tests {
             );
         }
         assert!(parse("outbound assign /a").is_err());
+    }
+
+    #[test]
+    fn trust_is_installed_somewhere() {
+        parse("outbound trust env --tenant a").unwrap();
+        parse("outbound trust install /x --seen-as /y").unwrap();
+        assert!(parse("outbound trust install").is_err());
+        assert!(parse("outbound trust env --seen-as /y").is_err());
+        assert!(parse("outbound run --mount --no-mount --tenant a -- x").is_err());
     }
 
     #[test]

@@ -9,10 +9,13 @@ pub mod doctor;
 pub mod detach;
 pub mod client;
 pub mod output;
+mod doors;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use anyhow::Context as _;
 
 use crate::app::{daemon, subject};
 use crate::cli::{Cli, Command};
@@ -25,8 +28,8 @@ use output::complain;
 pub fn dispatch(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Agent => run_agent(&cli.config).map(|()| ExitCode::SUCCESS),
-        Command::Run(run) => socket(run.admin.socket, &cli.config)
-            .and_then(|socket| wait(run::run(&socket, &run.tenant, run.netns, &run.command)))
+        Command::Run(run) => socket(run.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(run::run(&socket, &run)))
             .map(ExitCode::from),
         Command::Assign(assign) => socket(assign.admin.socket.clone(), &cli.config)
             .and_then(|socket| wait(assign::assign(&socket, assign, &mut io::stdout())))
@@ -65,8 +68,18 @@ fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8>
 
 fn show_trust(trust: &crate::cli::Trust, config: &Path) -> anyhow::Result<()> {
     let socket = socket(trust.admin.socket.clone(), config)?;
-    let status: Status = wait(async { Ok(client::get_json(&socket, "/v1/status").await?) })?;
-    trust::run(trust, &status.trust)
+    let view = wait(async {
+        Ok(match &trust.tenant {
+            Some(tenant) => client::tenant(&socket, tenant).await?.trust,
+            None => {
+                client::get_json::<Status>(&socket, "/v1/status")
+                    .await?
+                    .trust
+            }
+        })
+    })?;
+    let view = view.context("each tenant has an authority of its own: say --tenant NAME")?;
+    trust::run(trust, &view)
 }
 
 /// The admin socket: as said, or as the configuration says, or the default where there is none.

@@ -126,10 +126,14 @@ settings! {
     /// Certificates: what workloads have to trust, and whom the agent trusts.
     pub struct Tls {
         /// The certificate (PEM) of the operator's own authority, which signs what the agent
-        /// shows to workloads. Without it: one that the agent makes, in `state_dir`.
+        /// shows to workloads; behind it those that lead to its root. Without it: one that the
+        /// agent makes, in `state_dir`.
         authority: Option<PathBuf> as Optional<FilePath> = None;
-        /// Its key (PEM).
+        /// Its key (PKCS #8, PEM). Without it: in the file of the certificate.
         authority_key: Option<PathBuf> as Optional<FilePath> = None;
+        /// Whether the agent makes an authority for each tenant, so that what one tenant's
+        /// workloads trust is worth nothing to another's.
+        authority_per_tenant: bool as Flag = false;
         /// Files of certificates (PEM) that may vouch for upstreams, besides those of the host.
         roots: Vec<PathBuf> as List<FilePath> = Vec::new();
     }

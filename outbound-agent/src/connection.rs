@@ -1,6 +1,6 @@
 //! Story 1: one connection, from accept to record.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use crate::drain::Tasks;
 use crate::exchange;
 use crate::model::flow::{Flow, Flows};
 use crate::model::host::Host;
+use crate::model::policy::Addressing;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
 use crate::model::tenant::{Tenant, Tenants};
@@ -25,7 +26,7 @@ use crate::path::policy::{self, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
 use crate::path::tunnel;
-use crate::path::upstream::Upstream;
+use crate::path::upstream::{Aim, Upstream};
 use crate::path::worker::Workers;
 use crate::query;
 
@@ -74,8 +75,8 @@ pub struct Session {
     pub who: Who,
     /// `https` where the workload's TLS ended at the agent.
     pub scheme: Scheme,
-    /// The host that the workload's TLS was for: every request has to name it.
-    pub server_name: Option<Host>,
+    /// The host that the workload's TLS was for, or the first request: every one names it.
+    pub name: OnceLock<Host>,
     /// Opens the requests' records.
     pub exchanges: Exchanges,
 }
@@ -86,6 +87,18 @@ pub struct Who {
     pub tenant: Arc<Tenant>,
     /// What the kernel remembers of it.
     pub flow: Flow,
+}
+
+impl Who {
+    /// Where it aims at, and whether the agent itself has told it to.
+    pub fn aim(&self, agent: &Agent, permit: &Permit) -> Aim<'_> {
+        let (host, asked) = (&permit.destination().host, self.flow.original_dst);
+        Aim {
+            flow: &self.flow,
+            was_told: permit.addressing() == Addressing::Verify
+                && agent.names.of(&self.tenant.id).was_told(host, asked.ip()),
+        }
+    }
 }
 
 /// Carries one connection to its end, and writes that down.
@@ -163,7 +176,7 @@ fn session(
         agent: Arc::clone(agent),
         who,
         scheme,
-        server_name,
+        name: server_name.map(OnceLock::from).unwrap_or_default(),
         exchanges: record.exchanges(),
     })
 }
@@ -312,7 +325,8 @@ async fn relay(
     if !agent.records.writable() {
         return end(stream, Reason::LogUnavailable);
     }
-    let connected = agent.upstream.connect(&mut permit, &who.flow).await;
+    let aim = who.aim(agent, &permit);
+    let connected = agent.upstream.connect(&mut permit, aim).await;
     record.allowed(
         permit.rule(),
         permit.would_deny().map(|denial| denial.reason),

@@ -67,12 +67,14 @@ pub fn unread(session: &Session) -> impl Fn(Reason) + Unpin + use<> {
 }
 
 impl Session {
-    /// A request names the host that the workload's TLS was for, or it is misdirected (RFC 9110
-    /// section 15.5.20): nothing may leave under a name that the connection is not for.
+    /// A request names the host that the workload's TLS was for, or that the first request on
+    /// the connection named, or it is misdirected (RFC 9110 section 15.5.20): nothing may leave
+    /// under a name that the connection is not for.
     fn agree(&self, asked: Asked) -> Result<Asked, Reason> {
-        match &self.server_name {
-            Some(name) if *name != asked.host => Err(Reason::DestinationMismatch),
-            Some(_) | None => Ok(asked),
+        if *self.name.get_or_init(|| asked.host.clone()) == asked.host {
+            Ok(asked)
+        } else {
+            Err(Reason::DestinationMismatch)
         }
     }
 }
@@ -134,12 +136,13 @@ async fn forward(
     } = permitted;
     let tenant = &session.who.tenant;
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
-    add_credentials(&mut request, asked, session, &mut told).await?;
+    add_credentials(&mut request, asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, record);
+    let aim = session.who.aim(&session.agent, &permit);
     let answered = session
         .agent
         .upstream
-        .send(&tenant.id, &mut permit, &session.who.flow, request, sent)
+        .send(&tenant.id, &mut permit, aim, request, sent)
         .await;
     record.allowed(
         permit.rule(),
@@ -190,6 +193,7 @@ async fn add_credentials(
     request: &mut Request<Source>,
     asked: &Asked,
     session: &Session,
+    permit: &mut Permit,
     told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
 ) -> Result<(), Reason> {
     let tenant = &session.who.tenant;
@@ -206,7 +210,7 @@ async fn add_credentials(
                 told(name, Use::Skipped);
                 continue;
             }
-            Fit::Goes => {}
+            Fit::Goes => permit.prove_address(),
         }
         let store = &session.agent.credentials;
         let added = store.add(credential, subject, request.headers_mut()).await;

@@ -18,7 +18,7 @@ use outbound_agent::observe::record::Records;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use crate::kernel::FakeFlows;
 use crate::{DEADLINE, eventually};
@@ -194,7 +194,40 @@ impl Agent {
 
     /// The certificate that workloads have to trust, as PEM.
     pub fn authority(&self) -> String {
-        std::fs::read_to_string(self.state.path().join("ca.pem")).unwrap()
+        std::fs::read_to_string(self.trust(None).join("ca.pem")).unwrap()
+    }
+
+    /// As [`Self::authority`], of one tenant where each has its own.
+    pub fn authority_of(&self, tenant: &str) -> String {
+        std::fs::read_to_string(self.trust(Some(tenant)).join("ca.pem")).unwrap()
+    }
+
+    /// The directory of what workloads have to trust.
+    pub fn trust(&self, tenant: Option<&str>) -> std::path::PathBuf {
+        let all = self.state.path().join("trust");
+        tenant.map_or_else(|| all.clone(), |tenant| all.join(tenant))
+    }
+
+    /// A port that real clients can connect to: whatever comes there is `tenant`'s, meant for
+    /// `original_dst`. It ends with the test's runtime.
+    pub async fn door(&self, tenant: &str, original_dst: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (flows, cgroup) = (Arc::clone(&self.flows), self.cgroup(tenant));
+        let agent = SocketAddr::from(([127, 0, 0, 1], self.app.port()));
+        drop(crate::spawn(async move {
+            while let Ok((mut client, _from)) = listener.accept().await {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+                flows.redirect(socket.local_addr().unwrap(), cgroup, original_dst);
+                let mut agent = socket.connect(agent).await.unwrap();
+                drop(crate::spawn(async move {
+                    // Whoever breaks off first is what some tests want.
+                    drop(tokio::io::copy_bidirectional(&mut client, &mut agent).await);
+                }));
+            }
+        }));
+        address
     }
 
     /// Drains within `deadline`.

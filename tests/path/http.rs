@@ -115,13 +115,13 @@ async fn requests_follow_each_other_on_one_connection() {
                 .starts_with("HTTP/1.1 200")
         );
     }
-    // The name is judged again for every request.
+    // It does not change its name.
     let other = format!(
         "GET / HTTP/1.1\r\nhost: other.test:{}\r\nconnection: close\r\n\r\n",
         origin.address.port()
     );
     stream.write_all(other.as_bytes()).await.unwrap();
-    assert_eq!(Reply::read(&mut stream).await.status, 403);
+    assert_eq!(Reply::read(&mut stream).await.status, 421);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

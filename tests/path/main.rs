@@ -4,11 +4,13 @@
 mod identify;
 mod http;
 mod smuggling;
+mod agreement;
 mod policy;
 mod credentials;
 mod worker;
 mod tunnel;
 mod tls;
+mod authority;
 mod dns;
 mod drain;
 

@@ -83,7 +83,7 @@ async fn a_server_may_speak_first() {
 }
 
 /// A ClientHello for `name`, made by rustls.
-fn client_hello(name: &str) -> Vec<u8> {
+pub(super) fn client_hello(name: &str) -> Vec<u8> {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -11,6 +11,8 @@ mod request;
 mod dns;
 /// HTTPS by name, passed through.
 mod tls;
+/// Whom programs trust, and who sends for them.
+mod trust;
 /// Much in little memory, and a peer that is slow.
 mod transfer;
 /// Starting, and refusing to.

@@ -78,6 +78,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         config,
         assignments,
         namespaces,
+        Arc::clone(app.agent()),
         app.port(),
         readiness.clone(),
     );

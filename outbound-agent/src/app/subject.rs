@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
 
-use crate::app;
 use crate::config::{Config, TenantSpec};
+use crate::connection::Agent;
 use crate::hold;
 use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
@@ -31,7 +31,7 @@ pub(super) struct Host {
     assignments: Shared,
     namespaces: Arc<Namespaces>,
     readiness: Readiness,
-    trust: TrustView,
+    agent: Arc<Agent>,
     /// Why connects cannot be held, if they cannot; found out when somebody asks.
     true_errors: OnceLock<Option<String>>,
 }
@@ -41,6 +41,7 @@ impl Host {
         config: &Config,
         assignments: Shared,
         namespaces: Arc<Namespaces>,
+        agent: Arc<Agent>,
         port: u16,
         readiness: Readiness,
     ) -> Self {
@@ -65,12 +66,28 @@ impl Host {
             assignments,
             namespaces,
             readiness,
-            trust: TrustView {
-                authority: app::authority_file(config),
-                bundle: app::bundle_file(config),
-            },
+            agent,
             true_errors,
         }
+    }
+
+    /// What the workloads of a tenant have to trust, or those of all.
+    fn trust(&self, tenant: Option<&TenantId>) -> Option<TrustView> {
+        let store = self.agent.terminator.trust(tenant);
+        let store = store.unwrap_or_else(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "no certificate authority"
+            );
+            None
+        })?;
+        let file = |name: &str| store.directory().join(name);
+        Some(TrustView {
+            authority: file("ca.pem"),
+            bundle: file("ca-bundle.pem"),
+            java: file("cacerts"),
+            directory: file("certs"),
+        })
     }
 }
 
@@ -106,7 +123,7 @@ impl Subject for Host {
             pin_dir: self.pin_dir.clone(),
             attachments: attachments(&self.pin_dir),
             features,
-            trust: self.trust.clone(),
+            trust: self.trust(None),
         }
     }
 
@@ -121,7 +138,12 @@ impl Subject for Host {
             let specs = assignments.specs().iter();
             let view = |spec: &TenantSpec| {
                 let cgroups = cgroups.remove(&spec.tenant.id).unwrap_or_default();
-                view(spec, assignments.directory(spec), cgroups, &self.trust)
+                view(
+                    spec,
+                    assignments.directory(spec),
+                    cgroups,
+                    self.trust(Some(&spec.tenant.id)),
+                )
             };
             specs.map(view).collect()
         })
@@ -142,7 +164,7 @@ impl Subject for Host {
                 spec,
                 assignments.directory(spec),
                 cgroups,
-                &self.trust,
+                self.trust(Some(&spec.tenant.id)),
             ))
         })
     }
@@ -272,7 +294,7 @@ fn view(
     spec: &TenantSpec,
     directory: PathBuf,
     mut cgroups: Vec<u64>,
-    trust: &TrustView,
+    trust: Option<TrustView>,
 ) -> TenantView {
     cgroups.sort_unstable();
     let mode = match spec.tenant.policy.mode {
@@ -292,7 +314,7 @@ fn view(
             .iter()
             .map(|credential| credential.name.to_string())
             .collect(),
-        trust: trust.clone(),
+        trust,
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::observe::admin::view::Problem;
+use crate::observe::admin::view::{Problem, TenantView};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,11 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// `GET path`, as JSON.
 pub async fn get_json<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Error> {
     ask(socket, Method::GET, path, Bytes::new()).await
+}
+
+/// What the agent knows of a tenant.
+pub(super) async fn tenant(socket: &Path, name: &str) -> Result<TenantView, Error> {
+    get_json(socket, &format!("/v1/tenants/{name}")).await
 }
 
 /// Sends JSON to `path`, and gives the answer's.

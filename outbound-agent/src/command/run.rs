@@ -1,6 +1,7 @@
 //! `outbound run`: a command as a tenant's workload, from its first instruction.
 
-use std::ffi::OsString;
+pub(super) mod mount;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -12,39 +13,40 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::output::complain;
 use super::{client, trust};
-use crate::observe::admin::view::{Listens, Namespace, TenantView, TrustView};
+use crate::cli::Run;
+use crate::observe::admin::view::{Listens, Namespace, TrustView};
 use crate::sys::{self, Child, Launch};
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
 /// (128 + n when signal n ended it). The child starts inside the cgroup and holds no descriptor
 /// of ours but the three standard ones: there is no moment in which it is not fenced. SIGTERM and
 /// SIGHUP are passed on to it. With `netns` it also starts inside a network namespace that has
-/// nothing but `lo`.
-pub async fn run(
-    socket: &Path,
-    tenant: &str,
-    netns: bool,
-    command: &[OsString],
-) -> anyhow::Result<u8> {
-    let view: TenantView = client::get_json(socket, &format!("/v1/tenants/{tenant}")).await?;
+/// nothing but `lo`, with `mount` inside a mount namespace in which it trusts the agent.
+pub async fn run(socket: &Path, run: &Run) -> anyhow::Result<u8> {
+    let view = client::tenant(socket, &run.tenant).await?;
     let tenants_cgroup = view
         .cgroup
         .context("the agent gives the tenant no cgroup")?;
+    let trust = view
+        .trust
+        .context("the agent has no certificate authority for the tenant")?;
     let cgroup = RunCgroup::make(&tenants_cgroup)?;
     let directory = File::open(&cgroup.path)
         .with_context(|| format!("cannot open {}", cgroup.path.display()))?;
-    let [program, arguments @ ..] = command else {
+    let [program, arguments @ ..] = &run.command[..] else {
         anyhow::bail!("no command")
     };
     let launch = Launch {
         program: program.clone(),
         arguments: arguments.to_vec(),
-        environment: environment(&view.trust),
-        netns: match netns {
-            true => Some(sealed_netns(socket, tenant).await?),
+        environment: trust::within(std::env::vars_os(), &trust),
+        netns: match run.netns {
+            true => Some(sealed_netns(socket, &run.tenant).await?),
             false => None,
         },
+        mounts: mounts(run, &trust)?,
         ..Launch::default()
     };
     let mut signals = Signals::listen()?;
@@ -55,11 +57,22 @@ pub async fn run(
     Ok(exit_code(ended))
 }
 
-/// Ours, and what makes programs trust the agent.
-fn environment(trust: &TrustView) -> Vec<(OsString, OsString)> {
-    let trusting = trust::variables(trust);
-    let ours = std::env::vars_os().filter(|(name, _)| trusting.iter().all(|(set, _)| set != name));
-    ours.chain(trusting.iter().cloned()).collect()
+/// The mount namespace, where one is wanted and may be made.
+fn mounts(run: &Run, trust: &TrustView) -> anyhow::Result<Option<OwnedFd>> {
+    if run.no_mount {
+        return Ok(None);
+    }
+    match mount::private(Some(trust)) {
+        Ok(mounts) => Ok(Some(mounts)),
+        Err(error) if !run.mount && error.is_forbidden() => {
+            complain(
+                "no mount namespace for the command, which this process may not make: programs \
+                 that know no variable will not trust the agent (--no-mount says so in advance)",
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error).context("cannot make a mount namespace for the command"),
+    }
 }
 
 /// A network namespace that leads nowhere but to the agent, which listens there already.

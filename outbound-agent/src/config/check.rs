@@ -84,6 +84,7 @@ fn policy(
         deny: compile(raw.deny, List::Deny),
         tls: raw.tls,
         passthrough: compile(raw.passthrough, List::Hosts),
+        destination: raw.destination,
         true_errors: raw.true_errors,
     };
     let attached = attached.into_iter().collect::<Option<_>>()?;

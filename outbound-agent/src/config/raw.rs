@@ -14,7 +14,7 @@ use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
 use crate::model::place::Place;
-use crate::model::policy::{Fallback, Mode, Tls};
+use crate::model::policy::{Addressing, Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 use crate::model::worker::Values;
@@ -54,6 +54,14 @@ section! {
         /// Targets whose TLS is passed through all the same, as for clients that pin
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Which address is dialled for the name in a request or a ClientHello: `resolve` is one
+        /// that the agent itself finds for the name, so that what the workload connected to
+        /// counts for nothing. `verify` is the one that the workload connected to, if the agent's
+        /// DNS has told this tenant that it is the name's, or the agent finds so itself; else it
+        /// is refused (421). `original` is that one unseen, for names that the agent cannot look
+        /// up: whoever may reach a name may then reach any public address under it. A credential
+        /// is added only where `verify` would hold.
+        destination: Addressing as AddressingText = Addressing::default();
         /// Whether `connect` itself fails where the upstream does: it is held until the upstream
         /// has answered, and gives `ECONNREFUSED`, `EHOSTUNREACH` or `ENETUNREACH`, as a network
         /// would; what no rule can allow gives `ECONNREFUSED`. Without it `connect` succeeds at
@@ -98,6 +106,12 @@ words!(TlsText: Tls, "\"auto\", \"terminate\" or \"passthrough\"", {
     "passthrough" => Tls::Passthrough,
 });
 
+words!(AddressingText: Addressing, "\"resolve\", \"verify\" or \"original\"", {
+    "resolve" => Addressing::Resolve,
+    "verify" => Addressing::Verify,
+    "original" => Addressing::Original,
+});
+
 words!(FallbackText: Fallback, "\"deny\" or \"allow\"", {
     "deny" => Fallback::Deny,
     "allow" => Fallback::Allow,
@@ -125,6 +139,7 @@ impl File {
         if let Some(agent) = &agent {
             distinct_ports(table, agent, problems);
         }
+        one_authority(table, problems);
         Self {
             agent,
             access_log: settings(table, "access_log", problems),
@@ -154,6 +169,32 @@ fn distinct_ports(table: &Table, agent: &Agent, problems: &mut Problems) {
         let section = KeyPath::Key(&KeyPath::Top, "agent");
         let message = format!("`port` and `dns_port` are both {port}; write two ports");
         problems.add(&entry.node.place, KeyPath::Key(&section, key), message);
+    }
+}
+
+/// Keys of `[tls]` that say whose the authority is, and contradict each other.
+fn one_authority(table: &Table, problems: &mut Problems) {
+    let Some(Value::Table(keys)) = table.0.get("tls").map(|entry| &entry.node.value) else {
+        return;
+    };
+    let section = KeyPath::Key(&KeyPath::Top, "tls");
+    let mut complain = |key, message: &str| {
+        if let Some(entry) = keys.0.get(key) {
+            problems.add(&entry.node.place, KeyPath::Key(&section, key), message);
+        }
+    };
+    if !keys.0.contains_key("authority") {
+        complain(
+            "authority_key",
+            "is the key of `authority`, which is missing; write both",
+        );
+    } else if keys
+        .0
+        .get("authority_per_tenant")
+        .is_some_and(|entry| matches!(entry.node.value, Value::Boolean(true)))
+    {
+        let message = "an authority of your own signs for all tenants; write it or `authority`";
+        complain("authority_per_tenant", message);
     }
 }
 

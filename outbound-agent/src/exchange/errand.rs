@@ -150,7 +150,7 @@ impl Runner {
             true => self.permit_tenants(&request, &asked),
             false => decide(&request, &asked, &self.own, &self.session.who.flow),
         };
-        let permit = permit.map_err(|denial| self.not_answered(is_tenants, denial, &asked))?;
+        let mut permit = permit.map_err(|denial| self.not_answered(is_tenants, denial, &asked))?;
         if is_tenants {
             if let Some(protocol) = protocol {
                 ask_upgrade(request.headers_mut(), protocol);
@@ -158,7 +158,7 @@ impl Runner {
             let mut tell = |name: &Arc<str>, used| {
                 self.told().credentials.push((Arc::clone(name), used));
             };
-            add_credentials(&mut request, &asked, &self.session, &mut tell)
+            add_credentials(&mut request, &asked, &self.session, &mut permit, &mut tell)
                 .await
                 .map_err(|reason| self.not_answered(is_tenants, reason.into(), &asked))?;
         } else if let Ok(name) = HeaderValue::from_str(&self.service.name) {
@@ -205,9 +205,10 @@ impl Runner {
         let (body, sent) = Outgoing::new(body, traffic, agent.limits.http.body_idle);
         let request = Request::from_parts(head, body);
         let who = &self.session.who;
+        let aim = who.aim(agent, &permit);
         let answered = agent
             .upstream
-            .send(&who.tenant.id, &mut permit, &who.flow, request, sent)
+            .send(&who.tenant.id, &mut permit, aim, request, sent)
             .await;
         if is_tenants {
             let mut told = self.told();

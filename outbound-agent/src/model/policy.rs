@@ -21,8 +21,22 @@ pub struct Policy {
     pub tls: Tls,
     /// Whose TLS never does.
     pub passthrough: Targets,
+    /// Which address is dialled for a name.
+    pub destination: Addressing,
     /// Whether a connect waits for its upstream, and fails as the upstream did.
     pub true_errors: bool,
+}
+
+/// Which address is dialled for the name that a workload gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// One that the agent itself finds for the name, whatever the workload connected to.
+    #[default]
+    Resolve,
+    /// The one that the workload connected to, if it is known to be the name's.
+    Verify,
+    /// The one that the workload connected to.
+    Original,
 }
 
 /// Whose TLS ends at the agent.

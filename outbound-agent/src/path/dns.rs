@@ -105,6 +105,11 @@ impl Account {
         locked(&self.names).remember(name, addresses, ttl, Instant::now());
     }
 
+    /// Whether the tenant was told that `name` has this address.
+    pub fn was_told(&self, name: &Host, address: IpAddr) -> bool {
+        locked(&self.names).has(name, address.to_canonical(), Instant::now())
+    }
+
     /// Every name that the tenant was told to have this address, the last one first.
     pub fn names_of(&self, address: IpAddr) -> Vec<Host> {
         locked(&self.names).having(address.to_canonical(), Instant::now())

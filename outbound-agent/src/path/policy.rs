@@ -23,7 +23,7 @@ use self::matcher::Way;
 use self::special::Guard;
 use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
-use crate::model::policy::{Fallback, Mode, Policy, Tls};
+use crate::model::policy::{Addressing, Fallback, Mode, Policy, Tls};
 use crate::model::reason::Reason;
 use crate::model::target::{Rule, Scheme};
 use crate::model::tenant::Tenant;
@@ -97,6 +97,7 @@ pub struct Denial {
 pub struct Permit {
     policy: Arc<Policy>,
     destination: Destination,
+    addressing: Addressing,
     rule: Option<Arc<str>>,
     would_deny: Option<Denial>,
 }
@@ -105,6 +106,18 @@ impl Permit {
     /// Where it leads.
     pub const fn destination(&self) -> &Destination {
         &self.destination
+    }
+
+    /// Which address it may be reached at.
+    pub const fn addressing(&self) -> Addressing {
+        self.addressing
+    }
+
+    /// What carries a credential does not leave for an address that may be anybody's.
+    pub fn prove_address(&mut self) {
+        if self.addressing == Addressing::Original {
+            self.addressing = Addressing::Verify;
+        }
     }
 
     /// The rule that allowed it, as in `allow api.example.com`; none where the default did.
@@ -154,6 +167,7 @@ pub fn decide(policy: &Arc<Policy>, facts: &Facts<'_>) -> Verdict {
     };
     Verdict::Allow(Permit {
         policy: Arc::clone(policy),
+        addressing: policy.destination,
         destination: Destination {
             scheme: facts.scheme,
             host: facts.host.clone(),

@@ -4,7 +4,9 @@
 //! policy needs to see requests; everything else is passed through as it is.
 
 pub mod authority;
-pub mod leaf;
+pub mod issuers;
+pub mod trust;
+mod leaf;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +21,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use self::leaf::Leaves;
+use self::issuers::Issuers;
+use self::trust::Store;
 use crate::model::host::Host;
 use crate::model::reason::Reason;
 use crate::model::tenant::TenantId;
 
 /// Ends TLS for all tenants.
 pub struct Terminator {
-    leaves: Leaves,
+    issuers: Issuers,
     handshake: Duration,
     /// Sessions are resumed within one tenant, never across.
     by_tenant: Mutex<HashMap<TenantId, Arc<ServerConfig>>>,
@@ -43,12 +46,17 @@ pub struct Plain<S> {
 
 impl Terminator {
     /// A handshake may take `handshake`.
-    pub fn new(leaves: Leaves, handshake: Duration) -> Self {
+    pub fn new(issuers: Issuers, handshake: Duration) -> Self {
         Self {
-            leaves,
+            issuers,
             handshake,
             by_tenant: Mutex::default(),
         }
+    }
+
+    /// What the workloads of a tenant have to trust; see [`Issuers::store`].
+    pub fn trust(&self, tenant: Option<&TenantId>) -> Result<Option<Store>, authority::Error> {
+        self.issuers.store(tenant)
     }
 
     /// Answers as `host`. Fails with [`Reason::DownstreamTls`] where the workload does not take
@@ -84,7 +92,7 @@ impl Terminator {
         tenant: &TenantId,
         host: &Host,
     ) -> Result<Arc<ServerConfig>, authority::Error> {
-        let leaf = self.leaves.leaf(host)?;
+        let leaf = self.issuers.leaf(tenant, host)?;
         let mut config = ServerConfig::clone(&*self.tenant_config(tenant)?);
         config.cert_resolver = Arc::new(Always(leaf));
         Ok(Arc::new(config))

@@ -8,6 +8,7 @@ mod ahead;
 pub mod dial;
 mod failure;
 pub mod pool;
+mod reach;
 pub mod resolve;
 mod target;
 pub mod tls;
@@ -27,9 +28,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use self::ahead::Ahead;
-use self::dial::Failed;
 pub use self::failure::Failure;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
+pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
@@ -37,7 +38,7 @@ use super::http::guard;
 use super::policy::{Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
-use crate::model::flow::{ConnectId, Flow};
+use crate::model::flow::ConnectId;
 use crate::model::host::Host;
 use crate::model::reason::Reason;
 use crate::model::target::Scheme;
@@ -99,23 +100,25 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` under `permit`. `flow` says where the workload wanted to go: of several
-    /// addresses that one is tried first. A request is sent a second time only where a kept
+    /// Sends `request` under `permit`. `aim` says where the workload wanted to go: that decides
+    /// as the policy says, and of several addresses it is tried first. A request is sent a second time only where a kept
     /// connection turned out to be closed before any of it was written.
     pub async fn send(
         &self,
         tenant: &TenantId,
         permit: &mut Permit,
-        flow: &Flow,
+        aim: Aim<'_>,
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
+        let address = self.agreed(permit, aim).await?;
         let key = Key {
             tenant: tenant.clone(),
             destination: permit.destination().clone(),
+            address,
             upgradable: request.headers().contains_key(UPGRADE),
         };
-        while !self.ahead.has(flow.connect)
+        while !self.ahead.has(aim.flow.connect)
             && let Some(mut kept) = self.pool.take(&key).await
         {
             permit.check_address(kept.peer.ip())?;
@@ -133,7 +136,7 @@ impl Upstream {
                 }
             }
         }
-        let (stream, peer) = self.connect(permit, flow).await?;
+        let (stream, peer) = self.reach(permit, aim.flow, address).await?;
         // A TLS handshake's state is large, and most requests need none.
         let mut fresh = Box::pin(self.handshake(&key, stream, peer)).await?;
         self.pool.share(&key, &fresh);
@@ -144,47 +147,6 @@ impl Upstream {
             Ok(response) => Ok(self.answer(response, key, fresh, sent)),
             Err(Unanswered { reason, .. }) => Err(Failure::new(reason, Some(peer))),
         }
-    }
-
-    /// Opens a connection to what the permit names, or takes the one that was made ahead.
-    pub async fn connect(
-        &self,
-        permit: &mut Permit,
-        flow: &Flow,
-    ) -> Result<(TcpStream, UpstreamAddr), Failure> {
-        let mut addresses = self.addresses(&permit.destination().host).await;
-        prefer(&mut addresses, flow.original_dst.ip());
-        let mut failure = Failure::new(Reason::UpstreamUnresolved, None);
-        for address in addresses {
-            let peer = match permit.check_address(address) {
-                Ok(peer) => peer,
-                // A name that has addresses of both kinds is reached at those that may be.
-                Err(denial) if failure.peer.is_none() => {
-                    failure = denial.into();
-                    continue;
-                }
-                Err(_denial) => continue,
-            };
-            if self.is_agent(peer) {
-                return Err(Failure::new(Reason::AgentAddress, Some(peer)));
-            }
-            if let Some(stream) = self.ahead.take(flow.connect, peer) {
-                return Ok((stream, peer));
-            }
-            match dial::dial(peer, self.limits.connect).await {
-                Ok(stream) => return Ok((stream, peer)),
-                Err(failed) => failure = Failure::new(failed.reason(), Some(peer)),
-            }
-        }
-        Err(failure)
-    }
-
-    /// Opens a connection to `peer`, which a permit gave out.
-    pub async fn dial(&self, peer: UpstreamAddr) -> Result<TcpStream, Failed> {
-        if self.is_agent(peer) {
-            return Err(Failed::NotAsked);
-        }
-        dial::dial(peer, self.limits.connect).await
     }
 
     /// Keeps a connection for that connect and nobody else. `place` bounds how many a tenant has.
@@ -201,10 +163,6 @@ impl Upstream {
     /// Closes what was made ahead and nobody came for.
     pub fn forget_ahead(&self, older_than: Duration) {
         self.ahead.forget(older_than);
-    }
-
-    fn is_agent(&self, peer: UpstreamAddr) -> bool {
-        peer.ip().is_loopback() && self.agent_ports.contains(&peer.port())
     }
 
     /// The agent's own look-up of a host.
@@ -356,9 +314,4 @@ fn reason(error: &hyper::Error) -> Reason {
     } else {
         Reason::UpstreamReset
     }
-}
-
-/// What the workload asked for goes first, then its address family, otherwise as resolved.
-fn prefer(addresses: &mut [IpAddr], asked: IpAddr) {
-    addresses.sort_by_key(|address| (*address != asked, address.is_ipv4() != asked.is_ipv4()));
 }

@@ -30,6 +30,8 @@ pub struct Launch {
     pub stdio: [Option<OwnedFd>; 3],
     /// Its network namespace; ours where `None`.
     pub netns: Option<OwnedFd>,
+    /// Its mount namespace; ours where `None`. The directory is found in it by name.
+    pub mounts: Option<OwnedFd>,
     /// User and group id; ours where `None`. Supplementary groups are given up.
     pub user: Option<(u32, u32)>,
 }
@@ -103,6 +105,7 @@ struct Image {
     directory: Option<CString>,
     stdio: [Option<RawFd>; 3],
     netns: Option<RawFd>,
+    mounts: Option<RawFd>,
     user: Option<(u32, u32)>,
     _strings: Vec<CString>,
 }
@@ -128,7 +131,11 @@ impl Image {
             entry.push(value);
             c_string(&entry)
         }))?;
-        let directory = launch.directory.as_deref();
+        // Whoever enters a mount namespace stands at its root.
+        let directory = match (&launch.directory, &launch.mounts) {
+            (None, Some(_)) => Some(std::env::current_dir()?),
+            (directory, _) => directory.clone(),
+        };
         Ok(Self {
             program: c_string(resolve(launch)?.as_os_str())?,
             arguments,
@@ -141,6 +148,7 @@ impl Image {
                 .each_ref()
                 .map(|fd| fd.as_ref().map(|fd| fd.as_raw_fd())),
             netns: launch.netns.as_ref().map(|fd| fd.as_raw_fd()),
+            mounts: launch.mounts.as_ref().map(|fd| fd.as_raw_fd()),
             user: launch.user,
             _strings: strings,
         })
@@ -178,6 +186,10 @@ impl Image {
         if let Some(netns) = self.netns {
             // SAFETY: numbers only.
             checked(unsafe { libc::setns(netns, libc::CLONE_NEWNET) }.into())?;
+        }
+        if let Some(mounts) = self.mounts {
+            // SAFETY: numbers only.
+            checked(unsafe { libc::setns(mounts, libc::CLONE_NEWNS) }.into())?;
         }
         if let Some(directory) = &self.directory {
             // SAFETY: a NUL-terminated string.

@@ -19,7 +19,7 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
     ),
     (&["prometheus"], &["observe/metrics"]),
     (
-        &["rustls", "tokio_rustls", "rcgen"],
+        &["rustls", "tokio_rustls", "rcgen", "x509_parser"],
         &["path/tls", "path/detect", "path/upstream"],
     ),
     (&["anyhow"], &["main", "command", "app/daemon"]),

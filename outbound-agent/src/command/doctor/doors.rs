@@ -1,72 +1,25 @@
-//! Sockets of the host's services. Over them a process that has no egress can have others send
-//! for it: no hook on IP sees that, only a mount namespace does.
+//! Which side doors are open on this host, and whether the mount namespace of `outbound run`
+//! closes them.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::report::{Check, State};
+use crate::command::doors::{DOORS, Door};
+use crate::command::output::chain;
+use crate::command::run::mount;
 
-struct Door {
-    name: &'static str,
-    title: &'static str,
-    path: &'static str,
-    /// What somebody who may connect to it can do.
-    lets: &'static str,
-    remedy: &'static str,
-}
-
-const NO_SOCKET: &str = "give tenants a mount namespace without it (InaccessiblePaths= in a unit, no bind mount in a \
-     container)";
-
-const DOORS: &[Door] = &[
-    Door {
-        name: "nscd",
-        title: "name service cache (nscd)",
-        path: "/run/nscd/socket",
-        lets: "asks any DNS name on the caller's behalf, past the agent's resolver",
-        remedy: "disable the hosts cache (`enable-cache hosts no` in nscd.conf), or hide the socket",
-    },
-    Door {
-        name: "resolved",
-        title: "systemd-resolved (varlink)",
-        path: "/run/systemd/resolve/io.systemd.Resolve",
-        lets: "asks any DNS name on the caller's behalf, past the agent's resolver",
-        remedy: NO_SOCKET,
-    },
-    Door {
-        name: "system_bus",
-        title: "system bus",
-        path: "/run/dbus/system_bus_socket",
-        lets: "reaches resolved, machined and every other service that the bus's policy allows",
-        remedy: NO_SOCKET,
-    },
-    Door {
-        name: "docker",
-        title: "Docker",
-        path: "/run/docker.sock",
-        lets: "starts containers outside the tenant's cgroup, as root of the host",
-        remedy: NO_SOCKET,
-    },
-    Door {
-        name: "containerd",
-        title: "containerd",
-        path: "/run/containerd/containerd.sock",
-        lets: "starts containers outside the tenant's cgroup, as root of the host",
-        remedy: NO_SOCKET,
-    },
-    Door {
-        name: "podman",
-        title: "Podman",
-        path: "/run/podman/podman.sock",
-        lets: "starts containers outside the tenant's cgroup, as root of the host",
-        remedy: NO_SOCKET,
-    },
-];
-
-/// One line each.
+/// One line each, and one for what `outbound run` makes of them.
 pub(super) fn checks() -> Vec<Check> {
-    DOORS.iter().map(check).collect()
+    let mut checks: Vec<Check> = DOORS.iter().map(check).collect();
+    checks.push(hidden());
+    checks
 }
 
 fn check(door: &Door) -> Check {
@@ -90,4 +43,32 @@ fn check(door: &Door) -> Check {
                 .remedy(door.remedy)
         }
     }
+}
+
+/// What `outbound run` makes of them: tried, not looked up.
+fn hidden() -> Check {
+    const TITLE: &str = "these, for a command of `outbound run`";
+    let check = |state| Check::new("run_mounts", TITLE, state);
+    match reached_inside() {
+        Ok(reached) if reached.is_empty() => check(State::Passed).says("not there"),
+        Ok(reached) => check(State::Failed).says(format!("reached: {}", reached.join(", "))),
+        Err(error) => check(State::Skipped).says(chain(&*error)),
+    }
+}
+
+/// The doors that can be connected to in such a command's mount namespace.
+fn reached_inside() -> anyhow::Result<Vec<&'static str>> {
+    let mounts = mount::private(None)?;
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_FS)?;
+            setns(mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
+            let paths = DOORS.iter().map(|door| door.path);
+            let reached = paths.filter(|path| UnixStream::connect(path).is_ok());
+            anyhow::Ok(reached.collect())
+        });
+        inside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

@@ -43,7 +43,7 @@ impl Subject for Agent {
                 feature("comm", None),
                 feature("families", Some("needs Linux 6.0")),
             ],
-            trust: TrustView::default(),
+            trust: Some(TrustView::default()),
         }
     }
 

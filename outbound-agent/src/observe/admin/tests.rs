@@ -31,7 +31,7 @@ impl Subject for Two {
             pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
             attachments: Vec::new(),
             features: Vec::new(),
-            trust: TrustView::default(),
+            trust: Some(TrustView::default()),
         }
     }
 
@@ -50,7 +50,7 @@ impl Subject for Two {
             cgroup: None,
             cgroup_ids: vec![41],
             credentials: vec!["api-key".to_owned()],
-            trust: TrustView::default(),
+            trust: Some(TrustView::default()),
         })
     }
 

@@ -36,8 +36,9 @@ pub struct Status {
     pub attachments: Vec<Attachment>,
     /// What the kernel has of what we can use.
     pub features: Vec<Feature>,
-    /// What workloads have to trust.
-    pub trust: TrustView,
+    /// What workloads have to trust; absent where that is another thing for each tenant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trust: Option<TrustView>,
 }
 
 /// A listener.
@@ -87,16 +88,23 @@ pub struct TenantView {
     /// The names of its credentials.
     pub credentials: Vec<String>,
     /// What its workloads have to trust.
-    pub trust: TrustView,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trust: Option<TrustView>,
 }
 
-/// Files with certificates (PEM) that workloads have to trust.
+/// Files with certificates that workloads have to trust: PEM, but for Java's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustView {
     /// The agent's authority alone.
     pub authority: PathBuf,
     /// The host's roots, and the agent's authority.
     pub bundle: PathBuf,
+    /// Both in the form of Java's `cacerts`; the password is `changeit`.
+    #[serde(default)]
+    pub java: PathBuf,
+    /// A directory with the agent's authority under the names that OpenSSL looks for.
+    #[serde(default)]
+    pub directory: PathBuf,
 }
 
 /// A cgroup, as an operator names it: exactly one of the three.

@@ -47,15 +47,18 @@ impl Names {
         told.addresses.drain(..surplus);
     }
 
+    /// Whether a name has this address.
+    pub(super) fn has(&self, name: &Host, address: IpAddr, now: Instant) -> bool {
+        let told = self.by_name.get(name);
+        told.is_some_and(|told| told.has(address, now))
+    }
+
     /// The names that have this address, the one told last first.
     pub(super) fn having(&self, address: IpAddr, now: Instant) -> Vec<Host> {
         let mut found: Vec<(&Host, Instant)> = self
             .by_name
             .iter()
-            .filter(|(_name, told)| {
-                let mut addresses = told.addresses.iter();
-                addresses.any(|(known, until)| *known == address && *until > now)
-            })
+            .filter(|(_name, told)| told.has(address, now))
             .map(|(name, told)| (name, told.last))
             .collect();
         found.sort_by_key(|(_name, last)| std::cmp::Reverse(*last));
@@ -85,6 +88,13 @@ impl Names {
             surplus -= usize::from(goes);
             !goes
         });
+    }
+}
+
+impl Told {
+    fn has(&self, address: IpAddr, now: Instant) -> bool {
+        let mut addresses = self.addresses.iter();
+        addresses.any(|(known, until)| *known == address && *until > now)
     }
 }
 
@@ -123,6 +133,9 @@ mod tests {
         );
         assert_eq!(names.having(ip("2001:db8::1"), later), [host("a.test")]);
         assert!(names.having(ip("192.0.2.2"), later).is_empty());
+        assert!(names.has(&host("b.test"), ip("192.0.2.1"), later));
+        assert!(!names.has(&host("b.test"), ip("192.0.2.1"), later + SHORTEST));
+        assert!(!names.has(&host("b.test"), ip("2001:db8::1"), later));
         let expired = later + SHORTEST;
         assert_eq!(names.having(ip("192.0.2.1"), expired), [host("a.test")]);
         assert!(names.having(ip("192.0.2.1"), start + HOUR).is_empty());

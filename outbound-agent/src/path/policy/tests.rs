@@ -19,6 +19,7 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         deny: targets(List::Deny, deny),
         tls: Tls::default(),
         passthrough: Targets::default(),
+        destination: Addressing::default(),
         true_errors: true,
     })
 }

@@ -1,31 +1,40 @@
-//! The local certificate authority: loaded or made, never logged.
+//! A certificate authority: loaded or made, never logged.
 //!
-//! Its key never leaves this module; its certificate is what a tenant has to trust.
+//! Its key never leaves this module; its certificates are what a workload has to trust.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+pub mod files;
+mod params;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
+use rcgen::{Issuer, KeyPair, PublicKeyData as _};
 use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
-use time::{Duration, OffsetDateTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
+use self::files::{file, write};
+use super::leaf::Leaf;
 use crate::model::host::Host;
+use crate::model::tenant::TenantId;
 
 /// Mints certificates for hosts.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
-    pem: String,
+    /// Its own certificate, and those that lead to its root.
+    certificates: Vec<CertificateDer<'static>>,
+    /// What is sent behind a leaf: of these all but a root, which whoever trusts it has.
+    chain: Vec<CertificateDer<'static>>,
+    expires: SystemTime,
     /// One key for all leaves: what a leaf proves is the name, and to one agent.
     leaf_key: KeyPair,
+    signing_key: Arc<dyn SigningKey>,
 }
 
 /// Why there is no authority, or no certificate of it.
@@ -51,6 +60,14 @@ pub enum Error {
         /// The other.
         missing: PathBuf,
     },
+    /// What is in a file is no authority's, or not this one's.
+    #[error("{path} {lack}")]
+    Unfit {
+        /// Which file.
+        path: PathBuf,
+        /// What it lacks.
+        lack: Lack,
+    },
     /// What is in the files, or could not be made.
     #[error("cannot use {path} as a certificate authority")]
     Certificate {
@@ -67,22 +84,44 @@ pub enum Error {
         /// What is wrong.
         source: rcgen::Error,
     },
-    /// rustls does not take the leaf's key.
-    #[error("cannot use the key of a minted certificate")]
+    /// rustls does not take what was made for it.
+    #[error("cannot set up TLS towards workloads")]
     Key {
         /// What it says.
         source: rustls::Error,
     },
 }
 
+/// What a file lacks for an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// A certificate at all.
+    #[error("holds no certificate (PEM)")]
+    Certificate,
+    /// A private key.
+    #[error(
+        "holds no private key in PKCS #8 (PEM); `openssl pkcs8 -topk8 -nodes` makes one of another form"
+    )]
+    Key,
+    /// The right one.
+    #[error("holds a certificate that is another key's; the authority's own has to stand first")]
+    OwnKey,
+    /// The right to sign.
+    #[error("holds a certificate that may not sign others (CA:TRUE, keyCertSign)")]
+    Right,
+    /// Time.
+    #[error("holds a certificate that is not valid now")]
+    Validity,
+}
+
 impl Authority {
     /// Loads `ca.pem` and `ca.key` of a directory, or makes them (ECDSA P-256; the key with
-    /// mode 0600) where neither is there.
-    pub fn load_or_make(directory: &Path) -> Result<Self, Error> {
+    /// mode 0600) where neither is there: for one tenant, or for all of them.
+    pub fn load_or_make(directory: &Path, tenant: Option<&TenantId>) -> Result<Self, Error> {
         let (certificate, key) = (directory.join("ca.pem"), directory.join("ca.key"));
         match (certificate.exists(), key.exists()) {
             (true, true) => Self::load(&certificate, &key),
-            (false, false) => Self::make(directory, &certificate, &key),
+            (false, false) => Self::make(directory, tenant, &certificate, &key),
             (true, false) => Err(Error::Half {
                 present: certificate,
                 missing: key,
@@ -94,184 +133,125 @@ impl Authority {
         }
     }
 
-    /// Loads an authority from its two PEM files, as an operator's own.
+    /// Loads an authority from its two PEM files, or from one that holds both: the authority's
+    /// own certificate first, then those that lead to its root. Only what can sign is taken.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Error> {
-        let read = |path: &Path| fs::read_to_string(path).map_err(file("read", path));
-        let key_pair = KeyPair::from_pem(&read(key)?).map_err(wrong(key))?;
-        Self::new(read(certificate)?, key_pair).map_err(wrong(certificate))
+        let read = |path: &Path| fs::read(path).map_err(file("read", path));
+        let unfit = |path: &Path, lack| Error::Unfit {
+            path: path.to_owned(),
+            lack,
+        };
+        let (pem, key_pem) = (read(certificate)?, read(key)?);
+        let key_pair = PrivateKeyDer::from_pem_slice(&key_pem)
+            .ok()
+            .and_then(|der| KeyPair::try_from(&der).ok())
+            .ok_or_else(|| unfit(key, Lack::Key))?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_broken| unfit(certificate, Lack::Certificate))?;
+        let expires = check(&certificates, &key_pair).map_err(|lack| unfit(certificate, lack))?;
+        Self::new(certificates, key_pair, expires, certificate)
     }
 
-    fn make(directory: &Path, certificate: &Path, key: &Path) -> Result<Self, Error> {
+    fn make(
+        directory: &Path,
+        tenant: Option<&TenantId>,
+        certificate: &Path,
+        key: &Path,
+    ) -> Result<Self, Error> {
         fs::create_dir_all(directory).map_err(file("make", directory))?;
-        let key_pair = KeyPair::generate().map_err(wrong(key))?;
-        let pem = params()
-            .self_signed(&key_pair)
-            .map_err(wrong(certificate))?
-            .pem();
+        let wrong = |source| Error::Certificate {
+            path: certificate.to_owned(),
+            source,
+        };
+        let key_pair = KeyPair::generate().map_err(wrong)?;
+        let params = params::authority(tenant);
+        let expires = SystemTime::from(params.not_after);
+        let made = params.self_signed(&key_pair).map_err(wrong)?;
         // The key first: a certificate without its key would be trusted and could not be used.
         write(key, key_pair.serialize_pem().as_bytes(), 0o600)?;
-        write(certificate, pem.as_bytes(), 0o644)?;
-        Self::new(pem, key_pair).map_err(wrong(certificate))
+        write(certificate, made.pem().as_bytes(), 0o644)?;
+        Self::new(vec![made.der().clone()], key_pair, expires, certificate)
     }
 
-    fn new(pem: String, key_pair: KeyPair) -> Result<Self, rcgen::Error> {
-        let certificate = first_certificate(&pem)?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key_pair)?;
+    fn new(
+        certificates: Vec<CertificateDer<'static>>,
+        key_pair: KeyPair,
+        expires: SystemTime,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let wrong = |source| Error::Certificate {
+            path: path.to_owned(),
+            source,
+        };
+        let own = certificates
+            .first()
+            .ok_or(rcgen::Error::CouldNotParseCertificate)
+            .map_err(wrong)?;
+        let issuer = Issuer::from_ca_cert_der(own, key_pair).map_err(wrong)?;
+        let leaf_key = KeyPair::generate().map_err(wrong)?;
+        let der = PrivatePkcs8KeyDer::from(leaf_key.serialize_der());
+        let signing_key =
+            any_supported_type(&der.into()).map_err(|source| Error::Key { source })?;
+        let is_root = |parsed: X509Certificate<'_>| parsed.subject() == parsed.issuer();
+        let chain = certificates
+            .iter()
+            .filter(|one| !parsed(one).is_some_and(is_root));
         Ok(Self {
             issuer,
-            certificate,
-            pem,
-            leaf_key: KeyPair::generate()?,
+            chain: chain.cloned().collect(),
+            certificates,
+            expires,
+            leaf_key,
+            signing_key,
         })
     }
 
-    /// The certificate that tenants have to trust, as PEM.
-    pub fn pem(&self) -> &str {
-        &self.pem
+    /// The certificates that a workload has to trust.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
     }
 
-    /// A certificate for `host`, valid for a week, with the chain that leads here.
-    pub fn mint(&self, host: &Host) -> Result<Arc<CertifiedKey>, Error> {
-        let minted = leaf_params(host)
-            .and_then(|params| params.signed_by(&self.leaf_key, &self.issuer))
-            .map_err(|source| Error::Mint {
-                host: host.clone(),
-                source,
-            })?;
-        let key = PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der());
-        let key = any_supported_type(&key.into()).map_err(|source| Error::Key { source })?;
-        let chain = vec![minted.der().clone(), self.certificate.clone()];
-        Ok(Arc::new(CertifiedKey::new(chain, key)))
-    }
-}
-
-fn params() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Outbound local authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let now = OffsetDateTime::now_utc();
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = now + AUTHORITY_LIFETIME;
-    params
-}
-
-fn leaf_params(host: &Host) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    let name = match host {
-        Host::Name(name) => SanType::DnsName(name.to_string().try_into()?),
-        Host::Address(address) => SanType::IpAddress(*address),
-    };
-    params.subject_alt_names = vec![name];
-    // A common name holds 64 characters (RFC 5280 appendix A.1); the subject alternative name
-    // is what counts.
-    let mut common_name = host.to_string();
-    common_name.truncate(64);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    let now = OffsetDateTime::now_utc();
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = now + LEAF_LIFETIME;
-    Ok(params)
-}
-
-fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
-    use rustls::pki_types::pem::PemObject as _;
-    CertificateDer::from_pem_slice(pem.as_bytes())
-        .map_err(|error| rcgen::Error::PemError(error.to_string()))
-}
-
-/// Writes certificates for everybody to read, whole or not at all.
-pub fn publish(path: &Path, certificates: &[u8]) -> Result<(), Error> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(file("make", directory))?;
-    }
-    let new = path.with_extension("new");
-    drop(fs::remove_file(&new));
-    write(&new, certificates, 0o644)?;
-    fs::rename(&new, path).map_err(file("replace", path))
-}
-
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode);
-    let mut opened = options.open(path).map_err(file("make", path))?;
-    opened
-        .write_all(bytes)
-        .and_then(|()| opened.sync_all())
-        .map_err(file("write", path))
-}
-
-fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::File {
-        action,
-        path,
-        source,
+    /// A certificate for `host`, valid for a week or as long as the authority's own, with the
+    /// chain that leads to the root.
+    pub(super) fn mint(&self, host: &Host) -> Result<Leaf, Error> {
+        let failed = |source| Error::Mint {
+            host: host.clone(),
+            source,
+        };
+        let (params, good) = params::leaf(host, self.expires).map_err(failed)?;
+        let minted = params
+            .signed_by(&self.leaf_key, &self.issuer)
+            .map_err(failed)?;
+        let chain = std::iter::once(minted.der()).chain(&self.chain);
+        let chain = chain.cloned().collect();
+        let key = CertifiedKey::new(chain, Arc::clone(&self.signing_key));
+        Ok(Leaf::new(key, good))
     }
 }
 
-fn wrong(path: &Path) -> impl FnOnce(rcgen::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Certificate { path, source }
+/// That what would be signed would be worth something; gives the end of it.
+fn check(certificates: &[CertificateDer<'_>], key: &KeyPair) -> Result<SystemTime, Lack> {
+    let own = certificates.first().ok_or(Lack::Certificate)?;
+    let own = parsed(own).ok_or(Lack::Certificate)?;
+    if own.public_key().raw != key.subject_public_key_info() {
+        return Err(Lack::OwnKey);
+    }
+    let usage = own.key_usage().map_err(|_broken| Lack::Certificate)?;
+    let may_sign = usage.is_none_or(|usage| usage.value.key_cert_sign());
+    if !own.is_ca() || !may_sign {
+        return Err(Lack::Right);
+    }
+    if !own.validity().is_valid() {
+        return Err(Lack::Validity);
+    }
+    Ok(own.validity().not_after.to_datetime().into())
 }
 
-const AUTHORITY_LIFETIME: Duration = Duration::days(3650);
-/// Short: a leaf is minted anew whenever it is needed.
-pub(super) const LEAF_LIFETIME: Duration = Duration::days(7);
-/// Workloads whose clock is a little behind.
-const CLOCK_SKEW: Duration = Duration::hours(1);
+fn parsed<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    let (_rest, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate)
+}
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn an_authority_is_made_once_and_its_key_is_its_own() {
-        let directory = tempfile::tempdir().unwrap();
-        let made = Authority::load_or_make(directory.path()).unwrap();
-        let loaded = Authority::load_or_make(directory.path()).unwrap();
-        assert_eq!(made.pem(), loaded.pem());
-        let mode = fs::metadata(directory.path().join("ca.key"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn half_an_authority_is_not_replaced() {
-        let directory = tempfile::tempdir().unwrap();
-        Authority::load_or_make(directory.path()).unwrap();
-        fs::remove_file(directory.path().join("ca.key")).unwrap();
-        assert!(matches!(
-            Authority::load_or_make(directory.path()),
-            Err(Error::Half { .. })
-        ));
-    }
-
-    #[test]
-    fn names_and_addresses_get_certificates() {
-        let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::load_or_make(directory.path()).unwrap();
-        for host in [
-            "api.example.com",
-            "192.0.2.1",
-            "2001:db8::1",
-            &format!("{}.example", "a".repeat(63)),
-        ] {
-            assert_eq!(
-                authority.mint(&host.parse().unwrap()).unwrap().cert.len(),
-                2
-            );
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! destination.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub struct Key {
     pub tenant: TenantId,
     /// What it was permitted for.
     pub destination: Destination,
+    /// The one address that it may lead to, where the workload's counts.
+    pub address: Option<IpAddr>,
     /// Whether it can be upgraded, which HTTP/2 cannot (RFC 9113 section 8.6).
     pub upgradable: bool,
 }
