@@ -2,6 +2,8 @@
 
 mod bodies;
 mod limits;
+mod semantics;
+mod web;
 mod world;
 
 use world::World;

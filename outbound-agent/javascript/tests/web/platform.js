@@ -1,0 +1,162 @@
+// After WPT url, encoding, html/webappapis, WebCryptoAPI, FileAPI.
+import run, { equal, ok, rejects, test, throws } from './harness.js';
+export default run;
+
+test('URL parts and setters', () => {
+  const u = new URL('https://u:p@EXAMPLE.com:8080/a/../b?x=1#h');
+  equal([u.href, u.origin, u.protocol, u.username, u.password, u.host, u.hostname, u.port, u.pathname, u.search, u.hash],
+    ['https://u:p@example.com:8080/b?x=1#h', 'https://example.com:8080', 'https:', 'u', 'p', 'example.com:8080', 'example.com', '8080', '/b', '?x=1', '#h']);
+  u.port = '443';
+  u.hash = '';
+  u.pathname = 'c d';
+  equal(u.href, 'https://u:p@example.com/c%20d?x=1');
+  u.host = 'x.test:99';
+  equal([u.hostname, u.port], ['x.test', '99']);
+  throws('TypeError', () => new URL('x'), 'URL: url "x"');
+  throws('TypeError', () => new URL('x', 'y'), 'base');
+  throws('TypeError', () => { u.href = 'nope'; }, 'URL.href');
+  equal([URL.canParse('a:b'), URL.canParse('/x'), URL.parse('x'), new URL('../x', 'https://a.test/b/c/').href], [true, false, null, 'https://a.test/b/x']);
+  equal(JSON.stringify({ u: new URL('https://a.test') }), '{"u":"https://a.test/"}');
+});
+test('search parameters are tied to their URL', () => {
+  const u = new URL('https://a.test/?a=1&b=2&a=3');
+  equal([u.searchParams.getAll('a'), u.searchParams.size], [['1', '3'], 3]);
+  u.searchParams.set('a', 'x y');
+  equal(u.search, '?a=x+y&b=2');
+  u.search = '?z=%20';
+  equal([...u.searchParams], [['z', ' ']]);
+  u.searchParams.delete('z');
+  equal(u.href, 'https://a.test/');
+});
+test('search parameters of every kind', () => {
+  equal(`${new URLSearchParams('?a=1&b')}`, 'a=1&b=');
+  equal(`${new URLSearchParams({ a: '1', b: 'ü' })}`, 'a=1&b=%C3%BC');
+  equal(`${new URLSearchParams([['b', '1'], ['a', '2']])}`, 'b=1&a=2');
+  const p = new URLSearchParams('b=1&a=2&b=0');
+  p.sort();
+  equal([`${p}`, p.has('a'), p.has('a', '3'), p.get('c')], ['a=2&b=1&b=0', true, false, null]);
+});
+test('text encoder and decoder', () => {
+  equal(new TextEncoder().encode('€\ud800'), new Uint8Array([0xe2, 0x82, 0xac, 0xef, 0xbf, 0xbd]));
+  const target = new Uint8Array(4);
+  equal(new TextEncoder().encodeInto('a€b', target), { read: 2, written: 4 });
+  equal(new TextDecoder().decode(new Uint8Array([0xef, 0xbb, 0xbf, 97])), 'a');
+  equal(new TextDecoder('utf-8', { ignoreBOM: true }).decode(new Uint8Array([0xef, 0xbb, 0xbf, 97])), '\ufeffa');
+  equal(new TextDecoder().decode(new Uint8Array([0xff])), '\ufffd');
+  throws('TypeError', () => new TextDecoder('utf8', { fatal: true }).decode(new Uint8Array([0xff])));
+  throws('RangeError', () => new TextDecoder('klingon'), 'label');
+  equal(new TextDecoder('latin1').decode(new Uint8Array([0x80, 0xe9])), '€é');
+  const d = new TextDecoder();
+  equal(d.decode(new Uint8Array([0xf0, 0x9f]), { stream: true }) + d.decode(new Uint8Array([0x98, 0x80])), '😀');
+});
+test('base64', () => {
+  equal([btoa('\xff\x00a'), atob(' /wBh '), btoa(''), atob('YQ')], ['/wBh', '\xff\x00a', '', 'a']);
+  throws('InvalidCharacterError', () => btoa('€'), 'btoa');
+  throws('InvalidCharacterError', () => atob('a'), 'atob');
+});
+test('structuredClone', () => {
+  const date = new Date(5);
+  const value = { a: [1, , 3], d: date, m: new Map([[1, { x: 2 }]]), s: new Set([1]), r: /x/gi, b: new Uint8Array([1, 2]), n: null, u: undefined, e: new RangeError('x') };
+  value.self = value;
+  const copy = structuredClone(value);
+  ok(copy.self === copy && copy !== value && copy.d !== date && copy.d.getTime() === 5);
+  equal([copy.m.get(1), [...copy.s], String(copy.r), copy.b, copy.e.name, 1 in copy.a], [{ x: 2 }, [1], '/x/gi', new Uint8Array([1, 2]), 'RangeError', false]);
+  throws('DataCloneError', () => structuredClone(() => 1));
+  throws('DataCloneError', () => structuredClone(Symbol('x')));
+  const buffer = new ArrayBuffer(8);
+  equal([structuredClone(buffer, { transfer: [buffer] }).byteLength, buffer.byteLength], [8, 0]);
+});
+test('timers run in order, and can be cleared', async () => {
+  const seen = [];
+  await new Promise((resolve) => {
+    setTimeout((x) => { seen.push(x); resolve(); }, 5, 'late');
+    setTimeout(() => seen.push('soon'), 0);
+    clearTimeout(setTimeout(() => seen.push('never'), 1));
+    clearTimeout(null);
+    queueMicrotask(() => seen.push('micro'));
+  });
+  equal(seen, ['micro', 'soon', 'late']);
+  let count = 0;
+  await new Promise((resolve) => {
+    const timer = setInterval(() => { if (++count === 3) { clearInterval(timer); resolve(); } }, 1);
+  });
+  equal(count, 3);
+  throws('TypeError', () => setTimeout('code'), 'callback');
+});
+test('performance counts up', () => ok(performance.now() >= 0 && performance.timeOrigin > 1e12));
+test('events are dispatched', () => {
+  const target = new EventTarget();
+  const seen = [];
+  target.addEventListener('x', (e) => seen.push(e.type), { once: true });
+  target.addEventListener('x', { handleEvent: (e) => { seen.push(e.detail); e.preventDefault(); } });
+  equal(target.dispatchEvent(new CustomEvent('x', { detail: 7, cancelable: true })), false);
+  target.dispatchEvent(new CustomEvent('x', { detail: 8 }));
+  equal(seen, ['x', 7, 8]);
+});
+test('blobs', async () => {
+  const b = new Blob(['ab', new Uint8Array([99]), new Blob(['d'])], { type: 'Text/Plain' });
+  equal([b.size, b.type, await b.text(), await b.slice(1, 3).text()], [4, 'text/plain', 'abcd', 'bc']);
+  equal(await new Response(b.stream()).text(), 'abcd');
+  const f = new File(['x'], 'n', { lastModified: 3 });
+  equal([f.name, f.lastModified, f instanceof Blob], ['n', 3, true]);
+});
+const hex = (buffer) => new Uint8Array(buffer).toHex();
+const utf8 = (text) => new TextEncoder().encode(text);
+test('digests', async () => {
+  equal(hex(await crypto.subtle.digest('SHA-256', utf8('abc'))), 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+  equal(hex(await crypto.subtle.digest({ name: 'sha-1' }, utf8('abc'))), 'a9993e364706816aba3e25717850c26c9cd0d89d');
+  await rejects('NotSupportedError', crypto.subtle.digest('MD5', utf8('')), 'SubtleCrypto.digest: algorithm');
+});
+test('HMAC (RFC 4231, case 2)', async () => {
+  const key = await crypto.subtle.importKey('raw', utf8('Jefe'), { name: 'HMAC', hash: 'SHA-256' }, true, ['sign', 'verify']);
+  const data = utf8('what do ya want for nothing?');
+  const mac = await crypto.subtle.sign('HMAC', key, data);
+  equal(hex(mac), '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843');
+  equal([await crypto.subtle.verify('HMAC', key, mac, data), await crypto.subtle.verify('HMAC', key, mac, utf8('x'))], [true, false]);
+  equal([key.type, key.algorithm, key.usages], ['secret', { name: 'HMAC', hash: { name: 'SHA-256' }, length: 32 }, ['sign', 'verify']]);
+  const jwk = await crypto.subtle.exportKey('jwk', key);
+  equal([jwk.kty, jwk.k, jwk.alg], ['oct', 'SmVmZQ', 'HS256']);
+  const back = await crypto.subtle.importKey('jwk', jwk, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+  equal(hex(await crypto.subtle.sign('HMAC', back, data)), hex(mac));
+  await rejects('InvalidAccessError', crypto.subtle.verify('HMAC', back, mac, data), 'may not be used to verify');
+  await rejects('InvalidAccessError', crypto.subtle.exportKey('raw', back));
+});
+test('Ed25519 (RFC 8032, test 2)', async () => {
+  const x = 'PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw';
+  const d = 'TM0Imyj_ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U-4pvs';
+  const priv = await crypto.subtle.importKey('jwk', { kty: 'OKP', crv: 'Ed25519', x, d }, 'Ed25519', false, ['sign']);
+  const pub = await crypto.subtle.importKey('jwk', { kty: 'OKP', crv: 'Ed25519', x }, 'Ed25519', true, ['verify']);
+  const data = new Uint8Array([0x72]);
+  const signature = await crypto.subtle.sign('Ed25519', priv, data);
+  equal(hex(signature).slice(0, 16), '92a009a9f0d4cab8');
+  equal([await crypto.subtle.verify('Ed25519', pub, signature, data), priv.type, pub.type], [true, 'private', 'public']);
+});
+test('ECDSA (RFC 6979, A.2.5 key)', async () => {
+  const jwk = { kty: 'EC', crv: 'P-256', x: 'YP7UuiVanTHJYet0xjVtaMBJuJI7Yfpcmzw1Fz1-6cu', y: 'eQP-EAi4vAk_ybLE7v4-j07QGzjYb3RBmEhFcGKfbBs', d: 'ya-puJ1FKfR7dQV2ewlX1mmsPjCLbAT52O3fFMLpS3I' };
+  const bad = await crypto.subtle.importKey('jwk', { ...jwk, x: jwk.y }, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']).catch((e) => e);
+  equal(bad.name, 'DataError');
+});
+test('importKey refuses with the argument named', async () => {
+  const hmac = { name: 'HMAC', hash: 'SHA-256' };
+  await rejects('TypeError', crypto.subtle.importKey('pem', utf8('x'), hmac, false, ['sign']), 'format');
+  await rejects('NotSupportedError', crypto.subtle.importKey('raw', utf8('x'), 'AES-GCM', false, ['sign']), 'algorithm');
+  await rejects('SyntaxError', crypto.subtle.importKey('raw', utf8('x'), hmac, false, []), 'keyUsages');
+  await rejects('SyntaxError', crypto.subtle.importKey('raw', utf8('x'), hmac, false, ['encrypt']), 'keyUsages');
+  await rejects('DataError', crypto.subtle.importKey('pkcs8', utf8('x'), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']), 'keyData');
+});
+test('randomness', () => {
+  ok(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(crypto.randomUUID()));
+  ok(crypto.randomUUID() !== crypto.randomUUID());
+  const a = crypto.getRandomValues(new Uint32Array(8));
+  ok(a.some((x) => x !== 0));
+  throws('QuotaExceededError', () => crypto.getRandomValues(new Uint8Array(65537)));
+  throws('TypeMismatchError', () => crypto.getRandomValues(new Float64Array(1)));
+});
+test('no code is made of text', () => {
+  throws('EvalError', () => eval('1'));
+  throws('EvalError', () => (0, eval)('1'));
+  throws('EvalError', () => new Function('return 1'));
+  throws('EvalError', () => (async () => {}).constructor('return 1'));
+  throws('EvalError', () => (function* () {}).constructor('return 1'));
+  ok((() => {}) instanceof Function);
+});
