@@ -24,6 +24,7 @@ pub(crate) static PRELUDE: Bundle = embed! {
     "outbound:console": "src/prelude/console.js",
     "outbound:lockdown": "src/prelude/lockdown.js",
     "outbound:headers": "src/prelude/headers.js",
+    "outbound:source": "src/prelude/source.js",
     "outbound:readable": "src/prelude/readable.js",
     "outbound:event": "src/prelude/event.js",
     "outbound:timers": "src/prelude/timers.js",

@@ -131,10 +131,42 @@ test('Ed25519 (RFC 8032, test 2)', async () => {
   equal(hex(signature).slice(0, 16), '92a009a9f0d4cab8');
   equal([await crypto.subtle.verify('Ed25519', pub, signature, data), priv.type, pub.type], [true, 'private', 'public']);
 });
-test('ECDSA (RFC 6979, A.2.5 key)', async () => {
-  const jwk = { kty: 'EC', crv: 'P-256', x: 'YP7UuiVanTHJYet0xjVtaMBJuJI7Yfpcmzw1Fz1-6cu', y: 'eQP-EAi4vAk_ybLE7v4-j07QGzjYb3RBmEhFcGKfbBs', d: 'ya-puJ1FKfR7dQV2ewlX1mmsPjCLbAT52O3fFMLpS3I' };
-  const bad = await crypto.subtle.importKey('jwk', { ...jwk, x: jwk.y }, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']).catch((e) => e);
-  equal(bad.name, 'DataError');
+// Keys made with openssl for these cases and used for nothing else.
+const octets = (text) => Uint8Array.fromBase64(text);
+const hello = utf8('hello');
+test('ECDSA signs and verifies with pkcs8, spki and raw', async () => {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
+  const use = { name: 'ECDSA', hash: 'SHA-256' };
+  const priv = await crypto.subtle.importKey('pkcs8', octets('MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg+RhZ6Nen8C1GGhj5UBQD6C2vLnUFjVU8l87KHr74LF+hRANCAAQDtDFQx9b1xQrWd6sxbp3Z0merlsGjq/Kt1aYmQSlt1OrK2W7XDzwtANT7CSqX5JVBlvpjQ6rT1Nfkxg1ry/uQ'), algorithm, false, ['sign']);
+  const spki = octets('MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEA7QxUMfW9cUK1nerMW6d2dJnq5bBo6vyrdWmJkEpbdTqytlu1w88LQDU+wkql+SVQZb6Y0Oq09TX5MYNa8v7kA==');
+  const pub = await crypto.subtle.importKey('spki', spki, algorithm, true, ['verify']);
+  const raw = await crypto.subtle.importKey('raw', spki.slice(-65), algorithm, true, ['verify']);
+  const signature = await crypto.subtle.sign(use, priv, hello);
+  equal([signature.byteLength, priv.algorithm.namedCurve], [64, 'P-256']);
+  equal([await crypto.subtle.verify(use, pub, signature, hello), await crypto.subtle.verify(use, raw, signature, hello), await crypto.subtle.verify(use, raw, signature, spki)], [true, true, false]);
+  const x = spki.slice(-64, -32).toBase64({ alphabet: 'base64url', omitPadding: true });
+  const y = spki.slice(-32).toBase64({ alphabet: 'base64url', omitPadding: true });
+  const jwk = await crypto.subtle.importKey('jwk', { kty: 'EC', crv: 'P-256', x, y }, algorithm, true, ['verify']);
+  ok(await crypto.subtle.verify(use, jwk, signature, hello));
+  await rejects('NotSupportedError', crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-512' }, priv, hello), 'algorithm.hash');
+  await rejects('InvalidAccessError', crypto.subtle.sign('Ed25519', priv, hello), 'key is for ECDSA');
+  await rejects('DataError', crypto.subtle.importKey('jwk', { kty: 'EC', crv: 'P-256', x: y, y: x, d: x }, algorithm, false, ['sign']), 'keyData');
+});
+test('RSASSA-PKCS1-v1_5 signs as openssl does', async () => {
+  const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+  const priv = await crypto.subtle.importKey('pkcs8', octets('MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDM0lyDsTZnGMULbdcIs9+elBfkZARBwRF6W+siwhH0vryLnp7uVqmwZBPVzrOF2jT4kPcRt6J9VnA28yo7+FYh9FfG88bcf5FRmtW46uq8ban0no+nWxmfQfSARKu2FSYNwm6Z2cVCYt+ESUMlrpG43vRx0LzahTv41lOjjrftmrlBWcFjnKJ9H5w09Dg8P2oBywmxqlGru/n7bvAJwrnLxZvQxxRl59Ubi76zJkktRHjG6lTtsgNOBhcHUdbg9Y6Hm/y2UAhREEJInvvpiwjZ3rHPkoiCnY0pkZ+/8Eq6m9h9wtbwpD/b2rZnI6hxYkc3mXbShW3ScVm7gZkrJmiRAgMBAAECggEALOVxlQZby/aAfrRZfdVbz5lbsVsBGd61s5IBdTGAGRtUHfCrmsfRU1JkjKnN7Sm7Eb9JAQ+1JO81Er5zhAi37KJwOTKHZR7rXi1n6qxHvvz006OMDp2n/KJK83DaCMQS/tIfR0cWd6pPn2Ilv1VIKPNqNqaQNwAceLuWQtROWdz7kVeeWaUmSi7f7WxvSdT9iJO0NKylSYeVrqby5muEaY3SB33cAUGJUejy7H2zkizA+OcHDWbN9gQXgutzoGJBL1X6NtU/PV28KdvSva+sXQnupftanyRc1fCJLWME2R7engVYhE9AIb6uVbjVt7mCbJ1gr0skzz28dES3UU8OxwKBgQDrLyKN64IDdSuCEz6NKV1ZU6UZvZHvl3zN5CVznB2IVfNSIZXuTq6VKwfuwxH7IzwPTzicbdEtUXkCPiWEcAykx4kD3dXyw3NcF1iB/2AVf6qA93dW5WKj7trcY8isxj5qIyJBMmUs47by0m2Dz93SkleDoLefdrWzJrO/0OBspwKBgQDe80Rd8IadS+r53MYKn1SFAJBLNJTObKgKvFjK+7hxOsKfRUBSrzRtj5WlBK1z78cLOuiZgs/xzG9UVVvJOfHXBPTNFPgb+bZa7sdH5HnFCH3iT5VjDqGH2A/j3/OTuR3ut4IceyE1QYcaUJuHf3MT+eZEaIZV0pzRW/ZxSh8QBwKBgQCeyJEEzmdWHEqGpKWLusy6nX2PdmzMHTP28jzS5CkQPi9sWR6X6Wl3brkJW4yNSQmosGzhOEeM2D/h4sGDu/7dVZZNFP34zDrbhyuLgTaG7U3Zirp44aAKXB5Jw9jdxW6oTBY5fGPQveFr6eRkpPf3zjPlu6GduREN5mhfbg/HawKBgQCJEN/wLOZln/3XHS636xqIJj+PrMTrX4u0BfVE3ZqYKjrqtiWEb+h4jvS+HfERPNGPCuljLzPugPPU0iF6xd/zhD2IM6MRd+TvZKspfMKMKttRngHGg4E1RdUHEHDsWbuYPkOEhQJ2flG0EOh9VhKGrnUti2FDNBdq8vHA1oPgUwKBgEUVmts1DpMm1YDdFWspd7bJD/CXrIct/j1Gp6xtSlTemyx23A8y4q7ippG1rONQacSeqXSVfUG95hWmxGxF9jfhh5g9OpbSNgUtF4QSIBGNtiSkORLkab8DrmUIPADK91JgOGeQc4ZGVlqB2qTlWcgddhUD20ZaS+s2k2gBzxO7'), algorithm, false, ['sign']);
+  const pub = await crypto.subtle.importKey('spki', octets('MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAzNJcg7E2ZxjFC23XCLPfnpQX5GQEQcERelvrIsIR9L68i56e7lapsGQT1c6zhdo0+JD3EbeifVZwNvMqO/hWIfRXxvPG3H+RUZrVuOrqvG2p9J6Pp1sZn0H0gESrthUmDcJumdnFQmLfhElDJa6RuN70cdC82oU7+NZTo4637Zq5QVnBY5yifR+cNPQ4PD9qAcsJsapRq7v5+27wCcK5y8Wb0McUZefVG4u+syZJLUR4xupU7bIDTgYXB1HW4PWOh5v8tlAIURBCSJ776YsI2d6xz5KIgp2NKZGfv/BKupvYfcLW8KQ/29q2ZyOocWJHN5l20oVt0nFZu4GZKyZokQIDAQAB'), algorithm, true, ['verify']);
+  const signature = new Uint8Array(await crypto.subtle.sign('RSASSA-PKCS1-v1_5', priv, hello));
+  equal(signature.toBase64(), 'jlbiTcuLyfENim9D2Vn2E1p51281g6U27XLdJX77zeNeTkteREq+kF+KzK8DZkDCXWo5/mxwlFa2n+3uteu6NHBsGga0jp88K1t4DM/o2o9QVCyg/aywvThDk/PQIGsTC3zzIFdwiUa1pWWNbD5/VDNJxzRw5wBbvAoy9GhAHjnrnhk9LN4Nle4Zfog8uQlPq/Z8kIxvL6E07Q6uKvJs+excSWQ1Hrc/seGtnbOUZJct9A1oHYC/xOuKJYN3d0BO2af5L/X7LaMNdr+p/Z9XiuIG4L0p3AUFAEMbgbLl9zDJnFRXTX8K26EW1nqB2SmmjbYZZmIN/MGjLx6mdFZo/Q==');
+  equal([priv.algorithm.modulusLength, pub.algorithm.modulusLength], [2048, 2048]);
+  ok(await crypto.subtle.verify('RSASSA-PKCS1-v1_5', pub, signature, hello));
+  signature[0] ^= 1;
+  ok(!(await crypto.subtle.verify('RSASSA-PKCS1-v1_5', pub, signature, hello)));
+});
+test('Ed25519 takes pkcs8 and spki', async () => {
+  const priv = await crypto.subtle.importKey('pkcs8', octets('MC4CAQAwBQYDK2VwBCIEIGKGXRaJyaaSKOIPpghlmTw8TIgVdDc9pz1dIA+uOjkY'), 'Ed25519', false, ['sign']);
+  const pub = await crypto.subtle.importKey('spki', octets('MCowBQYDK2VwAyEAbnVUbwRve6PWsOSaC5EeHXGYk4gXgq5uAOF0sdaEhGk='), { name: 'Ed25519' }, true, ['verify']);
+  ok(await crypto.subtle.verify('Ed25519', pub, await crypto.subtle.sign('Ed25519', priv, hello), hello));
 });
 test('importKey refuses with the argument named', async () => {
   const hmac = { name: 'HMAC', hash: 'SHA-256' };
