@@ -32,7 +32,7 @@ pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
-use super::http::guard;
+use super::http::{CONNECTION_WINDOW, STREAM_WINDOW, guard};
 use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
@@ -276,7 +276,8 @@ impl Upstream {
         let (sender, connection) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(self.limits.pool_idle)
-            .adaptive_window(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))
             .await?;
         self.tasks
