@@ -3,6 +3,7 @@
 //! Takes both ends after the permit was spent. Each direction ends by itself (half-close is
 //! passed on); an error in one direction ends both. Ends too when both have been idle too long.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -79,7 +80,13 @@ where
 {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let length = from.read(&mut buffer).await.map_err(|_error| Side::Read)?;
+        let length = match from.read(&mut buffer).await {
+            Ok(length) => length,
+            // Many end TLS without saying so (RFC 8446 section 6.1). What is inside has an end of
+            // its own, such as WebSocket's.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
+            Err(_error) => return Err(Side::Read),
+        };
         if length == 0 {
             // A peer that is gone already needs no end of stream.
             drop(to.shutdown().await);
