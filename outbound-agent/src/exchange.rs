@@ -15,7 +15,7 @@ use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
-use crate::path::http::reply;
+use crate::path::http::reply::{self, grpc};
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::{Answering, Asking};
 use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
@@ -29,6 +29,7 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
     let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
+    let is_grpc = grpc::is_asked(request.headers());
     let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
         .and_then(|asked| session.agree(asked));
     // Of a request that could not be read there is nothing to say.
@@ -52,7 +53,10 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
     };
     match carried {
         Ok(carried) => carried.respond(record, session),
-        Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, session),
+        Err(refused) => {
+            let asked = asked.as_ref().ok();
+            refused.respond(&method, &target, asked, is_grpc, record, session)
+        }
     }
 }
 
@@ -281,22 +285,30 @@ impl Refused {
         method: &Method,
         target: &Uri,
         asked: Option<&Asked>,
+        is_grpc: bool,
         mut record: ExchangeRecord,
         session: &Session,
     ) -> Response<Body> {
         if let Some(rule) = &self.rule {
             record.denied_by(rule);
         }
-        let response = reply::refusal(&reply::Refusal {
+        let request_id = record.request_id().to_string();
+        let host = asked.map(|asked| asked.host.to_string());
+        let refusal = reply::Refusal {
             reason: self.reason,
             tenant: session.who.tenant.id.as_str(),
             method,
-            host: asked.map(|asked| asked.host.to_string()).as_deref(),
+            host: host.as_deref(),
             port: session.who.flow.original_dst.port(),
             path: target.path(),
             rule: self.rule.as_deref(),
-            request_id: &record.request_id().to_string(),
-        });
+            request_id: &request_id,
+        };
+        let response = if is_grpc {
+            grpc::refusal(&refusal)
+        } else {
+            reply::refusal(&refusal)
+        };
         record.status(response.status());
         record.close(Ending::of(self.reason));
         response

@@ -1,5 +1,7 @@
 //! Replies that the agent writes itself, all in one place and one shape.
 
+pub mod grpc;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
