@@ -305,6 +305,7 @@ async fn report_refusals(
             counter,
             pid: refusal.pid,
             uid: refusal.uid,
+            suppressed: refusal.suppressed,
             executable: String::from_utf8_lossy(name).into(),
         });
     }
