@@ -3,6 +3,7 @@
 //! Nothing checks a [`Config`]; it cannot be wrong. Each setting is declared once, with its
 //! default and its text for the documents.
 
+pub mod cgroups;
 mod check;
 mod credential;
 mod document;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::cgroups::Cgroups;
 use self::document::Table;
 use self::kind::compound::{HostTable, List, Optional};
 use self::kind::unit::{Size, Time};
@@ -59,8 +61,8 @@ pub struct Config {
 pub struct TenantSpec {
     /// The tenant.
     pub tenant: Arc<Tenant>,
-    /// Its cgroup, relative to the cgroup root: plain names only.
-    pub cgroup: PathBuf,
+    /// Its cgroup, or those that its pattern matches.
+    pub cgroups: Cgroups,
     /// Whether its servers may answer peers that connect to them.
     pub inbound: bool,
 }

@@ -93,7 +93,7 @@ fn tenants(
 ) -> Vec<TenantSpec> {
     let tenants = KeyPath::Key(&KeyPath::Top, "tenants");
     let mut names = HashMap::new();
-    let mut cgroups = HashMap::new();
+    let mut owners = HashMap::new();
     let mut specs = Vec::new();
     for (index, tenant) in raw.into_iter().enumerate() {
         let Some(tenant) = tenant else { continue };
@@ -108,10 +108,10 @@ fn tenants(
             let message = format!("tenant {} is already written at {first}", name.value);
             problems.add(&name.place, KeyPath::Key(&path, "name"), message);
         }
+        let cgroups = cgroup.value.of(name.value.as_str());
         let owner = (name.value.clone(), cgroup.place.clone());
-        if let Some((owner, first)) = cgroups.insert(cgroup.value.clone(), owner) {
-            let shown = cgroup.value.display();
-            let message = format!("cgroup \"/{shown}\" is already given to {owner} at {first}");
+        if let Some((owner, first)) = owners.insert(cgroups.clone(), owner) {
+            let message = format!("cgroup \"{cgroups}\" is already given to {owner} at {first}");
             problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
         }
         let path = KeyPath::Key(&path, "policy");
@@ -125,7 +125,7 @@ fn tenants(
                 policy: Arc::clone(policy),
                 credentials: credentials.clone(),
             }),
-            cgroup: cgroup.value,
+            cgroups,
             inbound,
         });
     }

@@ -3,11 +3,11 @@
 pub(super) mod credential;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
+use super::cgroups::{CgroupPattern, Cgroups};
 use super::document::{Node, Table, Value};
 use super::kind::compound::{InPlace, List, Placed};
-use super::kind::{CgroupPath, Flag, Kind as _, TargetText, TenantName, Text, words};
+use super::kind::{Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
@@ -76,9 +76,13 @@ section! {
         name: Placed<TenantId> as InPlace<TenantName>;
         /// The name of its policy.
         policy: Placed<String> as InPlace<Text>;
-        /// Its cgroup, below the cgroup root; what is in a cgroup below it is the tenant's as
-        /// well, unless that one is given to another tenant.
-        cgroup: Placed<PathBuf> as InPlace<CgroupPath>;
+        /// Its cgroup, below the cgroup root, or a pattern; what is in a cgroup below it is the
+        /// tenant's as well, unless that one is given to another tenant. A cgroup that matches a
+        /// pattern is the tenant's from when it appears until it is removed; where it lies below
+        /// no watched cgroup, what it does in the moment before the agent has seen it is not
+        /// fenced, and what it had connected is ended. A cgroup that is named by its path is no
+        /// pattern's; one that two tenants' patterns match is neither's.
+        cgroup: Placed<Cgroups> as InPlace<CgroupPattern>;
         /// Whether its servers may answer peers that connect to them.
         inbound: bool as Flag = false;
     }

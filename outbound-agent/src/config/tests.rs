@@ -120,8 +120,8 @@ fn everything_that_is_written_is_taken() {
         panic!("{tenants:?}")
     };
     assert_eq!(acme.tenant.id.as_str(), "acme");
-    assert_eq!(acme.cgroup, Path::new("tenants.slice/acme"));
-    assert_eq!(nested.cgroup, Path::new("tenants.slice/acme/nested"));
+    assert_eq!(acme.cgroups.to_string(), "/tenants.slice/acme");
+    assert_eq!(nested.cgroups.to_string(), "/tenants.slice/acme/nested");
     assert!(!acme.inbound && nested.inbound);
     assert!(Arc::ptr_eq(&acme.tenant.policy, &policies[0]));
     let credential = &acme.tenant.credentials[0];
@@ -177,7 +177,7 @@ o.toml:13:11: limits.headers: 0 is not accepted; write a whole number from 1 to 
 o.toml:15:8: policies.p.mode: "enforced" is not accepted; write "enforce", "audit" or "off"
 o.toml:16:10: policies.p.allow[0]: "ftp://a.test": `ftp://` is not a scheme; write http, https or tcp
 o.toml:16:36: policies.p.allow[2]: 7 is not accepted; write [scheme://]host[:port], where the host is a name, "*.name", an address, a range or "*"
-o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme"
+o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme" or "/tenants.slice/{tenant}", or with `*` and `?` in its names every one that matches, as in "/pods.slice/{tenant}-*"
 o.toml:18:8: tenants[0].name: "a b" is not accepted; write 1 to 63 letters, digits, `.`, `_` or `-`, the first no `.`"#
     );
 }
@@ -267,6 +267,15 @@ fn a_tenant_and_a_cgroup_are_written_once() {
         tenant("a", "/b"),
         tenant("c", "a/")
     ));
+    let told_of_patterns = problems(&format!(
+        "[policies.p]\n{}{}",
+        tenant("a", "/x/{tenant}-*"),
+        tenant("b", "/x/a-*")
+    ));
+    assert_eq!(
+        told_of_patterns,
+        "o.toml:10:10: tenants[1].cgroup: cgroup \"/x/a-*\" is already given to a at o.toml:6:10"
+    );
     assert_eq!(
         told,
         "o.toml:8:8: tenants[1].name: tenant a is already written at o.toml:4:8\n\

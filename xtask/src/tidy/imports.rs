@@ -77,6 +77,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "sys",
             "app",
             "redirect",
+            "tenants::runs",
             "path::policy",
             "observe::admin",
         ],

@@ -2,8 +2,6 @@
 
 mod bodies;
 mod limits;
-mod semantics;
-mod web;
 mod world;
 
 use world::World;

@@ -1,14 +1,15 @@
 // Calls the module's handlers and hands on what they give.
 
-import { apply, native, promised, then } from 'outbound:native';
-import { demand, fail } from 'outbound:convert';
+import { native, then } from 'outbound:native';
+import { fail } from 'outbound:convert';
 import { take } from 'outbound:body';
 import { wire } from 'outbound:headers';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf } from 'outbound:response';
 
 const { assign } = Object;
-const InternalErrorOf = InternalError;
+const { resolve } = Promise;
+const PromiseOf = Promise;
 let bindings = {};
 let target = null;
 
@@ -16,41 +17,30 @@ export function bind(env) {
   bindings = env;
 }
 
-/** What `env` has whatever the module is called for. */
-export const environment = () => bindings;
-
-/** Takes the module's export that answers; gives which handlers it has. */
+/** Takes the module's export that answers. */
 export function adopt(namespace, entrypoint) {
   target = namespace[entrypoint];
-  if (target === undefined || target === null) fail('module', `has no export "${entrypoint}"`);
-  const handlers = isClass(target) ? target.prototype : target;
-  if (typeof handlers.fetch !== 'function' && typeof handlers.connect !== 'function') {
-    fail('module', `its export "${entrypoint}" has neither a fetch nor a connect handler`);
+  if (target === undefined || target === null) {
+    fail('module', `exports no "${entrypoint}"`);
   }
 }
 
-const isClass = (value) => typeof value === 'function' && typeof value.prototype?.fetch === 'function';
-
 class ExecutionContext {
   #invocation;
-  props = {};
 
   constructor(invocation) {
     this.#invocation = invocation;
   }
 
   waitUntil(promise) {
-    demand('ctx.waitUntil', arguments.length, 1);
     const invocation = this.#invocation;
     native.hold(invocation);
-    then(
-      promised.resolve(promise),
-      () => native.release(invocation),
-      (error) => {
-        native.console(2, `ctx.waitUntil: ${describe(error).message}`);
-        native.release(invocation);
-      },
-    );
+    const done = () => native.release(invocation);
+    const failed = (error) => {
+      native.console(2, `ctx.waitUntil: ${describe(error).message}`);
+      native.release(invocation);
+    };
+    then(PromiseOf.resolve(promise), done, failed);
   }
 
   /** Kept for compatibility: an exception never lets a request through undecided. */
@@ -62,21 +52,17 @@ export async function dispatch(invocation, method, url, head, body, parameters) 
     const request = incoming(method, url, head, body);
     const env = parameters === undefined ? bindings : assign({}, bindings, parameters);
     const context = new ExecutionContext(invocation);
-    const handler = isClass(target) ? new target(context, env) : target;
-    if (typeof handler.fetch !== 'function') {
+    const handler = target.fetch;
+    if (typeof handler !== 'function') {
       native.fail(invocation, 'handler', '', '');
       return;
     }
-    const response = await apply(handler.fetch, handler, isClass(target) ? [request] : [request, env, context]);
+    const response = await Reflect.apply(handler, target, [request, env, context]);
     if (!isResponse(response)) {
       native.fail(invocation, 'response', kind(response), '');
       return;
     }
     const state = stateOf(response);
-    if (state.status === 0) {
-      native.fail(invocation, 'response', 'Response.error()', '');
-      return;
-    }
     native.reply(invocation, state.status, state.statusText || undefined, wire(state.headers), take(state.body, 'Response'));
   } catch (error) {
     const { memory, message, stack } = describe(error);
@@ -95,19 +81,11 @@ function describe(error) {
   try {
     if (typeof error === 'object' && error !== null) {
       const message = `${error.name}: ${error.message}`.toWellFormed();
-      const memory = error instanceof InternalErrorOf && error.message === 'out of memory';
-      return { memory, message, stack: own(`${error.stack ?? ''}`.toWellFormed()) };
+      const memory = error instanceof InternalError && error.message === 'out of memory';
+      return { memory, message, stack: `${error.stack ?? ''}`.toWellFormed() };
     }
     return { memory: error === null, message: `${String(error)} was thrown`.toWellFormed(), stack: '' };
   } catch {
     return { memory: false, message: 'something was thrown that cannot be shown', stack: '' };
   }
 }
-
-/** The frames of the module: those of the platform help nobody. */
-const own = (stack) =>
-  stack
-    .split('\n')
-    .filter((line) => line !== '' && !line.includes('outbound:') && !line.includes('(native)'))
-    .map((line) => line.trim())
-    .join('\n');

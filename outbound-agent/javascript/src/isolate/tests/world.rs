@@ -39,26 +39,7 @@ impl World {
 
     pub(super) fn with(source: &str, limits: Limits, bindings: Bindings) -> Self {
         let files = [("egress.js".to_owned(), source.to_owned())];
-        Self::of(files, "egress.js", limits, bindings)
-    }
-
-    /// A module of these files below `tests/web`; the first is its entrypoint.
-    pub(super) fn of_files(names: &[&str], limits: Limits, bindings: Bindings) -> Self {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/");
-        let read = |name: &&str| {
-            let source = std::fs::read_to_string(format!("{directory}{name}")).unwrap();
-            ((*name).to_owned(), source)
-        };
-        Self::of(names.iter().map(read), names[0], limits, bindings)
-    }
-
-    fn of(
-        files: impl IntoIterator<Item = (String, String)>,
-        entrypoint: &str,
-        limits: Limits,
-        bindings: Bindings,
-    ) -> Self {
-        let module = Module::load(files, entrypoint, limits).unwrap();
+        let module = Module::load(files, "egress.js", limits).unwrap();
         let host = Rc::new(Script::default());
         let isolate = Isolate::new(&module, &bindings, host.clone()).unwrap();
         Self {
