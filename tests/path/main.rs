@@ -10,6 +10,7 @@ mod credentials;
 mod tunnel;
 mod tls;
 mod authority;
+mod hello;
 mod dns;
 mod drain;
 
