@@ -17,6 +17,10 @@ mod websocket;
 mod grpc;
 /// git over HTTP.
 mod git;
+/// What is no HTTP: PostgreSQL, Redis, SSH, SMTP, MQTT.
+mod raw;
+/// Who tries QUIC first.
+mod quic;
 /// What handshakes look like to OpenSSL, GnuTLS and Go.
 mod handshake;
 
