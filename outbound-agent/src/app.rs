@@ -143,6 +143,7 @@ fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upst
         resolve: limits.resolve,
         connect: limits.connect,
         response_header: limits.response_header,
+        errand: limits.token,
         pool_idle: limits.pool_idle,
         pool_connections: limits.pool_connections,
     };

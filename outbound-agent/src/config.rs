@@ -166,6 +166,8 @@ settings! {
         secret_command: Duration as Time = Duration::from_secs(10);
         /// How long what it wrote is used before it is run again.
         secret_command_ttl: Duration as Time = Duration::from_secs(300);
+        /// For a token endpoint's answer, from the look-up of its host on.
+        token: Duration as Time = Duration::from_secs(10);
         /// How long an upstream's connection is kept for the next request.
         pool_idle: Duration as Time = Duration::from_secs(60);
         /// How many connections are kept per tenant and upstream.

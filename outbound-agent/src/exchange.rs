@@ -167,7 +167,10 @@ async fn add_credentials(
             Fit::Goes => permit.prove_address(),
         }
         let store = &session.agent.credentials;
-        let added = store.add(credential, subject, request.headers_mut()).await;
+        let headers = request.headers_mut();
+        let added = store
+            .add(credential, subject, headers, &*session.agent)
+            .await;
         if let Err(error) = added {
             record.credential(name, Use::Failed);
             return Err(error.report(name));

@@ -43,6 +43,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         level(config.agent.log_level),
         format(config.agent.log_format),
     )?;
+    sys::keep_memory_private().context("cannot keep memory out of core dumps")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.agent.threads {
         runtime.worker_threads(threads);

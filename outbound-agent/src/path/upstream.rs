@@ -6,6 +6,7 @@
 
 mod ahead;
 pub mod dial;
+mod errand;
 pub mod pool;
 mod reach;
 pub mod resolve;
@@ -51,6 +52,8 @@ pub struct Limits {
     pub connect: Duration,
     /// From the end of the request to the head of the response.
     pub response_header: Duration,
+    /// For the whole of what the agent asks for itself.
+    pub errand: Duration,
     /// A connection that is kept for reuse.
     pub pool_idle: Duration,
     /// How many are kept for one tenant and destination.

@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -67,6 +67,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             STORY[5],
         ],
     ),
+    ("token", &["connection", "path", "model"]),
     ("cli", &["config", "model"]),
     (
         "command",
