@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
 use serde_json::Map;
 
 use crate::connection::Session;
@@ -18,6 +19,7 @@ use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::{self, grpc};
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::{Answering, Asking};
+use crate::path::limits::{self, Metered, Over};
 use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::pool::Lease;
@@ -97,16 +99,15 @@ async fn carry(
     {
         record.traceparent(parent);
     }
+    let metered = admit(&request, session, record)?;
     let mut permit = decide(&request, asked, session)?;
     let workload = take_upgrade(&mut request);
     add_credentials(&mut request, asked, session, &mut permit, record).await?;
-    let (request, sent) = outgoing(request, session, record);
+    let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
-    let answered = session
-        .agent
-        .upstream
-        .send(&tenant.id, &mut permit, aim, request, sent)
-        .await;
+    let upstream = &session.agent.upstream;
+    let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
+    let answered = metered.in_time(sending).await?;
     record.allowed(
         permit.rule(),
         permit.would_deny().map(|denial| denial.reason),
@@ -115,15 +116,38 @@ async fn carry(
         response,
         peer,
         lease,
-    } = answered.map_err(|failure| Refused::failed(failure, record))?;
+    } = answered.map_err(|failure| match metered.stopped() {
+        Some(limit) => limit.into(),
+        None => Refused::failed(failure, record),
+    })?;
     record.upstream(peer);
     match (response.status(), workload) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => {
-            Ok(Carried::Upgrade { response, workload })
-        }
+        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
+            response,
+            workload,
+            metered,
+        }),
         (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
-        _ => Ok(Carried::Response { response, lease }),
+        _ => Ok(Carried::Response {
+            response,
+            lease,
+            metered,
+        }),
     }
+}
+
+/// Holds a request against what its tenant may take.
+fn admit(
+    request: &Asking,
+    session: &Session,
+    record: &ExchangeRecord,
+) -> Result<Arc<Metered>, Refused> {
+    let limits = session.who.tenant.limits;
+    let (headers, body) = (request.headers(), request.body().size_hint().lower());
+    limits::fits(&limits, headers, body)?;
+    let place = session.account.request(&limits)?;
+    let metered = Metered::exchange(record.bytes(), &session.account, limits, place);
+    Ok(Arc::new(metered))
 }
 
 fn facts<'a>(request: &'a Asking, asked: &'a Asked) -> Facts<'a> {
@@ -192,10 +216,11 @@ fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
 fn outgoing(
     request: Asking,
     session: &Session,
-    record: &ExchangeRecord,
+    metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
     let (head, body) = request.into_parts();
-    let (body, sent) = Outgoing::new(body, record.bytes(), session.agent.limits.http.body_idle);
+    let idle = session.agent.limits.http.body_idle;
+    let (body, sent) = Outgoing::new(body, Arc::clone(metered) as _, idle);
     (Request::from_parts(head, body), sent)
 }
 
@@ -204,10 +229,12 @@ enum Carried {
     Response {
         response: Answering,
         lease: Lease,
+        metered: Arc<Metered>,
     },
     Upgrade {
         response: Answering,
         workload: Upgrade,
+        metered: Arc<Metered>,
     },
 }
 
@@ -217,21 +244,23 @@ impl Carried {
             Self::Response {
                 mut response,
                 lease,
+                metered,
             } => {
                 record.status(response.status());
                 strip_hop_by_hop(response.headers_mut());
-                let (traffic, idle) = (record.bytes(), session.agent.limits.http.body_idle);
+                let idle = metered.at_most(session.agent.limits.http.body_idle);
                 let on_end = Box::new(move |ending| {
                     if ending == Ending::COMPLETED {
                         lease.give_back();
                     }
                     record.close(ending);
                 });
-                response.map(|body| Body::Streamed(Streamed::new(body, traffic, idle, on_end)))
+                response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
             }
             Self::Upgrade {
                 mut response,
                 workload,
+                metered,
             } => {
                 record.status(response.status());
                 if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
@@ -239,10 +268,9 @@ impl Carried {
                 }
                 let upstream = Upgrade::of_response(&mut response);
                 let idle = session.agent.limits.tunnel_idle;
-                session
-                    .agent
-                    .tasks
-                    .spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
+                let tunnel = metered.upgraded();
+                let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
+                session.agent.tasks.spawn("upgrade", carried);
                 response.map(|_none| Body::empty())
             }
         }
@@ -253,13 +281,12 @@ impl Carried {
 async fn carry_upgraded(
     workload: Upgrade,
     upstream: Upgrade,
+    metered: Metered,
     record: ExchangeRecord,
     idle: Duration,
 ) {
     let ending = match tokio::join!(workload.stream(), upstream.stream()) {
-        (Ok(workload), Ok(upstream)) => {
-            tunnel::relay(workload, upstream, &*record.bytes(), idle).await
-        }
+        (Ok(workload), Ok(upstream)) => tunnel::relay(workload, upstream, &metered, idle).await,
         (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
         (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
     };
@@ -270,6 +297,7 @@ async fn carry_upgraded(
 struct Refused {
     reason: Reason,
     rule: Option<Box<str>>,
+    retry_after: Option<Duration>,
 }
 
 impl Refused {
@@ -280,6 +308,7 @@ impl Refused {
         Self {
             reason: failure.reason,
             rule: failure.rule,
+            retry_after: None,
         }
     }
 
@@ -305,6 +334,7 @@ impl Refused {
             port: session.who.flow.original_dst.port(),
             path: target.path(),
             rule: self.rule.as_deref(),
+            retry_after: self.retry_after.map(|wait| wait.as_secs() + 1),
             request_id: &request_id,
         };
         let response = if is_grpc {
@@ -320,7 +350,17 @@ impl Refused {
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Self { reason, rule: None }
+        Over::from(reason).into()
+    }
+}
+
+impl From<Over> for Refused {
+    fn from(over: Over) -> Self {
+        Self {
+            reason: over.reason,
+            rule: None,
+            retry_after: over.retry_after,
+        }
     }
 }
 
@@ -329,6 +369,7 @@ impl From<Denial> for Refused {
         Self {
             reason: denial.reason,
             rule: denial.rule,
+            retry_after: None,
         }
     }
 }

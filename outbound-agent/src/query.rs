@@ -240,7 +240,14 @@ const fn code(reason: Reason) -> Rcode {
         | R::MetadataAddress
         | R::UnsupportedProtocol
         | R::NoHost
-        | R::DnsLimit => Rcode::Refused,
+        | R::DnsLimit
+        | R::TenantConnections
+        | R::TenantRequests
+        | R::RequestRate
+        | R::Quota
+        | R::BodyTooLarge
+        | R::ResponseTooLarge
+        | R::TooLong => Rcode::Refused,
         R::Malformed => Rcode::FormErr,
         R::UnknownFlow
         | R::UnknownTenant

@@ -7,6 +7,7 @@ mod smuggling;
 mod agreement;
 mod policy;
 mod credentials;
+mod limits;
 mod tunnel;
 mod tls;
 mod authority;

@@ -1,12 +1,13 @@
 //! The file's shape: what stands in it, before anything refers to anything.
 
 pub(super) mod credential;
+mod limits;
 
 use std::collections::BTreeMap;
 
 use super::cgroups::{CgroupPattern, Cgroups};
 use super::document::{Node, Table, Value};
-use super::kind::compound::{InPlace, List, Placed};
+use super::kind::compound::{InPlace, List, Nested, Placed};
 use super::kind::{Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
@@ -16,6 +17,7 @@ use crate::model::policy::{Addressing, Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 use credential::Credential;
+pub(super) use limits::TenantLimits;
 
 section! {
     /// Rules, by name. Tenants refer to them.
@@ -66,6 +68,8 @@ section! {
         true_errors: bool as Flag = false;
         /// Names of the credentials that are added to the requests of its tenants.
         credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
+        /// What each of its tenants may take: see `[policies.NAME.limits]`.
+        limits: TenantLimits as Nested<TenantLimits> = TenantLimits::default();
     }
 }
 
@@ -85,6 +89,8 @@ section! {
         cgroup: Placed<Cgroups> as InPlace<CgroupPattern>;
         /// Whether its servers may answer peers that connect to them.
         inbound: bool as Flag = false;
+        /// What it may take: the keys of `[policies.NAME.limits]`, each instead of its policy's.
+        limits: TenantLimits as Nested<TenantLimits> = TenantLimits::default();
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
-use crate::model::traffic::Traffic;
+use crate::model::traffic::{Pace, Traffic};
 
 /// Copies until both directions have ended, one fails, or nothing moved for `idle`.
 pub async fn relay<D, U>(
@@ -28,9 +28,11 @@ where
     let both = async {
         let sending = pump(from_workload, to_upstream, |bytes| {
             traffic.count_sent(bytes);
+            traffic.pace_sent()
         });
         let receiving = pump(from_upstream, to_workload, |bytes| {
             traffic.count_received(bytes);
+            traffic.pace_received()
         });
         tokio::try_join!(
             async {
@@ -60,20 +62,22 @@ where
 enum Side {
     Read,
     Write,
+    /// Neither: a limit of the tenant.
+    Limit(Reason),
 }
 
 impl Side {
     /// `reason` where the workload's half failed, otherwise the upstream did.
     fn reason(self, workload: Self, reason: Reason) -> Reason {
-        if self == workload {
-            reason
-        } else {
-            Reason::UpstreamReset
+        match self {
+            Self::Limit(limit) => limit,
+            Self::Read | Self::Write if self == workload => reason,
+            Self::Read | Self::Write => Reason::UpstreamReset,
         }
     }
 }
 
-async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize)) -> Result<(), Side>
+async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize) -> Pace) -> Result<(), Side>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -95,7 +99,11 @@ where
         to.write_all(&buffer[..length])
             .await
             .map_err(|_error| Side::Write)?;
-        count(length);
+        match count(length) {
+            Pace::Go => {}
+            Pace::Wait(wait) => tokio::time::sleep(wait).await,
+            Pace::Stop(reason) => return Err(Side::Limit(reason)),
+        }
     }
 }
 

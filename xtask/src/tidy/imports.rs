@@ -99,9 +99,10 @@ const STORY: [&str; 6] = [
 ];
 
 /// The stages in path order: one may name the types of an earlier one and nothing else of it.
-const STAGES: [&str; 11] = [
+const STAGES: [&str; 12] = [
     "accept",
     "identify",
+    "limits",
     "detect",
     "tls",
     "http",

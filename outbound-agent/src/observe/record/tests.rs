@@ -66,6 +66,7 @@ fn acme() -> Arc<Tenant> {
             ..Policy::default()
         }),
         credentials: Vec::new(),
+        limits: crate::model::limits::Limits::default(),
     })
 }
 
