@@ -8,9 +8,11 @@ mod agreement;
 mod policy;
 mod credentials;
 mod worker;
+mod limits;
 mod tunnel;
 mod tls;
 mod authority;
+mod hello;
 mod dns;
 mod drain;
 

@@ -1,6 +1,8 @@
 //! The reference of the configuration: `docs/configuration.md`, made of the declarations.
 
-use super::raw::{DispatchNamespace, Policy, Service, ServiceLimits, Tenant, credential};
+use super::raw::{
+    DispatchNamespace, Policy, Service, ServiceLimits, Tenant, TenantLimits, credential,
+};
 use super::section::{Key, Section, Unwritten};
 use super::{AccessLog, Agent, Limits, Resolver, Tls};
 
@@ -31,6 +33,7 @@ pub(super) fn sections() -> Vec<(&'static str, &'static str, Vec<Key>)> {
         section::<ServiceLimits>("[services.NAME.limits]"),
         section::<Policy>("[policies.NAME]"),
     ];
+    sections.push(section::<TenantLimits>("[policies.NAME.limits]"));
     sections.extend(credentials);
     sections.push(section::<Tenant>("[[tenants]]"));
     sections

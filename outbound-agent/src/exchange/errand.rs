@@ -22,6 +22,7 @@ use crate::path::http::body::{Outgoing, Source, Streamed};
 use crate::path::http::headers::ask_upgrade;
 use crate::path::http::normalize::Asked;
 use crate::path::http::upgrade::Upgrade;
+use crate::path::limits::Metered;
 use crate::path::policy::{Denial, Permit};
 use crate::path::upstream::{Answer, Failure};
 use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, WORKER};
@@ -78,7 +79,7 @@ impl Runner {
         service: &Arc<Service>,
         request: &Request<Source>,
         permit: Permit,
-        record: &ExchangeRecord,
+        (record, metered): (&ExchangeRecord, &Arc<Metered>),
     ) -> Result<Arc<Self>, Reason> {
         let mark = HeaderValue::from_str(&record.request_id().to_string());
         let destination = permit.destination();
@@ -109,7 +110,7 @@ impl Runner {
             path: request.uri().path().into(),
             permit: Mutex::new(Some(permit)),
             derived,
-            traffic: record.bytes(),
+            traffic: Arc::clone(metered) as _,
             told: Mutex::default(),
         }))
     }

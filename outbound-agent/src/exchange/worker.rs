@@ -19,6 +19,7 @@ use crate::observe::record::ExchangeRecord;
 use crate::path::http::body::Source;
 use crate::path::http::headers::strip_hop_by_hop;
 use crate::path::http::upgrade::Upgrade;
+use crate::path::limits::Metered;
 use crate::path::worker::{Failure, Invocation, REQUEST, WORKER};
 
 /// Has the worker answer the request, and writes down what became of that.
@@ -33,6 +34,7 @@ pub(super) async fn carry(
         asked,
         permit,
         workload,
+        metered,
     } = permitted;
     let service = &outbound.service;
     let began = Instant::now();
@@ -40,7 +42,7 @@ pub(super) async fn carry(
     record.allowed(permit.rule(), would_deny);
     let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
-    let runner = Runner::new(session, service, &request, permit, record)?;
+    let runner = Runner::new(session, service, &request, permit, (record, &metered))?;
     let made_by = request.headers().get(WORKER);
     let invoked = match made_by.is_some_and(|name| name == &*service.name) {
         true => Err(circle()),
@@ -51,7 +53,8 @@ pub(super) async fn carry(
     let failure = match invoked {
         Ok(response) => {
             record.worker(&service.name, WorkerOutcome::Responded, began.elapsed());
-            return answer(response, &method, workload, told.upgraded);
+            let response = framed(response, &method);
+            return answer(response, workload, told.upgraded, metered);
         }
         Err(failure) => failure,
     };
@@ -64,6 +67,7 @@ pub(super) async fn carry(
             asked,
             permit,
             workload,
+            metered,
         };
         return forward(permitted, session, record).await;
     }
@@ -103,12 +107,25 @@ fn for_the_worker(
     Ok(request)
 }
 
+/// The response without what a worker cannot say: how it is sent.
+fn framed(mut response: Response<Source>, method: &Method) -> Response<Source> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return response;
+    }
+    strip_hop_by_hop(response.headers_mut());
+    // Framing follows from the body, where there is one.
+    if *method != Method::HEAD && response.status() != StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
 /// The worker's response, or the protocol that the upstream has changed to.
 fn answer(
-    mut response: Response<Source>,
-    method: &Method,
+    response: Response<Source>,
     workload: Option<Upgrade>,
     upstream: Option<Upgrade>,
+    metered: Arc<Metered>,
 ) -> Result<Carried, Refused> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (workload, upstream) = workload.zip(upstream).ok_or(Reason::WorkerException)?;
@@ -116,14 +133,10 @@ fn answer(
             response: response.map(drop),
             workload,
             upstream,
+            metered,
         });
     }
-    strip_hop_by_hop(response.headers_mut());
-    // Framing follows from the body, where there is one.
-    if *method != Method::HEAD && response.status() != StatusCode::NOT_MODIFIED {
-        response.headers_mut().remove(CONTENT_LENGTH);
-    }
-    Ok(Carried::Worker(response))
+    Ok(Carried::Worker { response, metered })
 }
 
 /// A request as it was before the worker had it.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::credential::Credential;
+use super::limits::Limits;
 use super::policy::Policy;
 use super::worker::{Namespace, Parameters};
 
@@ -59,6 +60,8 @@ pub struct Tenant {
     pub namespace: Option<Arc<Namespace>>,
     /// What its dispatch gave to that worker; `None` where nobody has dispatched it.
     pub parameters: Option<Arc<Parameters>>,
+    /// What it may take of what all share.
+    pub limits: Limits,
 }
 
 /// Which cgroup is whose: one immutable whole, replaced at once.

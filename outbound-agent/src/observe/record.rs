@@ -99,7 +99,7 @@ impl Records {
             || self.metrics.no_tenant(),
             |tenant| self.metrics.tenant(tenant),
         );
-        metrics.denied(Reason::Kernel);
+        metrics.denied_often(Reason::Kernel, 1 + refusal.suppressed);
         self.write(&refusal.line(), Claim::Refused);
     }
 

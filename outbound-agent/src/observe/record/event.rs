@@ -33,6 +33,13 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::DownstreamTls
         | Reason::ConnectionLimit
         | Reason::DnsLimit
+        | Reason::TenantConnections
+        | Reason::TenantRequests
+        | Reason::RequestRate
+        | Reason::Quota
+        | Reason::BodyTooLarge
+        | Reason::ResponseTooLarge
+        | Reason::TooLong
         | Reason::NotDispatched
         | Reason::WorkerException
         | Reason::WorkerCpu

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
-use crate::model::traffic::Traffic;
+use crate::model::traffic::{Pace, Traffic};
 
 /// Told once how the body ended, also when it is dropped midway.
 pub type OnEnd = Box<dyn FnOnce(Ending) + Send>;
@@ -30,6 +30,9 @@ pub enum Error {
     /// A worker made it and did not finish it.
     #[error("the outbound worker did not finish the body")]
     Unfinished,
+    /// A limit of the tenant.
+    #[error("the body was stopped: {}", .0.label())]
+    Stopped(Reason),
 }
 
 /// A body as it comes, from whoever sends it.
@@ -82,9 +85,15 @@ impl Streamed {
             Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
             Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
             Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
-            Some(Ok(frame)) => self
-                .traffic
-                .count_received(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(Error::Stopped(reason))) => self.end(Ending::of(*reason)),
+            Some(Ok(frame)) => {
+                let traffic = &self.traffic;
+                traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
+                if let Err(reason) = self.inner.follow(traffic.pace_received()) {
+                    self.end(Ending::of(reason));
+                    return Poll::Ready(Some(Err(Error::Stopped(reason))));
+                }
+            }
         }
         Poll::Ready(polled)
     }
@@ -290,6 +299,11 @@ impl http_body::Body for Outgoing {
         if let Some(Ok(frame)) = &polled {
             self.traffic
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));
+            let pace = self.traffic.pace_sent();
+            if let Err(reason) = self.inner.follow(pace) {
+                self.unsent = None;
+                return Poll::Ready(Some(Err(Error::Stopped(reason))));
+            }
         }
         if matches!(polled, None | Some(Err(_))) || self.inner.body.is_end_stream() {
             self.unsent = None;
@@ -313,6 +327,8 @@ struct Timed {
     /// Made when a body first has to be waited for: most never have to.
     deadline: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
+    /// Nothing more passes before.
+    held: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timed {
@@ -322,10 +338,27 @@ impl Timed {
             idle,
             deadline: None,
             is_waiting: false,
+            held: None,
+        }
+    }
+
+    /// Does to the next piece what the pace says.
+    fn follow(&mut self, pace: Pace) -> Result<(), Reason> {
+        match pace {
+            Pace::Go => Ok(()),
+            Pace::Wait(wait) => {
+                self.held = Some(Box::pin(sleep_until(Instant::now() + wait)));
+                Ok(())
+            }
+            Pace::Stop(reason) => Err(reason),
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(held) = &mut self.held {
+            ready!(held.as_mut().poll(cx));
+            self.held = None;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.is_waiting = false;
             return Poll::Ready(frame);
