@@ -130,15 +130,9 @@ fn tenants(
             let message = format!("cgroup \"{cgroups}\" is already given to {owner} at {first}");
             problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
         }
-        let within = KeyPath::Key(&path, "namespace");
-        let namespace = match &namespace {
-            None => None,
-            Some(name) => match refer(name, namespaces, "namespace", &within, problems) {
-                Some(namespace) => Some(Arc::clone(namespace)),
-                None => continue,
-            },
+        let Some(joined) = service::join(namespace, outbound, namespaces, &path, problems) else {
+            continue;
         };
-        let parameters = service::parameters(namespace.as_deref(), outbound, &path, problems);
         let within = KeyPath::Key(&path, "policy");
         let Some((policy, credentials, base)) =
             refer(&policy, policies, "policy", &within, problems)
@@ -150,8 +144,8 @@ fn tenants(
                 id: name.value,
                 policy: Arc::clone(policy),
                 credentials: credentials.clone(),
-                namespace,
-                parameters,
+                namespace: joined.namespace,
+                parameters: joined.parameters,
                 limits: limits.compile().or(*base).or(fair),
             }),
             cgroups,

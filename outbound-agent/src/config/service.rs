@@ -236,9 +236,37 @@ fn outbound(
     })
 }
 
+/// A tenant's place among namespaces.
+pub(super) struct Joined {
+    pub(super) namespace: Option<Arc<Namespace>>,
+    pub(super) parameters: Option<Arc<Parameters>>,
+}
+
+/// Finds a tenant's namespace and checks what it gives there; nothing where there is no such one.
+pub(super) fn join(
+    namespace: Option<Placed<String>>,
+    outbound: Option<Placed<Values>>,
+    namespaces: &Namespaces,
+    path: &KeyPath<'_>,
+    problems: &mut Problems,
+) -> Option<Joined> {
+    let within = KeyPath::Key(path, "namespace");
+    let namespace = match &namespace {
+        None => None,
+        Some(name) => {
+            let found = refer(name, namespaces, "namespace", &within, problems)?;
+            Some(Arc::clone(found))
+        }
+    };
+    Some(Joined {
+        parameters: parameters(namespace.as_deref(), outbound, path, problems),
+        namespace,
+    })
+}
+
 /// What a tenant's own cgroup is dispatched with; nothing where its namespace declares what the
 /// file does not give.
-pub(super) fn parameters(
+fn parameters(
     namespace: Option<&Namespace>,
     written: Option<Placed<Values>>,
     path: &KeyPath<'_>,

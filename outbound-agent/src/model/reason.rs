@@ -242,9 +242,10 @@ impl Ending {
             | R::UpstreamTlsUnverified
             | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
         };
+        let reason = Some(reason);
         Self {
             outcome,
-            reason: Some(reason),
+            reason,
             fault,
         }
     }

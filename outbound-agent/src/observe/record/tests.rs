@@ -57,7 +57,6 @@ impl Bench {
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
-
 fn acme() -> Arc<Tenant> {
     Arc::new(Tenant {
         id: TenantId::new("acme").unwrap(),
