@@ -63,7 +63,11 @@ impl Module {
             entrypoint: Arc::from(entrypoint),
             limits,
         };
-        Isolate::new(&module, &Bindings::default(), Rc::new(Nowhere))?;
+        let bindings = Bindings {
+            entrypoint: String::new(),
+            ..Bindings::default()
+        };
+        Isolate::new(&module, &bindings, Rc::new(Nowhere))?;
         Ok(module)
     }
 

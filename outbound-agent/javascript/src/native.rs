@@ -43,6 +43,7 @@ pub(crate) static PRELUDE: Bundle = embed! {
     "outbound:env": "src/prelude/env.js",
     "outbound:crypto": "src/prelude/crypto.js",
     "outbound:clone": "src/prelude/clone.js",
+    "outbound:socket": "src/prelude/socket.js",
     "outbound:invoke": "src/prelude/invoke.js",
     "cloudflare:workers": "src/prelude/workers.js",
     "outbound:main": "src/prelude/main.js",

@@ -3,6 +3,7 @@
 mod bodies;
 mod limits;
 mod semantics;
+mod tunnels;
 mod web;
 mod world;
 

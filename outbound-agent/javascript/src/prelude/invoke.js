@@ -6,11 +6,13 @@ import { take } from 'outbound:body';
 import { wire } from 'outbound:headers';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf } from 'outbound:response';
+import { breakOff, isDecided, makeSocket } from 'outbound:socket';
 
 const { assign } = Object;
 const InternalErrorOf = InternalError;
 let bindings = {};
 let target = null;
+let targetIsClass = false;
 
 export function bind(env) {
   bindings = env;
@@ -19,17 +21,24 @@ export function bind(env) {
 /** What `env` has whatever the module is called for. */
 export const environment = () => bindings;
 
-/** Takes the module's export that answers; gives which handlers it has. */
+/** Takes the module's export that answers; without a name, any that could will do. */
 export function adopt(namespace, entrypoint) {
+  if (entrypoint === '') {
+    for (const name of Object.keys(namespace)) if (handles(namespace[name])) return;
+    fail('module', 'no export of it has a fetch or a connect handler');
+  }
   target = namespace[entrypoint];
   if (target === undefined || target === null) fail('module', `has no export "${entrypoint}"`);
-  const handlers = isClass(target) ? target.prototype : target;
-  if (typeof handlers.fetch !== 'function' && typeof handlers.connect !== 'function') {
+  if (!handles(target)) {
     fail('module', `its export "${entrypoint}" has neither a fetch nor a connect handler`);
   }
+  targetIsClass = isClass(target);
 }
 
-const isClass = (value) => typeof value === 'function' && typeof value.prototype?.fetch === 'function';
+const has = (value, name) => typeof value?.[name] === 'function';
+const handles = (value) => has(value, 'fetch') || has(value, 'connect') || isClass(value);
+const isClass = (value) =>
+  typeof value === 'function' && (has(value.prototype, 'fetch') || has(value.prototype, 'connect'));
 
 class ExecutionContext {
   #invocation;
@@ -57,31 +66,56 @@ class ExecutionContext {
   passThroughOnException() {}
 }
 
+/** Calls a handler with its first argument made by `make`. */
+async function call(invocation, name, make, parameters) {
+  const env = parameters === undefined ? bindings : assign({}, bindings, parameters);
+  const context = new ExecutionContext(invocation);
+  const handler = targetIsClass ? new target(context, env) : target;
+  if (!has(handler, name)) {
+    native.fail(invocation, name, '', '');
+    return undefined;
+  }
+  const given = make();
+  // Awaited here, so that nothing asks a promise for its `then` in the module's sight.
+  return { given, result: await apply(handler[name], handler, targetIsClass ? [given] : [given, env, context]) };
+}
+
 export async function dispatch(invocation, method, url, head, body, parameters) {
   try {
-    const request = incoming(method, url, head, body);
-    const env = parameters === undefined ? bindings : assign({}, bindings, parameters);
-    const context = new ExecutionContext(invocation);
-    const handler = isClass(target) ? new target(context, env) : target;
-    if (typeof handler.fetch !== 'function') {
-      native.fail(invocation, 'handler', '', '');
+    const called = await call(invocation, 'fetch', () => incoming(method, url, head, body), parameters);
+    if (called === undefined) return;
+    const { result } = called;
+    if (!isResponse(result)) {
+      native.fail(invocation, 'response', kind(result), '');
       return;
     }
-    const response = await apply(handler.fetch, handler, isClass(target) ? [request] : [request, env, context]);
-    if (!isResponse(response)) {
-      native.fail(invocation, 'response', kind(response), '');
-      return;
-    }
-    const state = stateOf(response);
+    const state = stateOf(result);
     if (state.status === 0) {
       native.fail(invocation, 'response', 'Response.error()', '');
       return;
     }
     native.reply(invocation, state.status, state.statusText || undefined, wire(state.headers), take(state.body, 'Response'));
   } catch (error) {
-    const { memory, message, stack } = describe(error);
-    native.fail(invocation, memory ? 'memory' : 'exception', message, stack);
+    failed(invocation, error);
   }
+}
+
+/** Hands a tunnel to the connect handler; one that decides nothing refuses. */
+export async function tunnel(invocation, hostname, port, body, parameters) {
+  let socket = null;
+  const make = () => (socket = makeSocket(invocation, hostname, port, body));
+  try {
+    const called = await call(invocation, 'connect', make, parameters);
+    if (called !== undefined && !isDecided(socket)) socket.refuse('the connect handler decided nothing');
+  } catch (error) {
+    failed(invocation, error);
+    if (socket !== null) breakOff(socket, 'the connect handler threw');
+  }
+}
+
+function failed(invocation, error) {
+  const { memory, message, stack } = describe(error);
+  native.fail(invocation, memory ? 'memory' : 'exception', message, stack);
 }
 
 function kind(value) {

@@ -4,7 +4,7 @@ import { finish, native, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, octets, usv, word } from 'outbound:convert';
 import { isSignal, makeSignal, onAbort, signalAbort } from 'outbound:abort';
 import { bodyOf, extract, isEmpty, isUsed, isLocked, mixin, split } from 'outbound:body';
-import { Headers, copyHeaders, fill, headersOf } from 'outbound:headers';
+import { Headers, addType, copyHeaders, fill, headersOf } from 'outbound:headers';
 import { coreOf } from 'outbound:readable';
 import { TransformStream } from 'outbound:transform';
 
@@ -15,34 +15,29 @@ const usual = /^(?:delete|get|head|options|post|put)$/i;
 const refused = /^(?:connect|trace|track)$/i;
 
 // Ways in for the other parts of the prelude.
+const inside = Symbol('inside');
 let incoming, isRequest, stateOf;
 
 class Request {
-  #url;
-  #method = 'GET';
-  #headers;
-  #redirect = 'follow';
-  #body;
-  #signal = null;
-  #cache = 'default';
-  #integrity = '';
-  #keepalive = false;
+  #state;
 
   constructor(input, init = undefined) {
     demand('Request', arguments.length, 1);
+    if (init === inside) {
+      this.#state = input;
+      return;
+    }
     const options = dictionary(init, 'Request', 'init');
     const from = isRequest(input) ? input : null;
     if (from !== null) {
-      this.#url = from.#url;
-      this.#method = from.#method;
-      this.#redirect = from.#redirect;
-      this.#signal = from.#signal;
+      const { url, method, redirect, signal } = from.#state;
+      this.#state = made(url, method, null, redirect, null, signal);
     } else {
-      this.#url = urlOf(input);
+      this.#state = made(urlOf(input), 'GET', null, 'follow', null, null);
     }
     this.#settings(options);
-    this.#headers = from !== null && options.headers === undefined ? copyHeaders(from.#headers) : new Headers();
-    if (options.headers !== undefined) fill(this.#headers, options.headers, 'Request');
+    this.#state.headers = from !== null && options.headers === undefined ? copyHeaders(from.#state.headers) : new Headers();
+    if (options.headers !== undefined) fill(this.#state.headers, options.headers, 'Request');
     this.#take(options, from);
   }
 
@@ -51,122 +46,106 @@ class Request {
       const name = octets(method, 'Request', 'init.method');
       if (!test(token, name)) fail('Request', `init.method ${JSON.stringify(name)} is no method`);
       if (test(refused, name)) fail('Request', `init.method ${JSON.stringify(name)} is not allowed`);
-      this.#method = test(usual, name) ? toUpperCase(name) : name;
+      this.#state.method = test(usual, name) ? toUpperCase(name) : name;
     }
     if (redirect !== undefined) {
-      this.#redirect = word(redirect, ['follow', 'manual', 'error'], 'Request', 'init.redirect');
+      this.#state.redirect = word(redirect, ['follow', 'manual', 'error'], 'Request', 'init.redirect');
     }
     if (signal !== undefined) {
       if (signal !== null && !isSignal(signal)) fail('Request', 'init.signal is no AbortSignal');
-      this.#signal = signal;
+      this.#state.signal = signal;
     }
     if (window !== undefined && window !== null) fail('Request', 'init.window accepts null alone');
     if (cache !== undefined) {
       const modes = ['default', 'no-store', 'reload', 'no-cache', 'force-cache', 'only-if-cached'];
-      this.#cache = word(cache, modes, 'Request', 'init.cache');
+      this.#state.cache = word(cache, modes, 'Request', 'init.cache');
     }
-    if (integrity !== undefined) this.#integrity = `${integrity}`;
-    if (keepalive !== undefined) this.#keepalive = Boolean(keepalive);
+    if (integrity !== undefined) this.#state.integrity = `${integrity}`;
+    if (keepalive !== undefined) this.#state.keepalive = Boolean(keepalive);
   }
 
   #take(options, from) {
     const { body, duplex } = options;
     if (duplex !== undefined) word(duplex, ['half'], 'Request', 'init.duplex');
-    const bodiless = this.#method === 'GET' || this.#method === 'HEAD';
+    const bodiless = this.#state.method === 'GET' || this.#state.method === 'HEAD';
     if (body !== undefined && body !== null) {
-      if (bodiless) fail('Request', `a ${this.#method} request has no body`);
-      this.#body = extract(body, 'Request');
-      if (this.#body.type !== null && !this.#headers.has('content-type')) {
-        this.#headers.append('content-type', this.#body.type);
-      }
+      if (bodiless) fail('Request', `a ${this.#state.method} request has no body`);
+      this.#state.body = extract(body, 'Request');
+      if (this.#state.body.type !== null) addType(this.#state.headers, this.#state.body.type);
       return;
     }
-    if (from === null || body === null || isEmpty(from.#body)) {
-      this.#body = bodyOf(null);
+    if (from === null || body === null || isEmpty(from.#state.body)) {
+      this.#state.body = bodyOf(null);
       return;
     }
-    const theirs = from.#body;
+    const theirs = from.#state.body;
     if (isUsed(theirs)) fail('Request', 'the body of input was used already');
     if (isLocked(theirs)) fail('Request', 'the body of input is locked to a reader');
-    if (bodiless && from.#method !== this.#method) fail('Request', `a ${this.#method} request has no body`);
-    this.#body = bodyOf(theirs.source, theirs.type);
+    if (bodiless && from.#state.method !== this.#state.method) fail('Request', `a ${this.#state.method} request has no body`);
+    this.#state.body = bodyOf(theirs.source, theirs.type);
     if (theirs.stream !== null) {
       const number = coreOf(theirs.stream).detach();
-      if (number !== 0) this.#body.source = number;
-      else this.#body.stream = theirs.stream.pipeThrough(new TransformStream());
+      if (number !== 0) this.#state.body.source = number;
+      else this.#state.body.stream = theirs.stream.pipeThrough(new TransformStream());
     }
     theirs.used = true;
   }
 
   static {
     incoming = (method, url, head, body) => {
-      const request = new Request(blank);
-      request.#url = url;
-      request.#method = method;
-      request.#headers = headersOf(head);
-      request.#redirect = 'manual';
-      request.#body = bodyOf(body === 0 ? null : body);
-      return request;
+      const content = bodyOf(body === 0 ? null : body);
+      return new Request(made(url, method, headersOf(head), 'manual', content, null), inside);
     };
-    isRequest = (value) => typeof value === 'object' && value !== null && #method in value;
-    stateOf = (request) => ({
-      url: request.#url,
-      method: request.#method,
-      headers: request.#headers,
-      redirect: request.#redirect,
-      body: request.#body,
-      signal: request.#signal,
-    });
+    isRequest = (value) => typeof value === 'object' && value !== null && #state in value;
+    stateOf = (request) => request.#state;
   }
 
   get method() {
-    return this.#method;
+    return this.#state.method;
   }
   get url() {
-    return this.#url;
+    return this.#state.url;
   }
   get headers() {
-    return this.#headers;
+    return this.#state.headers;
   }
   get redirect() {
-    return this.#redirect;
+    return this.#state.redirect;
   }
   get signal() {
-    if (this.#signal === null) this.#signal = makeSignal();
-    return this.#signal;
+    if (this.#state.signal === null) this.#state.signal = makeSignal();
+    return this.#state.signal;
   }
   get cache() {
-    return this.#cache;
+    return this.#state.cache;
   }
   get integrity() {
-    return this.#integrity;
+    return this.#state.integrity;
   }
   get keepalive() {
-    return this.#keepalive;
+    return this.#state.keepalive;
   }
   get duplex() {
     return 'half';
   }
   clone() {
-    const copy = new Request(blank);
-    copy.#body = split(this.#body, 'Request.clone');
-    copy.#url = this.#url;
-    copy.#method = this.#method;
-    copy.#headers = copyHeaders(this.#headers);
-    copy.#redirect = this.#redirect;
-    if (this.#signal !== null) {
-      copy.#signal = makeSignal();
-      onAbort(this.#signal, (reason) => signalAbort(copy.#signal, reason));
+    const { url, method, headers, redirect, body, signal } = this.#state;
+    const theirs = split(body, 'Request.clone');
+    const copy = made(url, method, copyHeaders(headers), redirect, theirs, null);
+    if (signal !== null) {
+      copy.signal = makeSignal();
+      onAbort(signal, (reason) => signalAbort(copy.signal, reason));
     }
-    return copy;
+    return new Request(copy, inside);
   }
 }
 
-/** What a request is made of whose parts are put in afterwards. */
-const blank = { toString: () => 'about:blank' };
+/** The state of a request. */
+function made(url, method, headers, redirect, body, signal) {
+  return { url, method, headers, redirect, body, signal, cache: 'default', integrity: '', keepalive: false };
+}
 
 function urlOf(input) {
-  if (input === blank) return '';
   const text = usv(input, 'Request', 'input');
   const parts = native.url(text, undefined);
   if (parts === undefined) fail('Request', `input ${JSON.stringify(text)} is no absolute URL`);

@@ -3,7 +3,7 @@
 import { finish, native, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, octets, range, usv } from 'outbound:convert';
 import { bodyOf, extract, mixin, split } from 'outbound:body';
-import { Headers, copyHeaders, fill, headersOf, setImmutable } from 'outbound:headers';
+import { Headers, addType, copyHeaders, fill, headersOf, setImmutable } from 'outbound:headers';
 
 const test = uncurry(RegExp.prototype.test);
 const phrase = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -14,63 +14,44 @@ const inside = Symbol('inside');
 let received, isResponse, stateOf;
 
 class Response {
-  #status = 200;
-  #statusText = '';
-  #headers = new Headers();
-  #body;
-  #url = '';
-  #redirected = false;
-  #type = 'default';
+  #state;
 
   constructor(body = null, init = undefined) {
     if (init === inside) {
-      this.#body = bodyOf(null);
+      this.#state = body;
       return;
     }
+    this.#state = made(200, '', new Headers(), null, '', false, 'default');
     const { status, statusText, headers } = dictionary(init, 'Response', 'init');
     if (status !== undefined) {
       const number = Math.trunc(Number(status)) & 0xffff;
       if (!(number >= 200 && number <= 599)) range('Response', `init.status is ${String(status)}; accepted: 200 to 599`);
-      this.#status = number;
+      this.#state.status = number;
     }
     if (statusText !== undefined) {
-      this.#statusText = octets(statusText, 'Response', 'init.statusText');
-      if (!test(phrase, this.#statusText)) fail('Response', 'init.statusText is no reason phrase');
+      this.#state.statusText = octets(statusText, 'Response', 'init.statusText');
+      if (!test(phrase, this.#state.statusText)) fail('Response', 'init.statusText is no reason phrase');
     }
-    if (headers !== undefined) fill(this.#headers, headers, 'Response');
-    if (body !== null && body !== undefined && bodiless(this.#status)) fail('Response', `a response of status ${this.#status} has no body`);
-    this.#body = extract(body, 'Response');
-    const { type } = this.#body;
-    if (type !== null && !this.#headers.has('content-type')) this.#headers.append('content-type', type);
+    if (headers !== undefined) fill(this.#state.headers, headers, 'Response');
+    if (body !== null && body !== undefined && bodiless(this.#state.status)) fail('Response', `a response of status ${this.#state.status} has no body`);
+    this.#state.body = extract(body, 'Response');
+    const { type } = this.#state.body;
+    if (type !== null) addType(this.#state.headers, type);
   }
 
   static {
     received = (status, statusText, head, body, url, redirected) => {
-      const response = new Response(null, inside);
-      response.#status = status;
-      response.#statusText = statusText;
-      response.#headers = headersOf(head);
-      response.#body = bodyOf(body === 0 ? null : body);
-      response.#url = url;
-      response.#redirected = redirected;
-      response.#type = 'basic';
-      return response;
+      const content = bodyOf(body === 0 ? null : body);
+      return new Response(made(status, statusText, headersOf(head), content, url, redirected, 'basic'), inside);
     };
-    isResponse = (value) => typeof value === 'object' && value !== null && #status in value;
-    stateOf = (response) => ({
-      status: response.#status,
-      statusText: response.#statusText,
-      headers: response.#headers,
-      body: response.#body,
-    });
+    isResponse = (value) => typeof value === 'object' && value !== null && #state in value;
+    stateOf = (response) => response.#state;
   }
 
   static error() {
-    const response = new Response(null, inside);
-    response.#status = 0;
-    response.#type = 'error';
-    setImmutable(response.#headers);
-    return response;
+    const headers = new Headers();
+    setImmutable(headers);
+    return new Response(made(0, '', headers, bodyOf(null), '', false, 'error'), inside);
   }
   static json(data, init = undefined) {
     demand('Response.json', arguments.length, 1);
@@ -78,7 +59,7 @@ class Response {
     if (text === undefined) fail('Response.json', 'data cannot be written as JSON');
     const response = new Response(text, init);
     const own = init?.headers === undefined ? false : new Headers(init.headers).has('content-type');
-    if (!own) response.#headers.set('content-type', 'application/json');
+    if (!own) response.#state.headers.set('content-type', 'application/json');
     return response;
   }
   static redirect(url, status = 302) {
@@ -88,45 +69,42 @@ class Response {
     if (parts === undefined) fail('Response.redirect', `url ${stringify(text)} is no absolute URL`);
     const number = Number(status);
     if (![301, 302, 303, 307, 308].includes(number)) range('Response.redirect', `status is ${number}; accepted: 301, 302, 303, 307, 308`);
-    const response = new Response(null, inside);
-    response.#status = number;
-    response.#headers.set('location', parts.slice(0, parts.indexOf('\n')));
-    setImmutable(response.#headers);
-    return response;
+    const headers = new Headers({ location: parts.slice(0, parts.indexOf('\n')) });
+    setImmutable(headers);
+    return new Response(made(number, '', headers, bodyOf(null), '', false, 'default'), inside);
   }
 
   get status() {
-    return this.#status;
+    return this.#state.status;
   }
   get statusText() {
-    return this.#statusText;
+    return this.#state.statusText;
   }
   get ok() {
-    return this.#status >= 200 && this.#status <= 299;
+    return this.#state.status >= 200 && this.#state.status <= 299;
   }
   get headers() {
-    return this.#headers;
+    return this.#state.headers;
   }
   get url() {
-    return this.#url;
+    return this.#state.url;
   }
   get redirected() {
-    return this.#redirected;
+    return this.#state.redirected;
   }
   get type() {
-    return this.#type;
+    return this.#state.type;
   }
   clone() {
-    const copy = new Response(null, inside);
-    copy.#body = split(this.#body, 'Response.clone');
-    copy.#status = this.#status;
-    copy.#statusText = this.#statusText;
-    copy.#headers = copyHeaders(this.#headers);
-    copy.#url = this.#url;
-    copy.#redirected = this.#redirected;
-    copy.#type = this.#type;
-    return copy;
+    const { status, statusText, headers, body, url, redirected, type } = this.#state;
+    const theirs = split(body, 'Response.clone');
+    return new Response(made(status, statusText, copyHeaders(headers), theirs, url, redirected, type), inside);
   }
+}
+
+/** The state of a response. */
+function made(status, statusText, headers, body, url, redirected, type) {
+  return { status, statusText, headers, body, url, redirected, type };
 }
 
 mixin(Response.prototype, (response) => stateOf(response));

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method};
 use serde_json::{Map, json};
 
-use super::world::World;
+use super::world::{AMPLE, World};
 use crate::{Bindings, Body, Limits, Module, RequestHead, WorkerError};
 
 fn bindings() -> Bindings {
@@ -18,7 +18,7 @@ fn bindings() -> Bindings {
 
 fn world(body: &str) -> World {
     let source = format!("export default {{ async fetch(request, env, ctx) {{ {body} }} }}");
-    World::with(&source, Limits::default(), bindings())
+    World::with(&source, AMPLE, bindings())
 }
 
 async fn answer(body: &str) -> String {
@@ -81,7 +81,7 @@ async fn a_rejected_wait_until_is_told_to_the_operator_and_harms_nobody() {
 async fn what_waits_too_long_is_cut_and_counted() {
     let limits = Limits {
         wait_until: std::time::Duration::from_millis(10),
-        ..Limits::default()
+        ..AMPLE
     };
     let world = World::with(
         "export default { fetch(r, e, ctx) { ctx.waitUntil(fetch('https://hangs.test/')); return new Response('fine') } }",
@@ -203,17 +203,14 @@ async fn a_wrapped_or_identically_transformed_body_stays_the_hosts() {
 #[tokio::test]
 async fn an_entrypoint_class_answers() {
     let source = "import { WorkerEntrypoint, env as outer } from 'cloudflare:workers'; export default class extends WorkerEntrypoint { async fetch(request) { this.ctx.waitUntil(1); return new Response(this.env.LOG_URL + outer.LOG_URL) } }";
-    let world = World::with(source, Limits::default(), bindings());
+    let world = World::with(source, AMPLE, bindings());
     assert_eq!(world.answer().await, "https://logs.test/https://logs.test/");
     let named = Bindings {
         entrypoint: "Other".to_owned(),
         ..Bindings::default()
     };
     let source = "export default { fetch() {} }; export const Other = { fetch: () => new Response('other') }";
-    assert_eq!(
-        World::with(source, Limits::default(), named).answer().await,
-        "other"
-    );
+    assert_eq!(World::with(source, AMPLE, named).answer().await, "other");
 }
 
 /// The shape of the documented example, written afresh.
@@ -228,7 +225,7 @@ async fn a_log_a_token_and_a_clone_of_the_request() {
             headers.set('Authorization', `Bearer ${await token(env)}`);
             return fetch(new Request(request, { headers }));
         } }";
-    let world = World::with(source, Limits::default(), bindings());
+    let world = World::with(source, AMPLE, bindings());
     let env = |url: &str| -> Map<_, _> {
         json!({"customer": "acme", "url": url})
             .as_object()
@@ -317,7 +314,7 @@ fn what_does_not_load_is_placed() {
     assert!(thrown.starts_with("egress.js:2:"), "{thrown}");
     let none = refusal(&[("egress.js", "export default {}")]);
     assert!(
-        none.contains("neither a fetch nor a connect handler"),
+        none.contains("no export of it has a fetch or a connect handler"),
         "{none}"
     );
     let outside = refusal(&[(

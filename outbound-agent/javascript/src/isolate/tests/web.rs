@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use super::world::World;
-use crate::{Bindings, Limits};
+use super::world::{AMPLE, World};
+use crate::Bindings;
 
 /// File below `tests/web`, and cases in it that pass.
 const RATCHET: [(&str, u64); 5] = [
@@ -19,11 +19,7 @@ const RATCHET: [(&str, u64); 5] = [
 #[tokio::test]
 async fn the_web_platform_cases_pass() {
     for (file, expected) in RATCHET {
-        let world = World::of_files(
-            &[file, "harness.js"],
-            Limits::default(),
-            Bindings::default(),
-        );
+        let world = World::of_files(&[file, "harness.js"], AMPLE, Bindings::default());
         let answer: Value = serde_json::from_str(&world.answer().await).unwrap();
         assert_eq!(answer["failed"], Value::from(Vec::<Value>::new()), "{file}");
         assert_eq!(

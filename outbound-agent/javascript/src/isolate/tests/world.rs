@@ -11,8 +11,18 @@ use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
 
 use crate::{
-    Bindings, Body, Call, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module, Reply,
-    RequestHead, ResponseHead, WorkerError,
+    Bindings, Body, Call, Decision, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
+    Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
+};
+
+/// Processor time that no busy machine uses up.
+pub(super) const AMPLE: Limits = Limits {
+    cpu: Duration::from_secs(20),
+    wall: Duration::from_secs(60),
+    startup: Duration::from_secs(20),
+    memory_bytes: 64 << 20,
+    wait_until: Duration::from_secs(60),
+    subrequests: 1000,
 };
 
 pub(super) struct World {
@@ -34,7 +44,7 @@ pub(super) struct Script {
 
 impl World {
     pub(super) fn new(source: &str) -> Self {
-        Self::with(source, Limits::default(), Bindings::default())
+        Self::with(source, AMPLE, Bindings::default())
     }
 
     pub(super) fn with(source: &str, limits: Limits, bindings: Bindings) -> Self {
@@ -106,6 +116,18 @@ impl World {
             env,
         };
         self.local.run_until(self.isolate.fetch(call)).await
+    }
+
+    pub(super) async fn connect(&self, body: Body) -> Result<Decision, WorkerError> {
+        let tunnel = Tunnel {
+            number: 7,
+            host: "db.test".to_owned(),
+            port: 5432,
+            body,
+            env: Map::new(),
+        };
+        let decided = self.local.run_until(self.isolate.connect(tunnel)).await;
+        decided.map(|(decision, _rest)| decision)
     }
 
     /// The text of a successful answer to `GET https://api.test/`.
