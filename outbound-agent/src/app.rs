@@ -19,7 +19,9 @@ use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
 use crate::observe::record::Records;
+use crate::path;
 use crate::path::credentials::Credentials;
+use crate::path::limits::Accounts;
 use crate::path::tls::Terminator;
 use crate::path::tls::authority::{self, Authority};
 use crate::path::tls::issuers::Issuers;
@@ -52,6 +54,9 @@ pub enum Error {
     /// Whom it trusts.
     #[error(transparent)]
     Verifier(#[from] tls::Error),
+    /// What tenants have taken.
+    #[error(transparent)]
+    Limits(#[from] path::limits::Error),
 }
 
 impl App {
@@ -77,6 +82,7 @@ impl App {
             tenants,
             records,
             terminator: Terminator::new(issuers(config)?, config.limits.tls_handshake),
+            accounts: Accounts::open(&config.agent.state_dir)?,
             credentials: Credentials::new(credential_limits(&config.limits)),
             upstream,
             names: dns::Accounts::new(dns_limits(&config.limits)),
@@ -86,6 +92,7 @@ impl App {
         });
         let server = Server::new(Arc::clone(&agent), room, &sockets);
         let listening = server.serve(sockets);
+        tasks.spawn("usage", keep_usage(Arc::clone(&agent)));
         tasks.spawn(
             "forget idle upstreams",
             forget_idle(Arc::clone(&agent), config.limits.pool_idle),
@@ -131,7 +138,9 @@ impl App {
     /// Takes no more connections, lets those that are open finish until `deadline`, then ends
     /// them.
     pub async fn stop(self, deadline: Duration) -> Drained {
-        self.tasks.drain(deadline).await
+        let drained = self.tasks.drain(deadline).await;
+        save_usage(&self.agent).await;
+        drained
     }
 }
 
@@ -143,6 +152,7 @@ fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upst
         resolve: limits.resolve,
         connect: limits.connect,
         response_header: limits.response_header,
+        errand: limits.token,
         pool_idle: limits.pool_idle,
         pool_connections: limits.pool_connections,
     };
@@ -211,6 +221,28 @@ fn issuers(config: &Config) -> Result<Issuers, authority::Error> {
     }?;
     Issuers::shared(authority, directory, host_roots)
 }
+
+/// Keeps what tenants have taken of their quotas, whatever becomes of the agent.
+async fn keep_usage(agent: Arc<Agent>) {
+    loop {
+        tokio::select! {
+            biased; // Ends first: the last time is `stop`'s.
+            () = agent.tasks.draining() => return,
+            () = tokio::time::sleep(SAVE_USAGE) => save_usage(&agent).await,
+        }
+    }
+}
+
+async fn save_usage(agent: &Arc<Agent>) {
+    let agent = Arc::clone(agent);
+    let saved = tokio::task::spawn_blocking(move || agent.accounts.save()).await;
+    if let Ok(Err(error)) = saved {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "what tenants took of their quotas is not kept");
+    }
+}
+
+const SAVE_USAGE: Duration = Duration::from_secs(5);
 
 async fn forget_idle(agent: Arc<Agent>, every: Duration) {
     loop {

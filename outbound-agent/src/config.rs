@@ -3,6 +3,7 @@
 //! Nothing checks a [`Config`]; it cannot be wrong. Each setting is declared once, with its
 //! default and its text for the documents.
 
+pub mod cgroups;
 mod check;
 mod credential;
 mod document;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::cgroups::Cgroups;
 use self::document::Table;
 use self::kind::compound::{HostTable, List, Optional};
 use self::kind::unit::{Size, Time};
@@ -59,8 +61,8 @@ pub struct Config {
 pub struct TenantSpec {
     /// The tenant.
     pub tenant: Arc<Tenant>,
-    /// Its cgroup, relative to the cgroup root: plain names only.
-    pub cgroup: PathBuf,
+    /// Its cgroup, or those that its pattern matches.
+    pub cgroups: Cgroups,
     /// Whether its servers may answer peers that connect to them.
     pub inbound: bool,
 }
@@ -164,6 +166,8 @@ settings! {
         secret_command: Duration as Time = Duration::from_secs(10);
         /// How long what it wrote is used before it is run again.
         secret_command_ttl: Duration as Time = Duration::from_secs(300);
+        /// For a token endpoint's answer, from the look-up of its host on.
+        token: Duration as Time = Duration::from_secs(10);
         /// How long an upstream's connection is kept for the next request.
         pool_idle: Duration as Time = Duration::from_secs(60);
         /// How many connections are kept per tenant and upstream.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::drain::Tasks;
 use crate::exchange;
@@ -22,6 +23,7 @@ use crate::path::detect::{self, Detected, Hello, detect};
 use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
+use crate::path::limits::{self, Account, Metered};
 use crate::path::policy::{self, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
@@ -39,6 +41,8 @@ pub struct Agent {
     pub records: Records,
     /// Ends the TLS of workloads.
     pub terminator: Terminator,
+    /// What tenants have taken of what all share.
+    pub accounts: limits::Accounts,
     /// What is added to requests.
     pub credentials: Credentials,
     /// The way out.
@@ -74,6 +78,8 @@ pub struct Session {
     pub scheme: Scheme,
     /// The host that the workload's TLS was for, or the first request: every one names it.
     pub name: OnceLock<Host>,
+    /// What the tenant has taken of what it may.
+    pub account: Arc<Account>,
     /// Opens the requests' records.
     pub exchanges: Exchanges,
 }
@@ -119,7 +125,30 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
         place: _place,
     } = identified;
     record.identified(&tenant, &flow);
-    let who = Who { tenant, flow };
+    let limits = tenant.limits;
+    let _place = match agent.accounts.of(&tenant.id).connect(&limits) {
+        Ok(place) => place,
+        Err(over) => {
+            accept::reset(&stream);
+            return Ending::of(over.reason);
+        }
+    };
+    let carried = carry_identified(stream, Who { tenant, flow }, agent, record);
+    match limits.connection_duration {
+        None => carried.await,
+        Some(limit) => timeout(limit, carried)
+            .await
+            .unwrap_or(Ending::of(Reason::TooLong)),
+    }
+}
+
+/// Carries what is known to be a tenant's, in whatever it speaks.
+async fn carry_identified(
+    stream: TcpStream,
+    who: Who,
+    agent: &Arc<Agent>,
+    record: &mut ConnectionRecord,
+) -> Ending {
     if is_dns(&who) {
         record.protocol(Protocol::Dns);
         return query::serve(stream, &who, agent, record).await;
@@ -171,6 +200,7 @@ fn session(
     };
     Arc::new(Session {
         agent: Arc::clone(agent),
+        account: agent.accounts.of(&who.tenant.id),
         who,
         scheme,
         name: server_name.map(OnceLock::from).unwrap_or_default(),
@@ -322,6 +352,10 @@ async fn relay(
     if !agent.records.writable() {
         return end(stream, Reason::LogUnavailable);
     }
+    let account = agent.accounts.of(&who.tenant.id);
+    if let Err(over) = account.begin(&who.tenant.limits) {
+        return end(stream, over.reason);
+    }
     let aim = who.aim(agent, &permit);
     let connected = agent.upstream.connect(&mut permit, aim).await;
     record.allowed(
@@ -331,7 +365,8 @@ async fn relay(
     match connected {
         Ok((upstream, peer)) => {
             record.upstream(peer);
-            tunnel::relay(stream, upstream, &*record.bytes(), agent.limits.tunnel_idle).await
+            let metered = Metered::tunnel(record.bytes(), &account, who.tenant.limits);
+            tunnel::relay(stream, upstream, &metered, agent.limits.tunnel_idle).await
         }
         Err(failure) => {
             if let Some(peer) = failure.peer {

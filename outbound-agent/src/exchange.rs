@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
 use serde_json::Map;
 
 use crate::connection::Session;
@@ -15,9 +16,10 @@ use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
 use crate::path::http::normalize::{Asked, normalize};
-use crate::path::http::reply;
+use crate::path::http::reply::{self, grpc};
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::{Answering, Asking};
+use crate::path::limits::{self, Metered, Over};
 use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::pool::Lease;
@@ -29,6 +31,7 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
     let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
+    let is_grpc = grpc::is_asked(request.headers());
     let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
         .and_then(|asked| session.agree(asked));
     // Of a request that could not be read there is nothing to say.
@@ -52,7 +55,10 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
     };
     match carried {
         Ok(carried) => carried.respond(record, session),
-        Err(refused) => refused.respond(&method, &target, asked.as_ref().ok(), record, session),
+        Err(refused) => {
+            let asked = asked.as_ref().ok();
+            refused.respond(&method, &target, asked, is_grpc, record, session)
+        }
     }
 }
 
@@ -93,16 +99,15 @@ async fn carry(
     {
         record.traceparent(parent);
     }
+    let metered = admit(&request, session, record)?;
     let mut permit = decide(&request, asked, session)?;
     let workload = take_upgrade(&mut request);
     add_credentials(&mut request, asked, session, &mut permit, record).await?;
-    let (request, sent) = outgoing(request, session, record);
+    let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
-    let answered = session
-        .agent
-        .upstream
-        .send(&tenant.id, &mut permit, aim, request, sent)
-        .await;
+    let upstream = &session.agent.upstream;
+    let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
+    let answered = metered.in_time(sending).await?;
     record.allowed(
         permit.rule(),
         permit.would_deny().map(|denial| denial.reason),
@@ -111,15 +116,38 @@ async fn carry(
         response,
         peer,
         lease,
-    } = answered.map_err(|failure| Refused::failed(failure, record))?;
+    } = answered.map_err(|failure| match metered.stopped() {
+        Some(limit) => limit.into(),
+        None => Refused::failed(failure, record),
+    })?;
     record.upstream(peer);
     match (response.status(), workload) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => {
-            Ok(Carried::Upgrade { response, workload })
-        }
+        (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
+            response,
+            workload,
+            metered,
+        }),
         (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
-        _ => Ok(Carried::Response { response, lease }),
+        _ => Ok(Carried::Response {
+            response,
+            lease,
+            metered,
+        }),
     }
+}
+
+/// Holds a request against what its tenant may take.
+fn admit(
+    request: &Asking,
+    session: &Session,
+    record: &ExchangeRecord,
+) -> Result<Arc<Metered>, Refused> {
+    let limits = session.who.tenant.limits;
+    let (headers, body) = (request.headers(), request.body().size_hint().lower());
+    limits::fits(&limits, headers, body)?;
+    let place = session.account.request(&limits)?;
+    let metered = Metered::exchange(record.bytes(), &session.account, limits, place);
+    Ok(Arc::new(metered))
 }
 
 fn facts<'a>(request: &'a Asking, asked: &'a Asked) -> Facts<'a> {
@@ -163,7 +191,10 @@ async fn add_credentials(
             Fit::Goes => permit.prove_address(),
         }
         let store = &session.agent.credentials;
-        let added = store.add(credential, subject, request.headers_mut()).await;
+        let headers = request.headers_mut();
+        let added = store
+            .add(credential, subject, headers, &*session.agent)
+            .await;
         if let Err(error) = added {
             record.credential(name, Use::Failed);
             return Err(error.report(name));
@@ -185,10 +216,11 @@ fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
 fn outgoing(
     request: Asking,
     session: &Session,
-    record: &ExchangeRecord,
+    metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
     let (head, body) = request.into_parts();
-    let (body, sent) = Outgoing::new(body, record.bytes(), session.agent.limits.http.body_idle);
+    let idle = session.agent.limits.http.body_idle;
+    let (body, sent) = Outgoing::new(body, Arc::clone(metered) as _, idle);
     (Request::from_parts(head, body), sent)
 }
 
@@ -197,10 +229,12 @@ enum Carried {
     Response {
         response: Answering,
         lease: Lease,
+        metered: Arc<Metered>,
     },
     Upgrade {
         response: Answering,
         workload: Upgrade,
+        metered: Arc<Metered>,
     },
 }
 
@@ -210,21 +244,23 @@ impl Carried {
             Self::Response {
                 mut response,
                 lease,
+                metered,
             } => {
                 record.status(response.status());
                 strip_hop_by_hop(response.headers_mut());
-                let (traffic, idle) = (record.bytes(), session.agent.limits.http.body_idle);
+                let idle = metered.at_most(session.agent.limits.http.body_idle);
                 let on_end = Box::new(move |ending| {
                     if ending == Ending::COMPLETED {
                         lease.give_back();
                     }
                     record.close(ending);
                 });
-                response.map(|body| Body::Streamed(Streamed::new(body, traffic, idle, on_end)))
+                response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
             }
             Self::Upgrade {
                 mut response,
                 workload,
+                metered,
             } => {
                 record.status(response.status());
                 if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
@@ -232,10 +268,9 @@ impl Carried {
                 }
                 let upstream = Upgrade::of_response(&mut response);
                 let idle = session.agent.limits.tunnel_idle;
-                session
-                    .agent
-                    .tasks
-                    .spawn("upgrade", carry_upgraded(workload, upstream, record, idle));
+                let tunnel = metered.upgraded();
+                let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
+                session.agent.tasks.spawn("upgrade", carried);
                 response.map(|_none| Body::empty())
             }
         }
@@ -246,13 +281,12 @@ impl Carried {
 async fn carry_upgraded(
     workload: Upgrade,
     upstream: Upgrade,
+    metered: Metered,
     record: ExchangeRecord,
     idle: Duration,
 ) {
     let ending = match tokio::join!(workload.stream(), upstream.stream()) {
-        (Ok(workload), Ok(upstream)) => {
-            tunnel::relay(workload, upstream, &*record.bytes(), idle).await
-        }
+        (Ok(workload), Ok(upstream)) => tunnel::relay(workload, upstream, &metered, idle).await,
         (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
         (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
     };
@@ -263,6 +297,7 @@ async fn carry_upgraded(
 struct Refused {
     reason: Reason,
     rule: Option<Box<str>>,
+    retry_after: Option<Duration>,
 }
 
 impl Refused {
@@ -273,6 +308,7 @@ impl Refused {
         Self {
             reason: failure.reason,
             rule: failure.rule,
+            retry_after: None,
         }
     }
 
@@ -281,22 +317,31 @@ impl Refused {
         method: &Method,
         target: &Uri,
         asked: Option<&Asked>,
+        is_grpc: bool,
         mut record: ExchangeRecord,
         session: &Session,
     ) -> Response<Body> {
         if let Some(rule) = &self.rule {
             record.denied_by(rule);
         }
-        let response = reply::refusal(&reply::Refusal {
+        let request_id = record.request_id().to_string();
+        let host = asked.map(|asked| asked.host.to_string());
+        let refusal = reply::Refusal {
             reason: self.reason,
             tenant: session.who.tenant.id.as_str(),
             method,
-            host: asked.map(|asked| asked.host.to_string()).as_deref(),
+            host: host.as_deref(),
             port: session.who.flow.original_dst.port(),
             path: target.path(),
             rule: self.rule.as_deref(),
-            request_id: &record.request_id().to_string(),
-        });
+            retry_after: self.retry_after.map(|wait| wait.as_secs() + 1),
+            request_id: &request_id,
+        };
+        let response = if is_grpc {
+            grpc::refusal(&refusal)
+        } else {
+            reply::refusal(&refusal)
+        };
         record.status(response.status());
         record.close(Ending::of(self.reason));
         response
@@ -305,7 +350,17 @@ impl Refused {
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Self { reason, rule: None }
+        Over::from(reason).into()
+    }
+}
+
+impl From<Over> for Refused {
+    fn from(over: Over) -> Self {
+        Self {
+            reason: over.reason,
+            rule: None,
+            retry_after: over.retry_after,
+        }
     }
 }
 
@@ -314,6 +369,7 @@ impl From<Denial> for Refused {
         Self {
             reason: denial.reason,
             rule: denial.rule,
+            retry_after: None,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod connection;
 pub mod exchange;
 pub mod hold;
 pub mod query;
+mod token;
 pub mod path;
 pub mod model;
 pub mod redirect;

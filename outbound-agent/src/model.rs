@@ -14,4 +14,5 @@ pub mod rcode;
 pub mod secret;
 pub mod jwt;
 pub mod template;
+pub mod limits;
 pub mod traffic;

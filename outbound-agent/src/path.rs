@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | 1 | [`accept`] | listener | [`accept::Accepted`] |
 //! | 2 | [`identify`] | `Accepted` | [`identify::Identified`] |
+//! | 2b | [`limits`] | its tenant | a [`limits::Place`], or what limit is reached |
 //! | 3 | [`detect`] | the stream | [`detect::Detected`] |
 //! | 4 | [`tls`] | TLS bytes of a host whose requests are seen | [`tls::Plain`] |
 //! | 5 | [`http`] | HTTP bytes | requests, [`http::normalize::Asked`] |
@@ -18,6 +19,7 @@
 
 pub mod accept;
 pub mod identify;
+pub mod limits;
 pub mod detect;
 pub mod tls;
 pub mod http;

@@ -15,7 +15,7 @@ use crate::model::reason::{Ending, Reason};
 use crate::observe::record::{ConnectionRecord, QueryRecord};
 use crate::path::dns::message::{Asked, Reply, Service, Transport};
 use crate::path::dns::socket::{Datagram, DatagramSocket};
-use crate::path::dns::{Account, stream};
+use crate::path::dns::{Account, service, stream};
 use crate::path::policy::{self, Denial, NamePermit};
 use crate::path::upstream::resolve::Found;
 
@@ -160,10 +160,6 @@ async fn carry(
     let mut permit = policy::decide_name(&who.tenant.policy, &host)?;
     let kind = match asked.service() {
         Service::LookUp(kind) => kind,
-        Service::Nothing => {
-            record_permit(record, &permit);
-            return Ok(asked.reply(Rcode::NoError));
-        }
         Service::Refuse => return Err(Reason::UnsupportedProtocol.into()),
     };
     let found = agent.upstream.records(&permit, kind).await;
@@ -182,30 +178,40 @@ fn show(
     permit: &mut NamePermit,
     account: &Account,
 ) -> Result<Found, Denial> {
-    let Found::Records(mut records) = found else {
+    let Found::Records(found) = found else {
         return Ok(found);
     };
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut denied = None;
-    records.retain(|record| {
-        let Some(address) = record
-            .data
-            .ip_addr()
-            .filter(|_| record.record_type() == kind)
-        else {
-            return true;
-        };
-        match permit.check_address(address) {
-            Ok(()) => addresses.push(address.to_canonical()),
-            Err(denial) => {
-                denied.get_or_insert(denial);
-                return false;
-            }
+    let mut may_reach = |address: IpAddr| match permit.check_address(address) {
+        Ok(()) => {
+            addresses.push(address.to_canonical());
+            true
         }
-        true
-    });
+        Err(denial) => {
+            denied.get_or_insert(denial);
+            false
+        }
+    };
+    let mut records = Vec::with_capacity(found.len());
+    for record in found {
+        let is_wanted = record.record_type() == kind;
+        match (record.data.ip_addr(), kind) {
+            (Some(address), _) if is_wanted => {
+                records.extend(may_reach(address).then_some(record));
+            }
+            (None, RecordType::HTTPS | RecordType::SVCB) if is_wanted => {
+                records.extend(service::told(&record, &mut may_reach));
+            }
+            (Some(_) | None, _) => records.push(record),
+        }
+    }
     match denied {
-        Some(denial) if addresses.is_empty() => return Err(denial),
+        Some(denial)
+            if addresses.is_empty() && matches!(kind, RecordType::A | RecordType::AAAA) =>
+        {
+            return Err(denial);
+        }
         Some(_) | None => {}
     }
     account.remember(permit.host(), &addresses, shortest_ttl(&records));
@@ -234,7 +240,14 @@ const fn code(reason: Reason) -> Rcode {
         | R::MetadataAddress
         | R::UnsupportedProtocol
         | R::NoHost
-        | R::DnsLimit => Rcode::Refused,
+        | R::DnsLimit
+        | R::TenantConnections
+        | R::TenantRequests
+        | R::RequestRate
+        | R::Quota
+        | R::BodyTooLarge
+        | R::ResponseTooLarge
+        | R::TooLong => Rcode::Refused,
         R::Malformed => Rcode::FormErr,
         R::UnknownFlow
         | R::UnknownTenant

@@ -12,6 +12,7 @@ mod pins;
 mod listeners;
 mod others;
 mod flows;
+mod pending;
 mod refusals;
 mod sockets;
 
@@ -26,7 +27,7 @@ use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
 use aya_log::EbpfLogger;
 use outbound_common::names::map;
 use outbound_common::tenant::SLOTS;
-use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
+use outbound_common::{Counter, ListenerEntry, TenantEntry};
 
 use crate::model::tenant::CgroupId;
 use crate::sys;
@@ -44,6 +45,8 @@ pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
 pub use sockets::{Cut, Strangers, cut};
 
+use pending::Pending;
+
 /// Where things are on this host.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -59,7 +62,7 @@ pub struct Redirect {
     features: Features,
     object: Ebpf,
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
-    flows: Mutex<HashMap<MapData, FlowKey, Flow>>,
+    pending: Mutex<Pending>,
     _lock: DirectoryLock,
 }
 
@@ -80,7 +83,7 @@ impl Redirect {
         let (object, features) = load::load(&settings.pin_dir)?;
         let redirect = Self {
             tenants: open_map(&settings.pin_dir, map::TENANTS)?.into(),
-            flows: open_map(&settings.pin_dir, map::FLOWS)?.into(),
+            pending: Pending::open(&settings.pin_dir)?.into(),
             settings: settings.clone(),
             features,
             object,
@@ -168,7 +171,8 @@ impl Redirect {
 
     /// Takes a cgroup's tenant away: nothing more leaves it, open connections included.
     pub fn unassign(&self, cgroup: CgroupId) -> Result<(), Error> {
-        removed(locked(&self.tenants).remove(&cgroup.0)).map_err(map_error(map::TENANTS))
+        removed(locked(&self.tenants).remove(&cgroup.0)).map_err(map_error(map::TENANTS))?;
+        Ok(())
     }
 
     /// Every assigned cgroup, also by an earlier agent.
@@ -208,25 +212,12 @@ impl Redirect {
     /// Removes flows that nobody came for: datagrams, and connects whose socket outlived them.
     /// Gives their number.
     pub fn sweep(&self, older_than: Duration) -> Result<usize, Error> {
-        let now = host::monotonic_now();
-        let mut flows = locked(&self.flows);
-        let old: Vec<FlowKey> = flows
-            .iter()
-            .filter_map(Result::ok)
-            .filter(|(_key, flow)| {
-                now.saturating_sub(Duration::from_nanos(flow.connected_ns)) >= older_than
-            })
-            .map(|(key, _flow)| key)
-            .collect();
-        for key in &old {
-            removed(flows.remove(key)).map_err(map_error(map::FLOWS))?;
-        }
-        Ok(old.len())
+        locked(&self.pending).sweep(older_than)
     }
 
     /// How many flows are between a workload's socket and the agent's.
     pub fn pending(&self) -> usize {
-        locked(&self.flows).keys().filter_map(Result::ok).count()
+        locked(&self.pending).count()
     }
 
     /// What the programs say of themselves, in an object that was built for development: a task
@@ -263,14 +254,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// To remove what is gone already is no failure.
-fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
+/// To remove what is gone already is no failure. Gives whether it was there.
+fn removed(result: Result<(), MapError>) -> Result<bool, MapError> {
     match result {
-        Err(MapError::KeyNotFound) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(MapError::KeyNotFound) => Ok(false),
         Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
-            Ok(())
+            Ok(false)
         }
-        other => other,
+        Err(error) => Err(error),
     }
 }
 

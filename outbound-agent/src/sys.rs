@@ -102,6 +102,17 @@ pub fn owner_of_namespace(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// `_IO(0xb7, 0x1)`, linux/nsfs.h.
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
 
+/// Keeps what this process holds out of core dumps, and from every process that may not read any
+/// other's memory: neither it nor what it starts writes a core (`RLIMIT_CORE`), and it may not be
+/// traced (`PR_SET_DUMPABLE`, which a program that it starts does not inherit). Its own
+/// `/proc/self` stays open to it; the entries below `/proc/PID` belong to root from then on.
+pub fn keep_memory_private() -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    nix::sys::prctl::set_dumpable(false)?;
+    Ok(())
+}
+
 /// Lets a task wait for a descriptor.
 pub fn readiness(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, for as long as it lives.
@@ -128,4 +139,19 @@ fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
 fn owned(fd: libc::c_long) -> OwnedFd {
     // SAFETY: callers pass what a system call has just given them.
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::resource::{Resource, getrlimit};
+
+    #[test]
+    fn memory_that_is_private_is_in_no_core() {
+        super::keep_memory_private().unwrap();
+        assert!(!nix::sys::prctl::get_dumpable().unwrap());
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
+        // What the agent needs of itself is still there.
+        assert!(std::fs::File::open("/proc/thread-self/ns/net").is_ok());
+        assert!(std::fs::read_dir("/proc/self/fd").is_ok());
+    }
 }

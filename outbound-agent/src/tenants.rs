@@ -14,28 +14,33 @@ pub mod events;
 mod error;
 mod lease;
 mod shared;
+mod matched;
+mod wanted;
+pub mod runs;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::config::TenantSpec;
+use crate::config::cgroups::Cgroups;
 use crate::model::tenant::{CgroupId, Tenant, TenantId, Tenants};
 use crate::redirect::{Cut, Redirect};
 use crate::sys;
 
 pub use error::Error;
 pub use lease::Leased;
+pub use matched::Nurseries;
 pub use place::{Named, Place};
 pub use shared::Shared;
 
 use slots::Slots;
 use state::{Lease, State};
+use wanted::Wanted;
 
 /// The directory of every cgroup that is a tenant's.
 pub type Homes = HashMap<CgroupId, Arc<Path>>;
@@ -50,6 +55,9 @@ pub struct Assignments {
     by_name: HashMap<TenantId, usize>,
     snapshot: Arc<ArcSwap<Tenants>>,
     homes: watch::Sender<Arc<Homes>>,
+    nurseries: watch::Sender<Arc<Nurseries>>,
+    /// Cgroups that patterns of two tenants match.
+    contested: HashSet<PathBuf>,
     in_kernel: HashMap<CgroupId, Assigned>,
     slots: Slots,
     state: State,
@@ -61,12 +69,6 @@ pub struct Assignments {
 struct Assigned {
     slot: u32,
     flags: u32,
-}
-
-/// One cgroup as it ought to be.
-struct Wanted {
-    directory: Arc<Path>,
-    spec: usize,
 }
 
 impl Assignments {
@@ -101,6 +103,8 @@ impl Assignments {
             specs,
             snapshot,
             homes: watch::Sender::default(),
+            nurseries: watch::Sender::default(),
+            contested: HashSet::new(),
             slots: Slots::without(&taken),
             in_kernel,
             leases: leases
@@ -126,15 +130,23 @@ impl Assignments {
     /// it finds cgroups that were removed and made anew. What one cgroup lacks keeps no other
     /// from being served.
     pub fn apply(&mut self) -> Result<Cut, Error> {
-        if self.is_true() {
+        let matched = self.matched()?;
+        if self.is_true(&matched) {
             return Ok(Cut::default());
         }
         let mut failure = None;
-        let mut wanted = self.wanted(&mut failure);
+        let mut wanted = self.wanted(matched, &mut failure);
         self.revoke_all_but(&wanted)?;
         let homes = Arc::clone(&self.homes.borrow());
         wanted.retain(|id, wanted| {
-            homes.contains_key(id) || succeeded(self.fence(&wanted.directory), &mut failure)
+            if homes.contains_key(id) {
+                return true;
+            }
+            match self.fence(&wanted.directory) {
+                // It has come and gone.
+                Err(_) if !is_cgroup(&wanted.directory, *id) => false,
+                fenced => succeeded(fenced, &mut failure),
+            }
         });
         let new = wanted
             .iter()
@@ -155,59 +167,6 @@ impl Assignments {
             succeeded(self.admit(id, wanted.spec), &mut failure);
         }
         failure.map_or(Ok(cut), Err)
-    }
-
-    /// What the configuration and the operators say, as far as it is there.
-    fn wanted(&mut self, failure: &mut Option<Error>) -> HashMap<CgroupId, Wanted> {
-        let mut wanted = HashMap::with_capacity(self.specs.len() + self.leases.len());
-        let (by_name, gone) = (&self.by_name, self.leases.len());
-        self.leases.retain(|id, lease| {
-            let spec = TenantId::new(&lease.tenant).and_then(|name| by_name.get(&name).copied());
-            let is_there = is_cgroup(&lease.cgroup, *id);
-            let Some(spec) = spec.filter(|_| is_there) else {
-                let cgroup = lease.cgroup.display();
-                warn!(%cgroup, tenant = lease.tenant, "assignment dropped, its cgroup or tenant is gone");
-                return false;
-            };
-            let directory = Arc::from(&*lease.cgroup);
-            wanted.insert(*id, Wanted { directory, spec });
-            true
-        });
-        if self.leases.len() != gone
-            && let Err(error) = self.save()
-        {
-            failure.get_or_insert(error);
-        }
-        for (spec, configured) in self.specs.iter().enumerate() {
-            let directory = self.root.join(&configured.cgroup);
-            match make_cgroup(&directory) {
-                Ok(id) => {
-                    let directory = directory.into();
-                    wanted.insert(id, Wanted { directory, spec });
-                }
-                Err(source) => {
-                    let tenant = configured.tenant.id.clone();
-                    let path = directory;
-                    failure.get_or_insert(Error::Cgroup {
-                        tenant,
-                        path,
-                        source,
-                    });
-                }
-            }
-        }
-        wanted
-    }
-
-    /// Whether every cgroup that was published is still there, and none is missing.
-    fn is_true(&self) -> bool {
-        let homes = self.homes.borrow();
-        let wanted = self.specs.len() + self.leases.len();
-        wanted == homes.len()
-            && wanted == self.in_kernel.len()
-            && homes
-                .iter()
-                .all(|(id, directory)| is_cgroup(directory, *id))
     }
 
     /// Says whose every cgroup is, to the other parts of the agent.
@@ -299,9 +258,23 @@ impl Assignments {
         })
     }
 
-    /// The directory of a tenant's configured cgroup.
-    pub fn directory(&self, spec: &TenantSpec) -> PathBuf {
-        self.root.join(&spec.cgroup)
+    /// The directory of a tenant's configured cgroup; none where it has a pattern.
+    pub fn directory(&self, spec: &TenantSpec) -> Option<PathBuf> {
+        match &spec.cgroups {
+            Cgroups::One(path) => Some(self.root.join(path)),
+            Cgroups::Matching(_) => None,
+        }
+    }
+
+    /// Whether the configuration gives a tenant this cgroup.
+    fn is_configured(&self, spec: &TenantSpec, directory: &Path) -> bool {
+        let Ok(path) = directory.strip_prefix(&self.root) else {
+            return false;
+        };
+        match &spec.cgroups {
+            Cgroups::One(configured) => configured == path,
+            Cgroups::Matching(pattern) => pattern.matches(path),
+        }
     }
 
     /// Whose an assigned cgroup is.
@@ -317,6 +290,11 @@ impl Assignments {
     /// Every assigned cgroup, and word of every change.
     pub fn homes(&self) -> watch::Receiver<Arc<Homes>> {
         self.homes.subscribe()
+    }
+
+    /// Where cgroups that patterns match may appear, and word of every change.
+    pub fn nurseries(&self) -> watch::Receiver<Arc<Nurseries>> {
+        self.nurseries.subscribe()
     }
 
     /// The kernel side.

@@ -69,8 +69,14 @@ counters! {
     BeltNoTenant = "belt_no_tenant",
     /// Belt: the answer of a server, of a tenant that may not have any.
     BeltInbound = "belt_inbound",
+    /// A tenant has as many pending flows as one may have.
+    TenantFlowsFull = "tenant_flows_full",
+    /// A datagram from an address from which another tenant's query is under way.
+    FlowTaken = "flow_taken",
     /// A refusal was not reported because the ring buffer was full.
     RefusalLost = "refusal_lost",
+    /// A refusal was not reported because its tenant had enough of them in this second.
+    RefusalSuppressed = "refusal_suppressed",
 }
 
 #[cfg(test)]

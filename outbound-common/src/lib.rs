@@ -12,6 +12,8 @@
 //! | `FLOWS` | [`FlowKey`] | [`Flow`] | workload's `sock_ops`, belt (UDP) | agent's `sock_ops`, agent (UDP) |
 //! | `ACCEPTED` | socket | [`Flow`] | agent's `sock_ops` | agent, by descriptor |
 //! | `COUNTERS` | [`Counter`] | `u64` per CPU | every hook | agent |
+//! | `ACCOUNTS` | slot | [`Account`] | whoever adds a flow or refuses | the same |
+//! | `SWEPT` | slot | `u64` | agent | whoever adds a flow |
 //! | `REFUSALS` | - | [`Refusal`] | every hook that refuses | agent |
 #![cfg_attr(not(test), no_std)]
 
@@ -20,10 +22,12 @@ pub mod flow;
 pub mod tenant;
 pub mod counter;
 pub mod refusal;
+pub mod account;
 pub mod names;
 #[cfg(feature = "user")]
 mod pod;
 
+pub use account::Account;
 pub use addr::{Addr16, PortBe};
 pub use counter::Counter;
 pub use flow::{Flow, FlowKey};
@@ -31,4 +35,4 @@ pub use refusal::Refusal;
 pub use tenant::{ListenerEntry, TenantEntry};
 
 /// Version of the layouts in this crate. An agent adopts pinned maps of this version only.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;

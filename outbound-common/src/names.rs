@@ -16,6 +16,10 @@ pub mod map {
     pub const ACCEPTED: &str = "ACCEPTED";
     /// Counters per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// Slot to what the kernel side keeps of the tenant.
+    pub const ACCOUNTS: &str = "ACCOUNTS";
+    /// Slot to the number of its flows that the agent has removed.
+    pub const SWEPT: &str = "SWEPT";
     /// Ring buffer of refusals.
     pub const REFUSALS: &str = "REFUSALS";
 }

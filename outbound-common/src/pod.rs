@@ -4,10 +4,12 @@
     reason = "aya::Pod is an unsafe trait; aya offers no derive"
 )]
 
-use crate::{Flow, FlowKey, ListenerEntry, Refusal, TenantEntry};
+use crate::{Account, Flow, FlowKey, ListenerEntry, Refusal, TenantEntry};
 
 // SAFETY: repr(C), integers only, no padding (sizes asserted beside the type).
 unsafe impl aya::Pod for Flow {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Account {}
 // SAFETY: as above.
 unsafe impl aya::Pod for FlowKey {}
 // SAFETY: as above.

@@ -29,6 +29,8 @@ pub struct Refusal {
     pub uid: u32,
     /// `AF_*` of the socket.
     pub family: u32,
+    /// How many refusals of the same tenant were not reported since the last one that was.
+    pub suppressed: u64,
     /// `comm` of the calling thread, NUL-padded; empty where the kernel cannot tell.
     pub comm: [u8; 16],
 }
@@ -53,6 +55,7 @@ impl Refusal {
             pid: word(offset_of!(Self, pid))?,
             uid: word(offset_of!(Self, uid))?,
             family: word(offset_of!(Self, family))?,
+            suppressed: long(offset_of!(Self, suppressed))?,
             comm: *bytes.get(offset_of!(Self, comm)..)?.first_chunk()?,
         })
     }
@@ -64,4 +67,4 @@ impl Refusal {
 }
 
 const _: () = assert!(offset_of!(Refusal, destination) == 16);
-const _: () = assert!(size_of::<Refusal>() == 72 && align_of::<Refusal>() == 8);
+const _: () = assert!(size_of::<Refusal>() == 80 && align_of::<Refusal>() == 8);

@@ -11,9 +11,10 @@ use outbound_common::flow::FLOW_INBOUND;
 use outbound_common::tenant::{AGENT_V6, TENANT_INBOUND, is_agent_v4};
 use outbound_common::{Addr16, Counter, Flow, FlowKey, PortBe};
 
+use crate::account;
 use crate::call::{AF_INET, AF_INET6, TCP, UDP, read};
-use crate::maps::{FLOWS, SOCKETS, count, listener, tenant};
-use crate::refuse::{Attempt, LET_THROUGH};
+use crate::maps::{SOCKETS, listener, tenant};
+use crate::refuse::{Attempt, LET_THROUGH, Whose};
 
 const LOOPBACK_INTERFACE: u32 = 1;
 const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
@@ -39,10 +40,10 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
     };
     match judge(&packet, flow, interface) {
         Ok(Pass::Inbound | Pass::Connection) => LET_THROUGH,
-        Ok(Pass::Datagram) => {
-            remember_datagram(&packet, flow);
-            LET_THROUGH
-        }
+        Ok(Pass::Datagram) => match remember_datagram(&packet, flow) {
+            Ok(()) => LET_THROUGH,
+            Err(counter) => packet.attempt(flow).drop_packet(counter, flow),
+        },
         Err(counter) => packet.attempt(flow).drop_packet(counter, flow),
     }
 }
@@ -91,9 +92,10 @@ fn judge(packet: &Packet, flow: &Flow, interface: u32) -> Result<Pass, Counter> 
     }
 }
 
-/// A datagram has no handshake: its flow is left for the agent to find by source.
+/// A datagram has no handshake: its flow is left for the agent to find by source. Without one it
+/// would be nobody's.
 #[inline(always)]
-fn remember_datagram(packet: &Packet, flow: &mut Flow) {
+fn remember_datagram(packet: &Packet, flow: &mut Flow) -> Result<(), Counter> {
     // SAFETY: a helper without arguments.
     flow.connected_ns = unsafe { bpf_ktime_get_ns() };
     let flow: &Flow = flow;
@@ -105,9 +107,7 @@ fn remember_datagram(packet: &Packet, flow: &mut Flow) {
         agent_port: packet.destination_port,
         protocol: UDP,
     };
-    if FLOWS.insert(key, flow, 0).is_err() {
-        count(Counter::FlowsFull);
-    }
+    account::remember(key, flow, true)
 }
 
 /// The headers that the belt looks at.
@@ -126,7 +126,7 @@ impl Packet {
     fn read(ctx: &SkBuffContext, ethertype: u32) -> Result<Self, Attempt> {
         let (source, destination, protocol, transport) = match ethertype {
             ETH_P_IP => {
-                let unreadable = || Attempt::without_address(0, AF_INET, 0);
+                let unreadable = || Attempt::without_address(Whose::NOBODYS, AF_INET, 0);
                 let Ok(header) = ctx.load::<[u8; 20]>(0) else {
                     return Err(unreadable());
                 };
@@ -146,7 +146,7 @@ impl Packet {
             }
             ETH_P_IPV6 => {
                 let Ok(words) = ctx.load::<[u32; 10]>(0) else {
-                    return Err(Attempt::without_address(0, AF_INET6, 0));
+                    return Err(Attempt::without_address(Whose::NOBODYS, AF_INET6, 0));
                 };
                 (
                     Addr16([words[2], words[3], words[4], words[5]]),
@@ -155,13 +155,13 @@ impl Packet {
                     40,
                 )
             }
-            _ => return Err(Attempt::without_address(0, 0, 0)),
+            _ => return Err(Attempt::without_address(Whose::NOBODYS, 0, 0)),
         };
         if protocol != TCP && protocol != UDP {
-            return Err(Attempt::without_address(0, 0, protocol));
+            return Err(Attempt::without_address(Whose::NOBODYS, 0, protocol));
         }
         let Ok(ports) = ctx.load::<[u8; 4]>(transport) else {
-            return Err(Attempt::without_address(0, 0, protocol));
+            return Err(Attempt::without_address(Whose::NOBODYS, 0, protocol));
         };
         Ok(Self {
             source,
@@ -175,7 +175,7 @@ impl Packet {
     #[inline(always)]
     fn attempt(&self, flow: &Flow) -> Attempt {
         Attempt {
-            tenant_cgroup: flow.tenant_cgroup,
+            whose: flow.into(),
             destination: self.destination,
             port: PortBe::new(self.destination_port),
             protocol: self.protocol,

@@ -5,7 +5,7 @@ use outbound_common::Counter;
 
 use crate::call::Call;
 use crate::maps::{SOCKETS, listener};
-use crate::refuse::{EADDRINUSE, LET_THROUGH};
+use crate::refuse::{EADDRINUSE, LET_THROUGH, Whose};
 
 #[inline(always)]
 pub(crate) fn bind<const IP: u32>(ctx: &SockAddrContext) -> i32 {
@@ -21,6 +21,7 @@ pub(crate) fn bind<const IP: u32>(ctx: &SockAddrContext) -> i32 {
     if port != listener.tcp_port && port != listener.dns_port {
         return LET_THROUGH;
     }
-    let tenant = SOCKETS.get(call.sk).map_or(0, |flow| flow.tenant_cgroup);
-    call.attempt(tenant).refuse(Counter::AgentPort, EADDRINUSE)
+    let whose = SOCKETS.get(call.sk);
+    let whose = whose.map_or(Whose::NOBODYS, |flow| (&*flow).into());
+    call.attempt(whose).refuse(Counter::AgentPort, EADDRINUSE)
 }

@@ -10,7 +10,7 @@ use aya_ebpf::programs::SockAddrContext;
 use outbound_common::{Addr16, PortBe, TenantEntry};
 
 use crate::maps::tenant;
-use crate::refuse::Attempt;
+use crate::refuse::{Attempt, Whose};
 
 pub(crate) const AF_INET: u32 = 2;
 pub(crate) const AF_INET6: u32 = 10;
@@ -123,9 +123,9 @@ impl<const IP: u32> Call<IP> {
 
     /// For the report, should the call be refused.
     #[inline(always)]
-    pub(crate) fn attempt(&self, tenant_cgroup: u64) -> Attempt {
+    pub(crate) fn attempt(&self, whose: Whose) -> Attempt {
         Attempt {
-            tenant_cgroup,
+            whose,
             destination: self.address,
             port: self.port,
             protocol: self.protocol,

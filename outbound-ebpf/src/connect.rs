@@ -9,9 +9,12 @@ use outbound_common::tenant::{
 };
 use outbound_common::{Addr16, Counter, Flow, ListenerEntry, PortBe, TenantEntry};
 
+use crate::account;
 use crate::call::{AF_INET, AF_INET6, Call, TCP, UDP, tenant_of_caller};
 use crate::maps::{SOCKETS, count, listener, tenant};
-use crate::refuse::{ECONNREFUSED, ENETUNREACH, EPERM, LET_THROUGH, comm};
+use crate::refuse::{
+    Attempt, EADDRNOTAVAIL, ECONNREFUSED, ENETUNREACH, EPERM, LET_THROUGH, Whose, comm,
+};
 
 const DNS: u16 = 53;
 const LOOPBACK_NET: u32 = 127;
@@ -34,7 +37,11 @@ pub(crate) fn connect<const IP: u32>(ctx: &SockAddrContext) -> i32 {
         let (port, counter) = (listener.tcp_port, Counter::Redirected);
         return redirect(&call, flow, tenant, listener, port, counter);
     }
-    redirect_dns(&call, flow, tenant, listener)
+    // Address sorting (RFC 6724) and QUIC's first try connect without ever sending.
+    match is_dns(&call, listener) {
+        true => redirect_dns(&call, flow, tenant, listener),
+        false => Attempt::refuse_quietly(Counter::Datagram, ECONNREFUSED),
+    }
 }
 
 /// Checks that hold for connects and datagrams alike. Fails with the verdict where there is
@@ -51,9 +58,9 @@ pub(crate) fn judge<const IP: u32>(
     i32,
 > {
     let Some(flow) = SOCKETS.get(call.sk) else {
-        return Err(call.attempt(0).refuse(Counter::NoStamp, EPERM));
+        return Err(call.attempt(Whose::NOBODYS).refuse(Counter::NoStamp, EPERM));
     };
-    let attempt = call.attempt(flow.tenant_cgroup);
+    let attempt = call.attempt((&*flow).into());
     let Some(tenant) = tenant(flow.tenant_cgroup) else {
         return Err(attempt.refuse(Counter::NoTenant, EPERM));
     };
@@ -79,8 +86,14 @@ pub(crate) fn judge<const IP: u32>(
     Ok((flow, tenant, listener))
 }
 
-/// A datagram: to the resolver if it is DNS, refused otherwise, at once, so that QUIC clients
+/// Whether a datagram is for the resolver. All others are refused, at once, so that QUIC clients
 /// fall back to TCP.
+#[inline(always)]
+pub(crate) fn is_dns<const IP: u32>(call: &Call<IP>, listener: &ListenerEntry) -> bool {
+    call.port.get() == DNS && listener.dns_port != 0
+}
+
+/// A datagram to the resolver.
 #[inline(always)]
 pub(crate) fn redirect_dns<const IP: u32>(
     call: &Call<IP>,
@@ -88,10 +101,6 @@ pub(crate) fn redirect_dns<const IP: u32>(
     tenant: &TenantEntry,
     listener: &ListenerEntry,
 ) -> i32 {
-    if call.port.get() != DNS || listener.dns_port == 0 {
-        let attempt = call.attempt(tenant.cgroup);
-        return attempt.refuse(Counter::Datagram, ECONNREFUSED);
-    }
     let counter = Counter::RedirectedDns;
     redirect(call, flow, tenant, listener, listener.dns_port, counter)
 }
@@ -106,8 +115,13 @@ fn redirect<const IP: u32>(
     counter: Counter,
 ) -> i32 {
     if is_agent(call, listener) {
-        let attempt = call.attempt(tenant.cgroup);
+        let attempt = call.attempt(tenant.into());
         return attempt.refuse(Counter::AgentAddress, ECONNREFUSED);
+    }
+    // As where a network has no port left.
+    if call.protocol == TCP && !account::has_room(tenant.slot) {
+        let attempt = call.attempt(tenant.into());
+        return attempt.refuse(Counter::TenantFlowsFull, EADDRNOTAVAIL);
     }
     let by_v4 = call.address.is_v4() || goes_by_v4(call, flow, listener);
     flow.cookie = call.cookie();
@@ -176,11 +190,13 @@ fn goes_by_v4<const IP: u32>(call: &Call<IP>, flow: &Flow, listener: &ListenerEn
 /// Whether a destination is the agent itself: one of its ports on any loopback address, all of
 /// which lead to it.
 #[inline(always)]
-fn is_agent<const IP: u32>(call: &Call<IP>, listener: &ListenerEntry) -> bool {
-    if !is_agent_port(call.port.get(), listener) {
-        return false;
-    }
-    let address = call.address;
+pub(crate) fn is_agent<const IP: u32>(call: &Call<IP>, listener: &ListenerEntry) -> bool {
+    is_agent_port(call.port.get(), listener) && is_loopback(call.address)
+}
+
+/// Whether an address leads to this host's own loopback, the unspecified ones among them.
+#[inline(always)]
+pub(crate) fn is_loopback(address: Addr16) -> bool {
     if address.is_v4() {
         let word = u32::from_be(address.v4_word());
         return word == 0 || word >> 24 == LOOPBACK_NET;

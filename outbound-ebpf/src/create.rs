@@ -9,7 +9,7 @@ use outbound_common::{Counter, Flow};
 
 use crate::call::{AF_INET, AF_INET6, TCP, UDP, read, tenant_of_caller};
 use crate::maps::SOCKETS;
-use crate::refuse::{Attempt, EPERM, EPROTONOSUPPORT, LET_THROUGH};
+use crate::refuse::{Attempt, EPERM, EPROTONOSUPPORT, LET_THROUGH, Whose};
 
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
@@ -21,11 +21,11 @@ pub(crate) fn sock_create(ctx: &SockContext) -> i32 {
     let kind = read!((*sock).type_);
     let protocol = read!((*sock).protocol);
 
-    let mut attempt = Attempt::without_address(0, family, protocol);
+    let mut attempt = Attempt::without_address(Whose::NOBODYS, family, protocol);
     let Some(tenant) = tenant_of_caller() else {
         return attempt.refuse(Counter::NoTenant, EPERM);
     };
-    attempt.tenant_cgroup = tenant.cgroup;
+    attempt.whose = tenant.into();
     // Everything else (MPTCP, UDP-Lite, ping, raw, SCTP, DCCP) has ways out that no later hook
     // sees. Clients that try MPTCP fall back to TCP on this errno.
     let is_carried = (family == AF_INET || family == AF_INET6)

@@ -16,6 +16,7 @@ use aya_ebpf::programs::SockOpsContext;
 use outbound_common::flow::FLOW_INBOUND;
 use outbound_common::{Addr16, Counter, Flow, FlowKey};
 
+use crate::account;
 use crate::call::{AF_INET, TCP, read};
 use crate::maps::{ACCEPTED, FLOWS, SOCKETS, count, listener};
 
@@ -47,8 +48,8 @@ fn connecting(ops: *mut bpf_sock_ops) -> u32 {
     unsafe { bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG as i32) };
     let key = key(ops, End::Workload);
     let flow: &Flow = flow;
-    if FLOWS.insert(key, flow, 0).is_err() {
-        count(Counter::FlowsFull);
+    if let Err(counter) = account::remember(key, flow, false) {
+        count(counter);
     }
     DONE
 }
@@ -78,8 +79,7 @@ fn state_changed(ops: *mut bpf_sock_ops) -> u32 {
     if let Some(flow) = unsafe { FLOWS.get(key) }
         && flow.cookie == cookie
     {
-        // Gone already: the agent has accepted it in this moment.
-        let _taken = FLOWS.remove(key);
+        account::forget(key, flow);
     }
     DONE
 }
@@ -112,8 +112,7 @@ pub(crate) fn agent(ctx: &SockOpsContext) -> u32 {
     if !ACCEPTED.set(sk, &mut accepted) {
         count(Counter::StorageFailed);
     }
-    // Gone already: the workload has closed in this moment.
-    let _taken = FLOWS.remove(key);
+    account::forget(key, flow);
     DONE
 }
 

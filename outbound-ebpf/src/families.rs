@@ -4,8 +4,8 @@
 use aya_ebpf::programs::LsmContext;
 use outbound_common::Counter;
 
-use crate::call::{AF_INET, AF_INET6};
-use crate::refuse::{Attempt, EAFNOSUPPORT, LET_THROUGH};
+use crate::call::{AF_INET, AF_INET6, tenant_of_caller};
+use crate::refuse::{Attempt, EAFNOSUPPORT, LET_THROUGH, Whose};
 
 const AF_UNIX: u32 = 1;
 const AF_NETLINK: u32 = 16;
@@ -18,6 +18,7 @@ pub(crate) fn socket_create(ctx: &LsmContext) -> i32 {
     if is_kernel != 0 || matches!(family, AF_UNIX | AF_INET | AF_INET6 | AF_NETLINK) {
         return LET_THROUGH;
     }
-    let attempt = Attempt::without_address(0, family, 0);
+    let whose = tenant_of_caller().map_or(Whose::NOBODYS, Whose::from);
+    let attempt = Attempt::without_address(whose, family, 0);
     attempt.refuse(Counter::SocketKind, EAFNOSUPPORT)
 }

@@ -5,6 +5,11 @@
 //! who happens to call.
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "atomic additions, see `shared`")
+)]
 #![expect(
     unsafe_code,
     reason = "contexts, helpers and maps of the kernel are raw pointers"
@@ -23,6 +28,8 @@ macro_rules! trace {
 }
 
 mod maps;
+mod shared;
+mod account;
 mod refuse;
 mod call;
 mod create;

@@ -13,7 +13,8 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use outbound_common::{Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
+use outbound_common::account::{self, ACCOUNTS as NUMBER_OF_ACCOUNTS};
+use outbound_common::{Account, Counter, Flow, FlowKey, ListenerEntry, TenantEntry};
 
 /// Layout version of what is pinned. Written and read by the agent alone.
 #[map]
@@ -37,9 +38,10 @@ pub(crate) static SOCKETS: SocketStorage<Flow, { (BPF_F_NO_PREALLOC | BPF_F_CLON
 
 /// Flows between the SYN and the end of the handshake, and the datagrams of the last while.
 /// Full: the connection finds no flow and the agent refuses it. Not LRU: one tenant must not
-/// push another's entries out.
+/// push another's entries out, nor has it more than its share of the room.
 #[map]
-pub(crate) static FLOWS: HashMap<FlowKey, Flow> = HashMap::pinned(131_072, BPF_F_NO_PREALLOC);
+pub(crate) static FLOWS: HashMap<FlowKey, Flow> =
+    HashMap::pinned(account::FLOWS, BPF_F_NO_PREALLOC);
 
 /// Flow of every socket that the agent accepted. Read by the agent, by descriptor.
 #[btf_map]
@@ -49,6 +51,15 @@ pub(crate) static ACCEPTED: SocketStorage<Flow, { BPF_F_NO_PREALLOC as usize }> 
 /// One number per [`Counter`] and CPU.
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::pinned(Counter::ALL.len() as u32, 0);
+
+/// What is kept of each tenant, by slot; the last is nobody's.
+#[map]
+pub(crate) static ACCOUNTS: Array<Account> = Array::pinned(NUMBER_OF_ACCOUNTS, 0);
+
+/// How many flows of each slot the agent has removed. Written by the agent alone: what it writes
+/// is a whole value, under which additions of the programs would be lost.
+#[map]
+pub(crate) static SWEPT: Array<u64> = Array::pinned(NUMBER_OF_ACCOUNTS, 0);
 
 /// Refusals on their way to the access log. Full: the refusal holds, `refusal_lost` counts it.
 #[map]

@@ -5,8 +5,10 @@ use core::ptr;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_set_retval};
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
-use outbound_common::{Addr16, Counter, Flow, PortBe, Refusal};
+use outbound_common::account::NOBODY;
+use outbound_common::{Addr16, Counter, Flow, PortBe, Refusal, TenantEntry};
 
+use crate::account;
 use crate::maps::{REFUSALS, count};
 
 pub(crate) const LET_THROUGH: i32 = 1;
@@ -16,6 +18,7 @@ pub(crate) const EPERM: i32 = 1;
 pub(crate) const EPROTONOSUPPORT: i32 = 93;
 pub(crate) const EAFNOSUPPORT: i32 = 97;
 pub(crate) const EADDRINUSE: i32 = 98;
+pub(crate) const EADDRNOTAVAIL: i32 = 99;
 pub(crate) const ENETUNREACH: i32 = 101;
 pub(crate) const ECONNREFUSED: i32 = 111;
 
@@ -28,9 +31,44 @@ static HAVE_RETVAL: u8 = 1;
 #[unsafe(no_mangle)]
 static HAVE_COMM: u8 = 1;
 
+/// Whose a refused call is.
+#[derive(Clone, Copy)]
+pub(crate) struct Whose {
+    pub(crate) cgroup: u64,
+    pub(crate) slot: u32,
+}
+
+impl Whose {
+    /// No tenant's.
+    pub(crate) const NOBODYS: Self = Self {
+        cgroup: 0,
+        slot: NOBODY,
+    };
+}
+
+impl From<&TenantEntry> for Whose {
+    #[inline(always)]
+    fn from(tenant: &TenantEntry) -> Self {
+        Self {
+            cgroup: tenant.cgroup,
+            slot: tenant.slot,
+        }
+    }
+}
+
+impl From<&Flow> for Whose {
+    #[inline(always)]
+    fn from(flow: &Flow) -> Self {
+        Self {
+            cgroup: flow.tenant_cgroup,
+            slot: flow.slot,
+        }
+    }
+}
+
 /// What a refused call wanted.
 pub(crate) struct Attempt {
-    pub(crate) tenant_cgroup: u64,
+    pub(crate) whose: Whose,
     pub(crate) destination: Addr16,
     pub(crate) port: PortBe,
     pub(crate) protocol: u32,
@@ -40,9 +78,9 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// A call that names no address.
     #[inline(always)]
-    pub(crate) fn without_address(tenant_cgroup: u64, family: u32, protocol: u32) -> Self {
+    pub(crate) fn without_address(whose: Whose, family: u32, protocol: u32) -> Self {
         Self {
-            tenant_cgroup,
+            whose,
             destination: Addr16::UNSPECIFIED,
             port: PortBe(0),
             protocol,
@@ -67,6 +105,14 @@ impl Attempt {
         REFUSED
     }
 
+    /// Refuses a system call that well-behaved workloads make all the time: counted, not reported.
+    #[inline(always)]
+    pub(crate) fn refuse_quietly(counter: Counter, errno: i32) -> i32 {
+        count(counter);
+        set_errno(errno);
+        REFUSED
+    }
+
     /// Refuses a packet: there is no caller to name, nor one to give an errno.
     #[inline(always)]
     pub(crate) fn drop_packet(&self, counter: Counter, flow: &Flow) -> i32 {
@@ -77,19 +123,24 @@ impl Attempt {
     /// Refuses a packet of a socket that nothing is known of.
     #[inline(always)]
     pub(crate) fn drop_unknown(counter: Counter) -> i32 {
-        Self::without_address(0, 0, 0).report(counter, 0, 0, 0, [0; 16]);
+        Self::without_address(Whose::NOBODYS, 0, 0).report(counter, 0, 0, 0, [0; 16]);
         REFUSED
     }
 
     #[inline(always)]
     fn report(&self, counter: Counter, cgroup: u64, pid: u32, uid: u32, comm: [u8; 16]) {
         count(counter);
+        let Some(suppressed) = account::may_report(self.whose.slot) else {
+            count(Counter::RefusalSuppressed);
+            return;
+        };
         let Some(mut entry) = REFUSALS.reserve::<Refusal>(0) else {
             count(Counter::RefusalLost);
+            account::suppressed(self.whose.slot, suppressed + 1);
             return;
         };
         entry.write(Refusal {
-            tenant_cgroup: self.tenant_cgroup,
+            tenant_cgroup: self.whose.cgroup,
             process_cgroup: cgroup,
             destination: self.destination,
             destination_port: self.port,
@@ -99,6 +150,7 @@ impl Attempt {
             pid,
             uid,
             family: self.family,
+            suppressed,
             comm,
         });
         entry.submit(0);
@@ -111,7 +163,7 @@ impl Attempt {
 pub(crate) fn refuse_option(flow: &Flow, sk: *mut bpf_sock) -> i32 {
     // SAFETY: the context's socket.
     let (family, protocol) = unsafe { ((*sk).family, (*sk).protocol) };
-    let attempt = Attempt::without_address(flow.tenant_cgroup, family, protocol);
+    let attempt = Attempt::without_address(flow.into(), family, protocol);
     let pid = if is_set(&HAVE_COMM) {
         (bpf_get_current_pid_tgid() >> 32) as u32
     } else {

@@ -37,7 +37,11 @@ impl Agent {
     /// Starts one with `config` behind the settings that every test shares. The tenants'
     /// cgroups are numbered 1, 2, 3 in the order of the configuration.
     pub fn start(config: &str) -> Self {
-        let state = tempfile::tempdir().unwrap();
+        Self::start_again(tempfile::tempdir().unwrap(), config)
+    }
+
+    /// As [`Self::start`], with what an agent before it has left behind.
+    pub fn start_again(state: TempDir, config: &str) -> Self {
         let text = format!(
             "version = 1\n[agent]\nport = 0\ndns_port = 0\nstate_dir = {:?}\n{config}",
             state.path()
@@ -232,7 +236,12 @@ impl Agent {
 
     /// Drains within `deadline`.
     pub async fn stop(self, deadline: Duration) -> Drained {
-        self.app.stop(deadline).await
+        self.stop_for_now(deadline).await.0
+    }
+
+    /// Drains within `deadline`; gives what the agent leaves behind as well.
+    pub async fn stop_for_now(self, deadline: Duration) -> (Drained, TempDir) {
+        (self.app.stop(deadline).await, self.state)
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{CNAME, SOA, TXT};
+use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey, SvcParamValue};
+use hickory_proto::rr::rdata::{CNAME, HTTPS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -171,6 +172,12 @@ pub fn alias(name: &str, to: &str) -> Record {
 /// A text.
 pub fn text(name: &str, text: &str) -> Record {
     record(name, RData::TXT(TXT::new(vec![text.to_owned()])))
+}
+
+/// A service binding of HTTPS (RFC 9460) to the name itself.
+pub fn binding(name: &str, parameters: Vec<(SvcParamKey, SvcParamValue)>) -> Record {
+    let binding = SVCB::new(1, Name::root(), parameters);
+    record(name, RData::HTTPS(HTTPS(binding)))
 }
 
 fn dns_name(name: &str) -> Name {

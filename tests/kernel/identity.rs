@@ -182,7 +182,7 @@ async fn a_refusal_says_who_wanted_what() {
     let mut refusals = stage.redirect().refusals().expect("the ring buffer");
     let output = stage
         .workload(&tenant.cgroup)
-        .python("print(os.getpid(), attempt(udp().connect, ('192.0.2.7', 443)))");
+        .python("print(os.getpid(), attempt(udp().sendto, b'x', ('192.0.2.7', 443)))");
     let (pid, outcome) = output.split_once(' ').expect("two words");
     assert_eq!(outcome, "ECONNREFUSED");
     let refusal = refusals.next().await.expect("a refusal");

@@ -23,6 +23,8 @@ fn every_program_passes_the_verifier_and_every_map_is_pinned() {
         names::map::FLOWS,
         names::map::ACCEPTED,
         names::map::COUNTERS,
+        names::map::ACCOUNTS,
+        names::map::SWEPT,
         names::map::REFUSALS,
     ] {
         assert!(settings.pin_dir.join(map).exists(), "{map}");

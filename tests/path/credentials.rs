@@ -1,5 +1,7 @@
 //! The origin sees what the tenant never held.
 
+mod oauth2;
+
 use std::path::PathBuf;
 
 use harness::agent::{Agent, Reply};
@@ -26,11 +28,17 @@ impl Scene {
 
     /// `keys` are those of the credential; `DIR` in them is where the secrets are.
     fn agent(&self, keys: &str) -> Agent {
+        self.agent_with("", keys)
+    }
+
+    /// As [`Self::agent`], with other tables as well.
+    fn agent_with(&self, tables: &str, keys: &str) -> Agent {
         let keys = keys.replace("DIR", self.secrets.path().to_str().unwrap());
         Agent::start(&format!(
             r#"
             [resolver]
-            hosts = {{ "api.test" = ["127.0.0.1"] }}
+            hosts = {{ "api.test" = ["127.0.0.1"], "login.test" = ["127.0.0.1"] }}
+            {tables}
             [policies.p]
             allow = ["api.test:*", "127.0.0.0/8:*"]
             credentials = ["c"]

@@ -7,9 +7,11 @@ mod smuggling;
 mod agreement;
 mod policy;
 mod credentials;
+mod limits;
 mod tunnel;
 mod tls;
 mod authority;
+mod hello;
 mod dns;
 mod drain;
 

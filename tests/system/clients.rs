@@ -1,4 +1,4 @@
-use harness::host::{Daemon, Ended, Host, Invocation, ORIGIN_V4, Site, Visit, clients};
+use harness::host::{Daemon, Ended, Host, Invocation, ORIGIN_V4, Running, Site, Visit, clients};
 use serde_json::Value;
 
 /// curl, in each version of HTTP.
@@ -11,6 +11,18 @@ mod python;
 mod node;
 /// Server-Sent Events and long polling.
 mod stream;
+/// WebSocket, from Python and from Node.
+mod websocket;
+/// gRPC.
+mod grpc;
+/// git over HTTP.
+mod git;
+/// What is no HTTP: PostgreSQL, Redis, SSH, SMTP, MQTT.
+mod raw;
+/// Who tries QUIC first.
+mod quic;
+/// What handshakes look like to OpenSSL, GnuTLS and Go.
+mod handshake;
 
 /// What no client may ever see.
 const SECRET: &str = "5ecret-0f-the-agent";
@@ -45,6 +57,79 @@ fn host() -> Option<Host> {
     Some(host)
 }
 
+/// A program as `acme`'s workload.
+fn client(host: &Host, words: &[&str]) -> Invocation {
+    host.run("acme", words)
+}
+
+/// As [`client`], one of Python's, with the packages of `tests/clients/requirements.txt`.
+fn python(host: &Host, program: &str) -> Invocation {
+    client(host, &[&interpreter(), "-u", "-c", program])
+}
+
+/// As [`client`], one of Node's, with the packages of `tests/clients/package.json`.
+fn node(host: &Host, program: &str) -> Invocation {
+    let modules = clients().join("node/node_modules");
+    client(host, &["node", "-e", program]).env("NODE_PATH", modules)
+}
+
+/// An origin in Python, once it has said that it is listening. It finds certificate and key of
+/// [`NAMES`] in the directory that is its first argument.
+#[track_caller]
+fn origin(host: &Host, program: &str) -> Running {
+    host.identity(&NAMES);
+    let directory = host.path("").display().to_string();
+    let words = ["-u", "-c", program, &directory];
+    let origin = host.program(&interpreter(), &words).start();
+    origin.expect("listening\n");
+    origin
+}
+
+fn interpreter() -> String {
+    clients().join("python/bin/python").display().to_string()
+}
+
+/// What `api.test` was asked for at a path was attributed, judged, given the credential, and
+/// logged.
+#[track_caller]
+fn expect_logged(host: &Host, path: &str, program: &str, status: u16) -> Value {
+    let line = host.expect_log(&[("kind", "http"), ("url.path", path)]);
+    for (field, expected) in [
+        ("tenant", "acme"),
+        ("server.address", "api.test"),
+        ("url.scheme", "https"),
+        ("network.peer.address", ORIGIN_V4),
+        ("process.executable.name", program),
+        ("verdict", "allow"),
+        ("rule", "allow api.test"),
+        ("outcome", "completed"),
+        ("credential", "token"),
+    ] {
+        assert_eq!(line[field], expected, "{field} of {line:#}");
+    }
+    assert_eq!(line["http.response.status_code"], status, "{line:#}");
+    line
+}
+
+/// `https://evil.test/` had no address for a client; `https://api.test:8443/`, which is not
+/// allowed, gave it the agent's own answer.
+#[track_caller]
+fn expect_denied(host: &Host, status: u16) {
+    let line = host.expect_log(&[("kind", "dns"), ("dns.question.name", "evil.test")]);
+    assert_eq!(line["dns.response.code"], "REFUSED", "{line:#}");
+    let line = host.expect_log(&[("kind", "http"), ("server.port", "8443")]);
+    for (field, expected) in [
+        ("tenant", "acme"),
+        ("server.address", "api.test"),
+        ("verdict", "deny"),
+        ("reason", "no_rule"),
+    ] {
+        assert_eq!(line[field], expected, "{field} of {line:#}");
+    }
+    assert_eq!(line["http.response.status_code"], status, "{line:#}");
+    assert_eq!(line["credential"], Value::Null, "{line:#}");
+}
+
 /// Such a host with a web site behind all names, and an agent.
 struct Stage {
     host: Host,
@@ -64,45 +149,22 @@ impl Stage {
         })
     }
 
-    /// A program as `acme`'s workload.
     fn client(&self, words: &[&str]) -> Invocation {
-        self.host.run("acme", words)
+        client(&self.host, words)
     }
 
-    /// A program of Python's, with the packages of `tests/clients/requirements.txt`.
     fn python(&self, program: &str) -> Invocation {
-        let python = clients().join("python/bin/python");
-        self.client(&[python.to_str().unwrap(), "-u", "-c", program])
+        python(&self.host, program)
     }
 
-    /// A program of Node's, with the packages of `tests/clients/package.json`.
     fn node(&self, program: &str) -> Invocation {
-        let modules = clients().join("node/node_modules");
-        self.client(&["node", "-e", program])
-            .env("NODE_PATH", modules)
+        node(&self.host, program)
     }
 
-    /// What `api.test` was asked for at a path went through the agent: attributed, judged, given
-    /// the credential, and logged.
+    /// As [`expect_logged`], and the site saw the credential.
     #[track_caller]
     fn expect_carried(&self, path: &str, program: &str) -> Visit {
-        let line = self
-            .host
-            .expect_log(&[("kind", "http"), ("url.path", path)]);
-        for (field, expected) in [
-            ("tenant", "acme"),
-            ("server.address", "api.test"),
-            ("url.scheme", "https"),
-            ("network.peer.address", ORIGIN_V4),
-            ("process.executable.name", program),
-            ("verdict", "allow"),
-            ("rule", "allow api.test"),
-            ("outcome", "completed"),
-            ("credential", "token"),
-        ] {
-            assert_eq!(line[field], expected, "{field} of {line:#}");
-        }
-        assert_eq!(line["http.response.status_code"], 200, "{line:#}");
+        expect_logged(&self.host, path, program, 200);
         let visit = self.site.visit(path);
         assert!(visit.is_secure, "{visit:?}");
         let expected = format!("Bearer {SECRET}");
@@ -110,29 +172,13 @@ impl Stage {
         visit
     }
 
-    /// `https://evil.test/` had no address for a client; `https://api.test:8443/`, which is not
-    /// allowed, gave it the agent's own answer. Neither reached the site.
     #[track_caller]
     fn expect_denied(&self) {
-        let looked_up = [("kind", "dns"), ("dns.question.name", "evil.test")];
-        let line = self.host.expect_log(&looked_up);
-        assert_eq!(line["dns.response.code"], "REFUSED", "{line:#}");
-        let line = self.host.expect_log(&[("server.port", "8443")]);
-        for (field, expected) in [
-            ("kind", "http"),
-            ("tenant", "acme"),
-            ("server.address", "api.test"),
-            ("verdict", "deny"),
-            ("reason", "no_rule"),
-        ] {
-            assert_eq!(line[field], expected, "{field} of {line:#}");
-        }
-        assert_eq!(line["http.response.status_code"], 403, "{line:#}");
-        assert_eq!(line["credential"], Value::Null, "{line:#}");
+        expect_denied(&self.host, 403);
     }
 }
 
-/// The agent's answer to what is denied, wherever a client writes it.
+/// What a client says of what was denied, and nothing of a secret.
 #[track_caller]
 fn expect_told(ended: &Ended, words: &[&str]) {
     let told = format!("{}{}", ended.stdout, ended.stderr);

@@ -33,6 +33,8 @@ mod operators;
 mod namespaces;
 /// What runs already, put under a tenant and taken off.
 mod assign;
+/// Cgroups that become a tenant's as they appear.
+mod patterns;
 /// `outbound doctor`.
 mod doctor;
 /// Programs that tenants use, each with what it asks for, what it is refused and what it says.

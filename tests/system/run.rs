@@ -2,7 +2,9 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::scene::host;
+use harness::sandbox::eventually;
+
+use crate::scene::{Prober, host, origin};
 
 #[test]
 fn run_gives_back_how_its_command_ended() {
@@ -18,6 +20,27 @@ fn run_gives_back_how_its_command_ended() {
         assert_eq!(ended.code, code, "{command}: {ended:?}");
         assert_eq!(ended.stderr, "");
     }
+}
+
+#[test]
+fn a_run_that_leaves_something_running_leaves_no_cgroup_in_the_end() {
+    let Some(host) = host() else { return };
+    let _origin = origin(&host);
+    let _agent = host.agent();
+    let runs = || {
+        let below = fs::read_dir(host.tenant_cgroup("acme")).unwrap().flatten();
+        below.filter(|entry| entry.path().is_dir()).count()
+    };
+    let orphan = Prober::orphan(&host, "acme");
+    let other = Prober::start(&host, "acme");
+    assert_eq!(orphan.ask("/left"), "200");
+    assert_eq!(runs(), 2);
+    drop(orphan);
+    eventually("the abandoned cgroup is removed", || {
+        (runs() == 1).then_some(())
+    });
+    // The one that runs keeps its own.
+    assert_eq!(other.ask("/stays"), "200");
 }
 
 #[test]

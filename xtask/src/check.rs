@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::build;
 use crate::deny;
+use crate::fuzz;
 use crate::say;
 use crate::setup::{self, Purpose};
 use crate::shell::Shell;
@@ -25,6 +26,8 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     shell.show(doc.env("RUSTDOCFLAGS", "-Dwarnings"))?;
     say::heading("Unit and path tests");
     test::unprivileged(shell)?;
+    say::heading("Fuzz");
+    fuzz::smoke(shell)?;
     say::line(say::paint(say::Paint::Green, "all green"));
     Ok(())
 }

@@ -13,6 +13,7 @@ mod check;
 mod ebpf;
 mod test;
 mod vm;
+mod fuzz;
 mod tidy;
 mod deny;
 mod run;
@@ -45,6 +46,8 @@ enum Task {
     Ebpf,
     /// Run the tests: all tiers, or one.
     Test(test::Options),
+    /// Feed the agent's readers of strangers' bytes with what chance makes of a corpus.
+    Fuzz(fuzz::Options),
     /// Run the kernel tier on other kernels, in virtual machines.
     Vm(vm::Options),
     /// Check what the compiler does not: who imports what, sizes, manifests.
@@ -77,6 +80,7 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::run(&shell),
         Task::Ebpf => ebpf::run(&shell),
         Task::Test(options) => test::run(&shell, &options),
+        Task::Fuzz(options) => fuzz::run(&shell, &options),
         Task::Vm(options) => vm::run(&shell, &options),
         Task::Tidy => tidy::run(&shell),
         Task::Deny => deny::run(&shell),

@@ -43,6 +43,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         level(config.agent.log_level),
         format(config.agent.log_format),
     )?;
+    sys::keep_memory_private().context("cannot keep memory out of core dumps")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.agent.threads {
         runtime.worker_threads(threads);
@@ -305,6 +306,7 @@ async fn report_refusals(
             counter,
             pid: refusal.pid,
             uid: refusal.uid,
+            suppressed: refusal.suppressed,
             executable: String::from_utf8_lossy(name).into(),
         });
     }

@@ -235,7 +235,12 @@ impl Subject for Host {
     fn listen_in(&self, tenant: &str, namespace: Namespace) -> Result<Listens, Refused> {
         let place = self.assignments.with(|assignments| {
             let spec = assignments.expect_tenant(tenant)?;
-            assignments.find(&Named::Cgroup(assignments.directory(spec)))
+            let directory = assignments.directory(spec);
+            let only_pattern = || tenants::Error::OnlyPattern {
+                tenant: spec.tenant.id.clone(),
+                pattern: spec.cgroups.to_string(),
+            };
+            assignments.find(&Named::Cgroup(directory.ok_or_else(only_pattern)?))
         });
         let place = place.map_err(|error| refused(&error))?;
         let home = Home {
@@ -278,9 +283,11 @@ fn refused(error: &tenants::Error) -> Refused {
         Error::Outside { .. } | Error::TooDeep { .. } | Error::Ambiguous { .. } => {
             StatusCode::BAD_REQUEST
         }
-        Error::OwnCgroup { .. } | Error::Taken { .. } | Error::Configured { .. } | Error::Slots => {
-            StatusCode::CONFLICT
-        }
+        Error::OwnCgroup { .. }
+        | Error::Taken { .. }
+        | Error::Configured { .. }
+        | Error::OnlyPattern { .. }
+        | Error::Slots => StatusCode::CONFLICT,
         Error::Cgroup { .. }
         | Error::Watched { .. }
         | Error::Strangers { .. }
@@ -292,7 +299,7 @@ fn refused(error: &tenants::Error) -> Refused {
 
 fn view(
     spec: &TenantSpec,
-    directory: PathBuf,
+    directory: Option<PathBuf>,
     mut cgroups: Vec<u64>,
     trust: Option<TrustView>,
 ) -> TenantView {
@@ -306,7 +313,8 @@ fn view(
         name: spec.tenant.id.to_string(),
         policy: spec.tenant.policy.name.to_string(),
         mode: mode.to_owned(),
-        cgroup: Some(directory),
+        cgroup: directory,
+        pattern: spec.cgroups.pattern().map(|_| spec.cgroups.to_string()),
         cgroup_ids: cgroups,
         credentials: spec
             .tenant

@@ -2,10 +2,8 @@
 
 pub(super) mod mount;
 
-use std::fs::{self, File};
-use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use http::Method;
@@ -18,6 +16,7 @@ use super::{client, trust};
 use crate::cli::Run;
 use crate::observe::admin::view::{Listens, Namespace, TrustView};
 use crate::sys::{self, Child, Launch};
+use crate::tenants::runs::RunCgroup;
 
 /// Runs `command` in a cgroup of its own below the tenant's, and gives back its exit code
 /// (128 + n when signal n ended it). The child starts inside the cgroup and holds no descriptor
@@ -26,15 +25,17 @@ use crate::sys::{self, Child, Launch};
 /// nothing but `lo`, with `mount` inside a mount namespace in which it trusts the agent.
 pub async fn run(socket: &Path, run: &Run) -> anyhow::Result<u8> {
     let view = client::tenant(socket, &run.tenant).await?;
-    let tenants_cgroup = view
-        .cgroup
-        .context("the agent gives the tenant no cgroup")?;
+    let Some(tenants_cgroup) = view.cgroup else {
+        let (tenant, pattern) = (&run.tenant, view.pattern.unwrap_or_default());
+        anyhow::bail!("{tenant} has the cgroups that match {pattern}, none to run a command in");
+    };
     let trust = view
         .trust
         .context("the agent has no certificate authority for the tenant")?;
-    let cgroup = RunCgroup::make(&tenants_cgroup)?;
-    let directory = File::open(&cgroup.path)
-        .with_context(|| format!("cannot open {}", cgroup.path.display()))?;
+    let cgroup = RunCgroup::make(&tenants_cgroup).with_context(|| {
+        let below = tenants_cgroup.display();
+        format!("cannot make a cgroup below {below}; are you root?")
+    })?;
     let [program, arguments @ ..] = &run.command[..] else {
         anyhow::bail!("no command")
     };
@@ -50,7 +51,7 @@ pub async fn run(socket: &Path, run: &Run) -> anyhow::Result<u8> {
         ..Launch::default()
     };
     let mut signals = Signals::listen()?;
-    let child = sys::spawn_in_cgroup(&launch, directory.as_fd())
+    let child = sys::spawn_in_cgroup(&launch, cgroup.directory().as_fd())
         .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
     signals.pass_on_until_end(&child).await?;
     let ended = child.wait().context("cannot wait for the command")?;
@@ -137,35 +138,5 @@ fn exit_code(ended: WaitStatus) -> u8 {
         | WaitStatus::PtraceSyscall(_)
         | WaitStatus::Continued(_)
         | WaitStatus::StillAlive => u8::MAX,
-    }
-}
-
-/// The cgroup of one run; removed afterwards, unless something of the command lives on in it.
-struct RunCgroup {
-    path: PathBuf,
-}
-
-impl RunCgroup {
-    fn make(tenant: &Path) -> anyhow::Result<Self> {
-        let path = tenant.join(format!("run-{}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => {}
-            // Left behind by a run with our process id; what still lives in it is the same tenant's.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!("cannot make the cgroup {}; are you root?", path.display())
-                });
-            }
-        }
-        Ok(Self { path })
-    }
-}
-
-impl Drop for RunCgroup {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the cgroup of the run stays");
-        }
     }
 }

@@ -12,12 +12,13 @@ use super::raw;
 use super::section::nearest;
 use super::{Config, TenantSpec};
 use crate::model::credential::Credential;
+use crate::model::limits::Limits;
 use crate::model::policy::Policy;
 use crate::model::target::{List, Target, Targets};
 use crate::model::tenant::Tenant;
 
 /// What a tenant gets from its policy.
-type Compiled = (Arc<Policy>, Vec<Arc<Credential>>);
+type Compiled = (Arc<Policy>, Vec<Arc<Credential>>, Limits);
 
 /// Gives nothing where there is a problem, and says each.
 pub(super) fn check(
@@ -41,7 +42,11 @@ pub(super) fn check(
             (name, compiled)
         })
         .collect();
-    let tenants = tenants(file.tenants, &policies, problems);
+    let fair = Limits {
+        connections: file.limits.as_ref().map(|all| (all.connections / 4).max(1)),
+        ..Limits::default()
+    };
+    let tenants = tenants(file.tenants, &policies, fair, problems);
     Some(Config {
         agent: file.agent?,
         access_log: file.access_log?,
@@ -51,7 +56,7 @@ pub(super) fn check(
         policies: policies
             .into_values()
             .flatten()
-            .map(|(policy, _)| policy)
+            .map(|(policy, ..)| policy)
             .collect(),
         tenants,
     })
@@ -71,6 +76,7 @@ fn policy(
         let path = KeyPath::Index(&path, index);
         attached.push(refer(wanted, credentials, "credential", &path, problems).cloned());
     }
+    let limits = raw.limits.compile();
     let policy = Policy {
         name: name.into(),
         mode: raw.mode,
@@ -83,17 +89,18 @@ fn policy(
         true_errors: raw.true_errors,
     };
     let attached = attached.into_iter().collect::<Option<_>>()?;
-    Some((Arc::new(policy), attached))
+    Some((Arc::new(policy), attached, limits))
 }
 
 fn tenants(
     raw: Vec<Option<raw::Tenant>>,
     policies: &BTreeMap<String, Option<Compiled>>,
+    fair: Limits,
     problems: &mut Problems,
 ) -> Vec<TenantSpec> {
     let tenants = KeyPath::Key(&KeyPath::Top, "tenants");
     let mut names = HashMap::new();
-    let mut cgroups = HashMap::new();
+    let mut owners = HashMap::new();
     let mut specs = Vec::new();
     for (index, tenant) in raw.into_iter().enumerate() {
         let Some(tenant) = tenant else { continue };
@@ -103,19 +110,20 @@ fn tenants(
             policy,
             cgroup,
             inbound,
+            limits,
         } = tenant;
         if let Some(first) = names.insert(name.value.clone(), name.place.clone()) {
             let message = format!("tenant {} is already written at {first}", name.value);
             problems.add(&name.place, KeyPath::Key(&path, "name"), message);
         }
+        let cgroups = cgroup.value.of(name.value.as_str());
         let owner = (name.value.clone(), cgroup.place.clone());
-        if let Some((owner, first)) = cgroups.insert(cgroup.value.clone(), owner) {
-            let shown = cgroup.value.display();
-            let message = format!("cgroup \"/{shown}\" is already given to {owner} at {first}");
+        if let Some((owner, first)) = owners.insert(cgroups.clone(), owner) {
+            let message = format!("cgroup \"{cgroups}\" is already given to {owner} at {first}");
             problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
         }
         let path = KeyPath::Key(&path, "policy");
-        let Some((policy, credentials)) = refer(&policy, policies, "policy", &path, problems)
+        let Some((policy, credentials, base)) = refer(&policy, policies, "policy", &path, problems)
         else {
             continue;
         };
@@ -124,8 +132,9 @@ fn tenants(
                 id: name.value,
                 policy: Arc::clone(policy),
                 credentials: credentials.clone(),
+                limits: limits.compile().or(*base).or(fair),
             }),
-            cgroup: cgroup.value,
+            cgroups,
             inbound,
         });
     }

@@ -8,12 +8,15 @@ use http::{HeaderName, HeaderValue, header};
 use super::check::compile;
 use super::kind::compound::Placed;
 use super::problem::{KeyPath, Problems};
-use super::raw::credential::{Bound, Credential as Raw, Jwt as RawJwt, bearer};
+use super::raw::credential::{
+    Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2, bearer,
+};
 use super::secret::SecretReference;
-use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, Wrap};
+use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, OAuth2, Wrap};
 use crate::model::jwt::Signer;
 use crate::model::secret::{Secret, Source};
 use crate::model::target::{List, Pattern, Scheme};
+use crate::model::template::Template;
 
 /// Compiles one; gives nothing where there is a problem, and says each.
 pub(super) fn credential(
@@ -59,6 +62,7 @@ fn kind(raw: &Raw, secrets: &mut Secrets<'_>) -> Option<Kind> {
             Some(Kind::Basic { username, password })
         }
         Raw::Jwt(raw) => jwt(raw, secrets),
+        Raw::OAuth2(raw) => oauth2(raw, secrets),
     }
 }
 
@@ -78,6 +82,23 @@ fn jwt(raw: &RawJwt, secrets: &mut Secrets<'_>) -> Option<Kind> {
         key_id: key_id.map(Into::into),
         claims: raw.claims.clone(),
         ttl: raw.ttl,
+    })))
+}
+
+fn oauth2(raw: &RawOAuth2, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    let client_secret = secrets.source("client_secret", &raw.client_secret, |_any| Ok(()))?;
+    let form = [("scope", &raw.scope), ("audience", &raw.audience)];
+    let field = |(name, value): (&str, &Option<Template>)| Some((name.into(), value.clone()?));
+    Some(Kind::OAuth2(Box::new(OAuth2 {
+        field: Field {
+            name: raw.header.clone(),
+            wrap: raw.value.clone(),
+        },
+        endpoint: raw.token_url.clone(),
+        client_id: raw.client_id.as_str().into(),
+        client_secret,
+        client_auth: raw.client_auth,
+        form: form.into_iter().filter_map(field).collect(),
     })))
 }
 

@@ -334,6 +334,8 @@ macro_rules! numbers {
 numbers! {
     /// A port to listen on.
     Port: u16, "a port, 1 to 65535, or 0 for any that is free", (0..=u16::MAX);
+    /// How many of something that adds up over a month.
+    Many: u64, "a whole number from 1 to 2^48", (1..=1 << 48);
     /// How many of something.
     Count: usize, "a whole number from 1 to 16777216", (1..=1 << 24);
 }

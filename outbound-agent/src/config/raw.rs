@@ -1,13 +1,14 @@
 //! The file's shape: what stands in it, before anything refers to anything.
 
 pub(super) mod credential;
+mod limits;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
+use super::cgroups::{CgroupPattern, Cgroups};
 use super::document::{Node, Table, Value};
-use super::kind::compound::{InPlace, List, Placed};
-use super::kind::{CgroupPath, Flag, Kind as _, TargetText, TenantName, Text, words};
+use super::kind::compound::{InPlace, List, Nested, Placed};
+use super::kind::{Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
@@ -16,6 +17,7 @@ use crate::model::policy::{Addressing, Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
 use credential::Credential;
+pub(super) use limits::TenantLimits;
 
 section! {
     /// Rules, by name. Tenants refer to them.
@@ -66,6 +68,8 @@ section! {
         true_errors: bool as Flag = false;
         /// Names of the credentials that are added to the requests of its tenants.
         credentials: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
+        /// What each of its tenants may take: see `[policies.NAME.limits]`.
+        limits: TenantLimits as Nested<TenantLimits> = TenantLimits::default();
     }
 }
 
@@ -76,11 +80,17 @@ section! {
         name: Placed<TenantId> as InPlace<TenantName>;
         /// The name of its policy.
         policy: Placed<String> as InPlace<Text>;
-        /// Its cgroup, below the cgroup root; what is in a cgroup below it is the tenant's as
-        /// well, unless that one is given to another tenant.
-        cgroup: Placed<PathBuf> as InPlace<CgroupPath>;
+        /// Its cgroup, below the cgroup root, or a pattern; what is in a cgroup below it is the
+        /// tenant's as well, unless that one is given to another tenant. A cgroup that matches a
+        /// pattern is the tenant's from when it appears until it is removed; where it lies below
+        /// no watched cgroup, what it does in the moment before the agent has seen it is not
+        /// fenced, and what it had connected is ended. A cgroup that is named by its path is no
+        /// pattern's; one that two tenants' patterns match is neither's.
+        cgroup: Placed<Cgroups> as InPlace<CgroupPattern>;
         /// Whether its servers may answer peers that connect to them.
         inbound: bool as Flag = false;
+        /// What it may take: the keys of `[policies.NAME.limits]`, each instead of its policy's.
+        limits: TenantLimits as Nested<TenantLimits> = TenantLimits::default();
     }
 }
 

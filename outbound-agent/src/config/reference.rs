@@ -1,6 +1,6 @@
 //! The reference of the configuration: `docs/configuration.md`, made of the declarations.
 
-use super::raw::{Policy, Tenant, credential};
+use super::raw::{Policy, Tenant, TenantLimits, credential};
 use super::section::{Key, Section, Unwritten};
 use super::{AccessLog, Agent, Limits, Resolver, Tls};
 
@@ -28,6 +28,7 @@ pub(super) fn sections() -> Vec<(&'static str, &'static str, Vec<Key>)> {
         section::<Tls>("[tls]"),
         section::<Policy>("[policies.NAME]"),
     ];
+    sections.push(section::<TenantLimits>("[policies.NAME.limits]"));
     sections.extend(credentials);
     sections.push(section::<Tenant>("[[tenants]]"));
     sections

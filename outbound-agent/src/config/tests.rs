@@ -120,8 +120,8 @@ fn everything_that_is_written_is_taken() {
         panic!("{tenants:?}")
     };
     assert_eq!(acme.tenant.id.as_str(), "acme");
-    assert_eq!(acme.cgroup, Path::new("tenants.slice/acme"));
-    assert_eq!(nested.cgroup, Path::new("tenants.slice/acme/nested"));
+    assert_eq!(acme.cgroups.to_string(), "/tenants.slice/acme");
+    assert_eq!(nested.cgroups.to_string(), "/tenants.slice/acme/nested");
     assert!(!acme.inbound && nested.inbound);
     assert!(Arc::ptr_eq(&acme.tenant.policy, &policies[0]));
     let credential = &acme.tenant.credentials[0];
@@ -177,7 +177,7 @@ o.toml:13:11: limits.headers: 0 is not accepted; write a whole number from 1 to 
 o.toml:15:8: policies.p.mode: "enforced" is not accepted; write "enforce", "audit" or "off"
 o.toml:16:10: policies.p.allow[0]: "ftp://a.test": `ftp://` is not a scheme; write http, https or tcp
 o.toml:16:36: policies.p.allow[2]: 7 is not accepted; write [scheme://]host[:port], where the host is a name, "*.name", an address, a range or "*"
-o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme"
+o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme" or "/tenants.slice/{tenant}", or with `*` and `?` in its names every one that matches, as in "/pods.slice/{tenant}-*"
 o.toml:18:8: tenants[0].name: "a b" is not accepted; write 1 to 63 letters, digits, `.`, `_` or `-`, the first no `.`"#
     );
 }
@@ -267,6 +267,15 @@ fn a_tenant_and_a_cgroup_are_written_once() {
         tenant("a", "/b"),
         tenant("c", "a/")
     ));
+    let told_of_patterns = problems(&format!(
+        "[policies.p]\n{}{}",
+        tenant("a", "/x/{tenant}-*"),
+        tenant("b", "/x/a-*")
+    ));
+    assert_eq!(
+        told_of_patterns,
+        "o.toml:10:10: tenants[1].cgroup: cgroup \"/x/a-*\" is already given to a at o.toml:6:10"
+    );
     assert_eq!(
         told,
         "o.toml:8:8: tenants[1].name: tenant a is already written at o.toml:4:8\n\
@@ -283,127 +292,3 @@ fn a_cgroup_is_below_the_root_and_nowhere_else() {
         assert!(told.contains("tenants[0].cgroup"), "{cgroup}: {told}");
     }
 }
-
-fn credential(keys: &[(&str, &str)]) -> String {
-    let mut all = BTreeMap::from([
-        ("type", "\"header\""),
-        ("hosts", "[\"api.test\"]"),
-        ("secret", "\"env:TOKEN\""),
-    ]);
-    all.extend(keys.iter().copied());
-    let lines: Vec<_> = all
-        .iter()
-        .map(|(key, value)| format!("{key} = {value}"))
-        .collect();
-    format!("[credentials.c]\n{}", lines.join("\n"))
-}
-
-#[test]
-fn a_secret_is_named_and_never_shown() {
-    config(&credential(&[]));
-    for (key, value, expected) in WRONG_CREDENTIALS {
-        let told = problems(&credential(&[(key, value)]));
-        assert!(told.contains(expected), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
-    }
-}
-
-/// A key, its value, and what is told of it.
-const WRONG_CREDENTIALS: [(&str, &str, &str); 20] = [
-    (
-        "secret",
-        "\"cmd:hunter2\"",
-        "the value (not shown) is not accepted",
-    ),
-    (
-        "methods",
-        "[\"get\"]",
-        "credentials.c.methods[0]: \"get\" is not accepted; write a method in capitals",
-    ),
-    (
-        "paths",
-        "[\"repos\"]",
-        "credentials.c.paths[0]: \"repos\" is not accepted; write a path from `/` on",
-    ),
-    (
-        "ttl",
-        "\"5m\"",
-        "credentials.c.ttl: unknown key; known here: type, hosts",
-    ),
-    (
-        "secret",
-        "\"sk-hunter2\"",
-        "credentials.c.secret: the value (not shown) is not accepted",
-    ),
-    (
-        "secret",
-        "\"file:hunter2\"",
-        "the value (not shown) is not accepted",
-    ),
-    (
-        "secret",
-        "[\"hunter2\"]",
-        "the value (not shown) is not accepted",
-    ),
-    (
-        "secret",
-        "\"env:MISSING\"",
-        "\"env:MISSING\": the agent's environment has no such variable",
-    ),
-    ("secret", "\"env:EMPTY\"", "\"env:EMPTY\": is empty"),
-    (
-        "secret",
-        "\"env:BROKEN\"",
-        "\"env:BROKEN\" holds a character that no header can carry",
-    ),
-    (
-        "secret",
-        "\"file:/nonexistent/x\"",
-        "\"file:/nonexistent/x\": cannot read /nonexistent/x: No such file",
-    ),
-    (
-        "secret",
-        "\"credential:x\"",
-        "systemd handed over no credentials",
-    ),
-    (
-        "value",
-        "\"Bearer hunter2\"",
-        "credentials.c.value: the value (not shown) is not accepted",
-    ),
-    (
-        "value",
-        "\"{secret}{secret}\"",
-        "credentials.c.value: the value (not shown)",
-    ),
-    (
-        "header",
-        "\"Content-Length\"",
-        "credentials.c.header: \"Content-Length\" is not accepted",
-    ),
-    (
-        "header",
-        "\"a b\"",
-        "credentials.c.header: \"a b\" is not accepted",
-    ),
-    (
-        "hosts",
-        "[\"*\"]",
-        "credentials.c.hosts[0]: \"*\": a credential for every host",
-    ),
-    (
-        "hosts",
-        "[\"tcp://a.test:1\"]",
-        "nothing can be added to tcp",
-    ),
-    (
-        "hosts",
-        "[\"http://a.test\"]",
-        "plain HTTP needs allow_plaintext = true",
-    ),
-    (
-        "type",
-        "\"headers\"",
-        "credentials.c.type: \"headers\" is not accepted; write \"header\", \"basic\"",
-    ),
-];

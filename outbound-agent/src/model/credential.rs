@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, Method};
 
+use super::host::Host;
 use super::jwt;
 use super::pattern::PathPattern;
 use super::secret::{Secret, Source};
 use super::target::Targets;
-use super::template::Claims;
+use super::template::{Claims, Template};
 
 /// A credential, bound to where it may go. Values are wiped on drop and never printed.
 pub struct Credential {
@@ -53,6 +55,8 @@ pub enum Kind {
     },
     /// A token that the agent signs itself.
     Jwt(Box<Jwt>),
+    /// A token that the agent fetches (RFC 6749 section 4.4).
+    OAuth2(Box<OAuth2>),
 }
 
 /// A header that the agent alone writes: the tenant's own of that name is removed.
@@ -99,6 +103,43 @@ pub struct Jwt {
     pub claims: Claims,
     /// For how long.
     pub ttl: Duration,
+}
+
+/// How a token is fetched.
+pub struct OAuth2 {
+    /// Where it goes.
+    pub field: Field,
+    /// Who gives it out.
+    pub endpoint: Endpoint,
+    /// Who the agent is there.
+    pub client_id: Box<str>,
+    /// What proves it.
+    pub client_secret: Source,
+    /// How it is proven.
+    pub client_auth: ClientAuth,
+    /// What else is asked for, as in `scope`: fields of the form and their values.
+    pub form: Vec<(Box<str>, Template)>,
+}
+
+/// An `https` URL that the agent itself asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whom.
+    pub host: Host,
+    /// On which port.
+    pub port: u16,
+    /// For what.
+    pub path: PathAndQuery,
+}
+
+/// How a client proves itself to a token endpoint (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// In the `authorization` header.
+    #[default]
+    Basic,
+    /// In the form.
+    Post,
 }
 
 impl fmt::Debug for Credential {

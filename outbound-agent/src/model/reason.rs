@@ -74,6 +74,20 @@ closed_list! {
         ConnectionLimit = "connection_limit",
         /// More DNS queries, or longer names in them, than the limits allow.
         DnsLimit = "dns_limit",
+        /// The tenant has as many connections at once as its limits allow.
+        TenantConnections = "tenant_connections",
+        /// The tenant has as many requests at once as its limits allow.
+        TenantRequests = "tenant_requests",
+        /// The tenant has begun as many requests lately as its limits allow.
+        RequestRate = "request_rate",
+        /// What the tenant may take in this day or month is used up.
+        Quota = "quota",
+        /// The body of a request is larger than the tenant's limits allow.
+        BodyTooLarge = "body_too_large",
+        /// The body of a response is larger than the tenant's limits allow.
+        ResponseTooLarge = "response_too_large",
+        /// A request or a connection lasts longer than the tenant's limits allow.
+        TooLong = "too_long",
         /// A credential is bound to this host but cannot be sent.
         CredentialUnavailable = "credential_unavailable",
         /// The name has no address.
@@ -171,6 +185,12 @@ impl Ending {
             | R::UnsupportedProtocol
             | R::ConnectionLimit
             | R::DnsLimit
+            | R::TenantConnections
+            | R::TenantRequests
+            | R::RequestRate
+            | R::Quota
+            | R::BodyTooLarge
+            | R::ResponseTooLarge
             | R::LogUnavailable
             | R::Draining
             | R::Kernel => (Outcome::Refused, None),
@@ -183,6 +203,7 @@ impl Ending {
             | R::InvalidHeader
             | R::BareLineEnd
             | R::HeaderTooLarge => (Outcome::Refused, Some(Fault::Downstream)),
+            R::TooLong => (Outcome::TimedOut, None),
             R::DownstreamTimeout => (Outcome::TimedOut, Some(Fault::Downstream)),
             R::DownstreamTls => (Outcome::Failed, Some(Fault::Downstream)),
             R::DownstreamAborted => (Outcome::Aborted, Some(Fault::Downstream)),

@@ -1,5 +1,7 @@
 //! Texts and claims with places that each tenant fills: `{tenant}` and `{params.NAME}`.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::tenant::TenantId;
@@ -110,6 +112,20 @@ impl Template {
             }
         }
         Ok(filled)
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it would be written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
+                Piece::Tenant => f.write_str("{tenant}")?,
+                Piece::Parameter(Parameter(path)) => write!(f, "{{params.{path}}}")?,
+            }
+        }
+        Ok(())
     }
 }
 

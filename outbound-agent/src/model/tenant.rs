@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::credential::Credential;
+use super::limits::Limits;
 use super::policy::Policy;
 
 /// The kernel's 64-bit number of a cgroup: the inode of its directory.
@@ -54,6 +55,8 @@ pub struct Tenant {
     pub policy: Arc<Policy>,
     /// What is added for it.
     pub credentials: Vec<Arc<Credential>>,
+    /// What it may take of what all share.
+    pub limits: Limits,
 }
 
 /// Which cgroup is whose: one immutable whole, replaced at once.

@@ -1,4 +1,8 @@
-//! `Traffic`: what a stage that carries bytes tells of them.
+//! `Traffic`: what a stage that carries bytes tells of them, and is told.
+
+use std::time::Duration;
+
+use super::reason::Reason;
 
 /// Counts the payload of one connection or exchange as it passes.
 pub trait Traffic: Send + Sync + 'static {
@@ -10,4 +14,25 @@ pub trait Traffic: Send + Sync + 'static {
 
     /// How many have passed both ways.
     fn passed(&self) -> u64;
+
+    /// Whether more may go to the upstream; asked after every count.
+    fn pace_sent(&self) -> Pace {
+        Pace::Go
+    }
+
+    /// Whether more may come from the upstream; asked after every count.
+    fn pace_received(&self) -> Pace {
+        Pace::Go
+    }
+}
+
+/// What becomes of the next bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// They may pass.
+    Go,
+    /// They have to wait. What was counted may go on.
+    Wait(Duration),
+    /// They may not pass, nor what was just counted.
+    Stop(Reason),
 }

@@ -256,9 +256,14 @@ impl TenantMetrics {
 
     /// Something was denied or refused.
     pub fn denied(&self, reason: Reason) {
+        self.denied_often(reason, 1);
+    }
+
+    /// Something was denied or refused this many times.
+    pub fn denied_often(&self, reason: Reason, times: u64) {
         let cell = &self.denials[reason as usize];
         self.resolve(cell, &self.traffic.denials, &[reason.label()])
-            .inc();
+            .inc_by(times);
     }
 
     /// Something was let through that enforce mode would deny.

@@ -97,7 +97,7 @@ impl Records {
             || self.metrics.no_tenant(),
             |tenant| self.metrics.tenant(tenant),
         );
-        metrics.denied(Reason::Kernel);
+        metrics.denied_often(Reason::Kernel, 1 + refusal.suppressed);
         self.write(&refusal.line(), Claim::Refused);
     }
 
@@ -391,6 +391,13 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::DownstreamTls
         | Reason::ConnectionLimit
         | Reason::DnsLimit
+        | Reason::TenantConnections
+        | Reason::TenantRequests
+        | Reason::RequestRate
+        | Reason::Quota
+        | Reason::BodyTooLarge
+        | Reason::ResponseTooLarge
+        | Reason::TooLong
         | Reason::CredentialUnavailable
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused

@@ -4,6 +4,8 @@
 //! header of that name goes first, so that it cannot stand beside ours. What cannot be obtained
 //! fails the request: nothing goes out without.
 
+pub mod oauth2;
+mod percent;
 mod secrets;
 mod slot;
 mod tokens;
@@ -16,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio::task::JoinError;
 
+use self::oauth2::Ask;
 use self::secrets::Secrets;
 use self::tokens::Tokens;
 use crate::config::secret::SecretError;
@@ -67,6 +70,9 @@ pub enum Error {
     /// The signature.
     #[error("no token could be signed")]
     Sign(#[from] jwt::SignError),
+    /// Whoever gives it out.
+    #[error(transparent)]
+    Token(#[from] oauth2::Refusal),
     /// The header.
     #[error("it holds a character that no header can carry")]
     NoHeader,
@@ -80,7 +86,12 @@ impl Error {
             Self::Lately | Self::Fill(_) => {
                 tracing::debug!(credential, error, "credential unavailable");
             }
-            Self::Secret { .. } | Self::Task(_) | Self::Key(_) | Self::Sign(_) | Self::NoHeader => {
+            Self::Secret { .. }
+            | Self::Task(_)
+            | Self::Key(_)
+            | Self::Sign(_)
+            | Self::Token(_)
+            | Self::NoHeader => {
                 tracing::warn!(credential, error, "credential unavailable");
             }
         }
@@ -97,12 +108,14 @@ impl Credentials {
         }
     }
 
-    /// Adds one credential to a request of `subject`.
+    /// Adds one credential to a request of `subject`; `ask` is the way to those who give tokens
+    /// out.
     pub async fn add(
         &self,
         credential: &Credential,
         subject: Subject<'_>,
         headers: &mut HeaderMap,
+        ask: &dyn Ask,
     ) -> Result<(), Error> {
         let (name, value) = match &credential.kind {
             Kind::Header { field, secret } => {
@@ -117,6 +130,15 @@ impl Credentials {
                 let key = self.secrets.get(&jwt.key).await?;
                 let token = self.tokens.jwt(&credential.name, jwt, key, subject).await?;
                 (&jwt.field.name, jwt.field.wrap.fill(&token))
+            }
+            Kind::OAuth2(oauth2) => {
+                let secret = self.secrets.get(&oauth2.client_secret).await?;
+                let name = &credential.name;
+                let token = self
+                    .tokens
+                    .oauth2(name, oauth2, secret, subject, ask)
+                    .await?;
+                (&oauth2.field.name, oauth2.field.wrap.fill(&token))
             }
         };
         insert(headers, name, &value)

@@ -65,12 +65,13 @@ pub async fn detect<S: AsyncRead + Unpin>(
         Ok(Ok(0) | Err(_)) => return Err((stream, Reason::DownstreamAborted)),
     }
     let deadline = Instant::now() + limits.rest;
+    let mut reader = Reader::default();
     loop {
         match Guess::of(&seen) {
             Guess::Http => return Ok(Detected::Http(Replay::new(seen.freeze(), stream))),
             Guess::Http2 => return Ok(Detected::Http2(Replay::new(seen.freeze(), stream))),
             Guess::Opaque => return Ok(Detected::Opaque(Replay::new(seen.freeze(), stream))),
-            Guess::Tls => match ClientHello::read(&seen) {
+            Guess::Tls => match reader.read_on(&seen) {
                 ClientHello::Whole(hello) => {
                     return Ok(Detected::Tls(hello, Replay::new(seen.freeze(), stream)));
                 }
@@ -150,31 +151,39 @@ enum ClientHello {
     Broken,
 }
 
-impl ClientHello {
-    /// Reads it with rustls, which puts records together and checks every length.
-    fn read(mut seen: &[u8]) -> Self {
-        let mut acceptor = Acceptor::default();
-        while !seen.is_empty() {
-            match acceptor.read_tls(&mut seen as &mut dyn io::Read) {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return Self::Broken,
+/// Reads a ClientHello as it comes, each of its bytes once: they may come one by one.
+#[derive(Default)]
+struct Reader {
+    acceptor: Acceptor,
+    read: usize,
+}
+
+impl Reader {
+    /// Reads what is new of all that was seen. rustls puts records together and checks every
+    /// length.
+    fn read_on(&mut self, seen: &[u8]) -> ClientHello {
+        let mut new = &seen[self.read..];
+        while !new.is_empty() {
+            match self.acceptor.read_tls(&mut new as &mut dyn io::Read) {
+                Ok(1..) => self.read = seen.len() - new.len(),
+                Ok(0) | Err(_) => return ClientHello::Broken,
             }
-            match acceptor.accept() {
+            match self.acceptor.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
                     let hello = accepted.client_hello();
                     let server_name = match hello.server_name().map(str::parse) {
                         None => None,
                         Some(Ok(host)) => Some(host),
-                        Some(Err(_invalid)) => return Self::Broken,
+                        Some(Err(_invalid)) => return ClientHello::Broken,
                     };
                     let alpn = hello.alpn().into_iter().flatten().map(Box::from).collect();
-                    return Self::Whole(Hello { server_name, alpn });
+                    return ClientHello::Whole(Hello { server_name, alpn });
                 }
-                Err(_broken) => return Self::Broken,
+                Err(_broken) => return ClientHello::Broken,
             }
         }
-        Self::Part
+        ClientHello::Part
     }
 }
 

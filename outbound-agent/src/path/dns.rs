@@ -5,6 +5,7 @@
 //! remembered in its [`Account`], which also bounds how much it may ask.
 
 pub mod message;
+pub mod service;
 pub mod socket;
 pub mod stream;
 mod memory;

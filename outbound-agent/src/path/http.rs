@@ -126,7 +126,8 @@ where
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(limits.request_header)
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(Resets::new(io, refused)), service);
     let mut connection = pin!(connection);
@@ -161,3 +162,9 @@ fn reason(error: &hyper::Error) -> Reason {
 
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+/// What a peer may send on one HTTP/2 stream before it is read.
+pub const STREAM_WINDOW: u32 = 1024 * 1024;
+/// As [`STREAM_WINDOW`], of all streams of a connection. h2 ends a connection on which more small
+/// frames wait than half of this would hold, counted with their price in memory: about 130 of them
+/// where the window is the protocol's own, and streams of small messages break.
+pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;

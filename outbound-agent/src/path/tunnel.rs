@@ -3,13 +3,14 @@
 //! Takes both ends after the permit was spent. Each direction ends by itself (half-close is
 //! passed on); an error in one direction ends both. Ends too when both have been idle too long.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
-use crate::model::traffic::Traffic;
+use crate::model::traffic::{Pace, Traffic};
 
 /// Copies until both directions have ended, one fails, or nothing moved for `idle`.
 pub async fn relay<D, U>(
@@ -27,9 +28,11 @@ where
     let both = async {
         let sending = pump(from_workload, to_upstream, |bytes| {
             traffic.count_sent(bytes);
+            traffic.pace_sent()
         });
         let receiving = pump(from_upstream, to_workload, |bytes| {
             traffic.count_received(bytes);
+            traffic.pace_received()
         });
         tokio::try_join!(
             async {
@@ -59,27 +62,35 @@ where
 enum Side {
     Read,
     Write,
+    /// Neither: a limit of the tenant.
+    Limit(Reason),
 }
 
 impl Side {
     /// `reason` where the workload's half failed, otherwise the upstream did.
     fn reason(self, workload: Self, reason: Reason) -> Reason {
-        if self == workload {
-            reason
-        } else {
-            Reason::UpstreamReset
+        match self {
+            Self::Limit(limit) => limit,
+            Self::Read | Self::Write if self == workload => reason,
+            Self::Read | Self::Write => Reason::UpstreamReset,
         }
     }
 }
 
-async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize)) -> Result<(), Side>
+async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize) -> Pace) -> Result<(), Side>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let length = from.read(&mut buffer).await.map_err(|_error| Side::Read)?;
+        let length = match from.read(&mut buffer).await {
+            Ok(length) => length,
+            // Many end TLS without saying so (RFC 8446 section 6.1). What is inside has an end of
+            // its own, such as WebSocket's.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
+            Err(_error) => return Err(Side::Read),
+        };
         if length == 0 {
             // A peer that is gone already needs no end of stream.
             drop(to.shutdown().await);
@@ -88,7 +99,11 @@ where
         to.write_all(&buffer[..length])
             .await
             .map_err(|_error| Side::Write)?;
-        count(length);
+        match count(length) {
+            Pace::Go => {}
+            Pace::Wait(wait) => tokio::time::sleep(wait).await,
+            Pace::Stop(reason) => return Err(Side::Limit(reason)),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod ahead;
 pub mod dial;
+mod errand;
 pub mod pool;
 mod reach;
 pub mod resolve;
@@ -32,7 +33,7 @@ pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
-use super::http::guard;
+use super::http::{CONNECTION_WINDOW, STREAM_WINDOW, guard};
 use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
@@ -51,6 +52,8 @@ pub struct Limits {
     pub connect: Duration,
     /// From the end of the request to the head of the response.
     pub response_header: Duration,
+    /// For the whole of what the agent asks for itself.
+    pub errand: Duration,
     /// A connection that is kept for reuse.
     pub pool_idle: Duration,
     /// How many are kept for one tenant and destination.
@@ -276,7 +279,8 @@ impl Upstream {
         let (sender, connection) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(self.limits.pool_idle)
-            .adaptive_window(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))
             .await?;
         self.tasks

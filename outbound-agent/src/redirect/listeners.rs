@@ -28,7 +28,8 @@ impl Listeners {
 
     /// The agent has left a network namespace.
     pub fn unlisten(&self, netns_cookie: u64) -> Result<(), Error> {
-        removed(locked(&self.0).remove(&netns_cookie)).map_err(map_error(map::LISTENERS))
+        removed(locked(&self.0).remove(&netns_cookie)).map_err(map_error(map::LISTENERS))?;
+        Ok(())
     }
 
     /// Every namespace that the kernel knows of, also from an earlier agent.

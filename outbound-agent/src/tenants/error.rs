@@ -45,6 +45,17 @@ pub enum Error {
         /// As asked for.
         name: String,
     },
+    /// It has a pattern, and no cgroup of its own.
+    #[error(
+        "tenant {tenant} has the cgroups that match {pattern}, none to run a command in; name one \
+         with `outbound assign`"
+    )]
+    OnlyPattern {
+        /// Whose.
+        tenant: TenantId,
+        /// In the configuration.
+        pattern: String,
+    },
     /// A path that leads elsewhere.
     #[error("{path} is not below the cgroup root {root}")]
     Outside {

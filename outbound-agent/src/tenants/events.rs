@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
-use super::Homes;
+use super::{Homes, Nurseries};
+use crate::config::cgroups::Name;
 use crate::model::tenant::CgroupId;
 use crate::sys;
 
@@ -38,8 +39,8 @@ pub struct Events {
 enum Watched {
     /// `cgroup.events` of a tenant's cgroup.
     Home(CgroupId),
-    /// A directory, and the names in it that are tenants' cgroups.
-    Parent(HashSet<OsString>),
+    /// A directory, the names in it that are tenants' cgroups, and those that may become some.
+    Parent(HashSet<OsString>, HashSet<Name>),
 }
 
 impl Events {
@@ -56,9 +57,9 @@ impl Events {
         })
     }
 
-    /// Hears of these cgroups from now on, and of no others. A cgroup that goes meanwhile is
-    /// heard of as gone.
-    pub fn follow(&mut self, homes: &Homes) -> io::Result<()> {
+    /// Hears of these cgroups from now on, of those that appear in the nurseries, and of no
+    /// others. A cgroup that goes meanwhile is heard of as gone.
+    pub fn follow(&mut self, homes: &Homes, nurseries: &Nurseries) -> io::Result<()> {
         self.homes.retain(|cgroup, watch| {
             let stays = homes.contains_key(cgroup);
             if !stays {
@@ -82,10 +83,17 @@ impl Events {
                 self.homes.insert(*cgroup, watch);
             }
         }
-        self.follow_parents(names)
+        self.follow_parents(names, nurseries)
     }
 
-    fn follow_parents(&mut self, names: HashMap<&Path, HashSet<OsString>>) -> io::Result<()> {
+    fn follow_parents<'a>(
+        &mut self,
+        mut names: HashMap<&'a Path, HashSet<OsString>>,
+        nurseries: &'a Nurseries,
+    ) -> io::Result<()> {
+        for nursery in nurseries.keys() {
+            names.entry(nursery).or_default();
+        }
         self.parents.retain(|parent, watch| {
             let stays = names.contains_key(&**parent);
             if !stays {
@@ -98,7 +106,8 @@ impl Events {
             let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE;
             // The same directory has the same watch; one that was made anew has another.
             if let Some(watch) = self.watch(parent, flags)? {
-                self.watches.insert(watch, Watched::Parent(names));
+                let patterns = nurseries.get(parent).cloned().unwrap_or_default();
+                self.watches.insert(watch, Watched::Parent(names, patterns));
                 self.parents.insert(parent.to_owned(), watch);
             }
         }
@@ -149,8 +158,12 @@ impl Events {
             Some(Watched::Home(cgroup)) => {
                 happened.filled_or_emptied.insert(*cgroup);
             }
-            Some(Watched::Parent(names)) => {
-                let is_ours = |name| names.contains(name);
+            Some(Watched::Parent(names, patterns)) => {
+                let may_match = |name: &OsString| {
+                    let name = name.to_str().unwrap_or_default();
+                    patterns.iter().any(|pattern| pattern.matches(name))
+                };
+                let is_ours = |name| names.contains(name) || may_match(name);
                 happened.come_or_gone |= event.name.as_ref().is_some_and(is_ours);
             }
             // Of a watch that was taken away meanwhile.
@@ -160,7 +173,7 @@ impl Events {
             happened.come_or_gone = true;
             match self.watches.remove(&event.wd) {
                 Some(Watched::Home(cgroup)) => drop(self.homes.remove(&cgroup)),
-                Some(Watched::Parent(_)) | None => {
+                Some(Watched::Parent(..)) | None => {
                     self.parents.retain(|_, watch| *watch != event.wd);
                 }
             }
@@ -187,7 +200,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let homes = Homes::from([home(root.path(), "a", 1), home(root.path(), "b", 2)]);
         let mut events = Events::new().unwrap();
-        events.follow(&homes).unwrap();
+        events.follow(&homes, &Nurseries::new()).unwrap();
         fs::write(root.path().join("b/cgroup.events"), "populated 1\n").unwrap();
         let happened = events.next().await.unwrap();
         assert_eq!(happened.filled_or_emptied, HashSet::from([CgroupId(2)]));
@@ -199,7 +212,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let homes = Homes::from([home(root.path(), "a", 1)]);
         let mut events = Events::new().unwrap();
-        events.follow(&homes).unwrap();
+        events.follow(&homes, &Nurseries::new()).unwrap();
         fs::create_dir(root.path().join("other")).unwrap();
         fs::remove_dir_all(root.path().join("a")).unwrap();
         assert!(events.next().await.unwrap().come_or_gone);
@@ -212,10 +225,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let both = Homes::from([home(root.path(), "a", 1), home(root.path(), "b", 2)]);
         let mut events = Events::new().unwrap();
-        events.follow(&both).unwrap();
+        events.follow(&both, &Nurseries::new()).unwrap();
         let one = Homes::from([home(root.path(), "b", 2)]);
         events.take().unwrap();
-        events.follow(&one).unwrap();
+        events.follow(&one, &Nurseries::new()).unwrap();
         fs::write(root.path().join("a/cgroup.events"), "populated 1\n").unwrap();
         assert_eq!(events.take().unwrap(), Happened::default());
         assert_eq!(events.watches.len(), 2);

@@ -100,7 +100,7 @@ impl Assignments {
         };
         let tenant = holder.id.clone();
         let configured = self.tenant(tenant.as_str());
-        if configured.is_some_and(|spec| self.directory(spec) == place.directory) {
+        if configured.is_some_and(|spec| self.is_configured(spec, &place.directory)) {
             return Err(Error::Configured {
                 cgroup: place.directory,
                 tenant,

@@ -4,7 +4,8 @@
 //! A path says what is answered: `/bytes/N` that many octets, of which `Range` may choose; `/sink`
 //! how long the body was; `/echo` the body as it comes, and its length in the trailer `x-length`;
 //! `/publish/WORD` notes a word; `/poll/N` waits for the word of that number; `/events` streams
-//! all words as Server-Sent Events; `/redirect` leads to `/redirected`; all else a greeting.
+//! all words as Server-Sent Events; `/redirect` leads to `/redirected`; `/hello.json` a greeting
+//! in JSON; all else one in words.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -171,7 +172,10 @@ impl Notes {
                 let host = request.headers().get(header::HOST);
                 let host = host.and_then(|host| host.to_str().ok().map(ToOwned::to_owned));
                 let host = authority.or(host).unwrap_or_default();
-                text(format!("hello from {host}{path}\n"))
+                text(match path.strip_suffix(".json") {
+                    Some(_greeting) => format!("{{\"hello\":{host:?}}}\n"),
+                    None => format!("hello from {host}{path}\n"),
+                })
             }
         }
     }

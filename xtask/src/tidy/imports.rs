@@ -3,7 +3,7 @@
 use super::source::{Source, Word, words};
 
 /// From the words of the domain outwards: a module, what it may import besides itself.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("sys", &[]),
     ("drain", &[]),
@@ -67,6 +67,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             STORY[5],
         ],
     ),
+    ("token", &["connection", "path", "model"]),
     ("cli", &["config", "model"]),
     (
         "command",
@@ -77,6 +78,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "sys",
             "app",
             "redirect",
+            "tenants::runs",
             "path::policy",
             "observe::admin",
         ],
@@ -97,9 +99,10 @@ const STORY: [&str; 6] = [
 ];
 
 /// The stages in path order: one may name the types of an earlier one and nothing else of it.
-const STAGES: [&str; 11] = [
+const STAGES: [&str; 12] = [
     "accept",
     "identify",
+    "limits",
     "detect",
     "tls",
     "http",

@@ -75,7 +75,7 @@ impl Kernel {
                 known.join(" ")
             );
         };
-        let directory = packages.unpack(&name)?;
+        let directory = packages.unpack_kernel(&name)?;
         let release = name.trim_start_matches("linux-image-").to_owned();
         let kernel = Self { release, directory };
         kernel.index_modules(packages, busybox)?;
@@ -89,6 +89,10 @@ impl Kernel {
 
     /// What the machine starts.
     pub(super) fn image(&self) -> PathBuf {
+        let split = self.modules().join("vmlinuz");
+        if split.exists() {
+            return split;
+        }
         self.directory
             .join(format!("boot/vmlinuz-{}", self.release))
     }

@@ -80,7 +80,7 @@ impl<'a> Packages<'a> {
 
     /// A statically linked busybox, which runs before there is a root.
     pub(super) fn busybox(&self) -> Result<PathBuf> {
-        let unpacked = self.unpack("busybox-static")?;
+        let unpacked = self.unpack("busybox-static", &[])?;
         ["usr/bin/busybox", "bin/busybox"]
             .map(|place| unpacked.join(place))
             .into_iter()
@@ -88,27 +88,49 @@ impl<'a> Packages<'a> {
             .context("the package busybox-static has no busybox")
     }
 
-    /// Downloads a package and unpacks it; gives the directory.
-    pub(super) fn unpack(&self, name: &str) -> Result<PathBuf> {
+    /// A package's kernel and its modules, which since 7.2 are packages of their own.
+    pub(super) fn unpack_kernel(&self, name: &str) -> Result<PathBuf> {
+        let mut command = self.apt("apt-cache");
+        command.args(["depends", "--important", name]);
+        let needed = self
+            .shell
+            .output(&mut command)
+            .context("apt-cache does not know what the kernel needs")?;
+        let parts: Vec<&str> = needed
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .filter(|needed| {
+                ["linux-binary-", "linux-modules-"]
+                    .iter()
+                    .any(|part| needed.starts_with(part))
+            })
+            .collect();
+        self.unpack(name, &parts)
+    }
+
+    /// Downloads a package and unpacks it, and others into the same directory, which it gives.
+    fn unpack(&self, name: &str, others: &[&str]) -> Result<PathBuf> {
         let unpacked = self.directory.join("unpacked").join(name);
         if unpacked.exists() {
             return Ok(unpacked);
         }
         let step = self.shell.step(name, "vm-package")?;
-        let downloads = self.directory.join("packages").join(name);
-        fs::create_dir_all(&downloads)?;
-        let mut download = self.apt("apt-get");
-        download.args(["download", name]).current_dir(&downloads);
-        step.run(&mut download)?;
         let unfinished = self.directory.join("unfinished").join(name);
         fs::create_dir_all(&unfinished)?;
-        let mut extract = self.shell.program("dpkg-deb");
-        extract
-            .arg("-x")
-            .arg(only_file(&downloads)?)
-            .arg(&unfinished);
-        step.run(&mut extract)?;
-        fs::remove_dir_all(&downloads)?;
+        for part in std::iter::once(name).chain(others.iter().copied()) {
+            let downloads = self.directory.join("packages").join(part);
+            fs::create_dir_all(&downloads)?;
+            let mut download = self.apt("apt-get");
+            download.args(["download", part]).current_dir(&downloads);
+            step.run(&mut download)?;
+            let mut extract = self.shell.program("dpkg-deb");
+            extract
+                .arg("-x")
+                .arg(only_file(&downloads)?)
+                .arg(&unfinished);
+            step.run(&mut extract)?;
+            fs::remove_dir_all(&downloads)?;
+        }
         fs::create_dir_all(self.directory.join("unpacked"))?;
         fs::rename(&unfinished, &unpacked)?;
         step.done();

@@ -13,7 +13,7 @@ use crate::drain::Tasks;
 use crate::model::tenant::CgroupId;
 use crate::namespaces::{Home, Namespaces, Trust};
 use crate::tenants::events::{Events, Happened};
-use crate::tenants::{Assignments, Homes, Shared};
+use crate::tenants::{Assignments, Homes, Nurseries, Shared, runs};
 
 /// A process of a tenant for which the kernel found no listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,7 @@ pub(super) struct Upkeep {
     namespaces: Arc<Namespaces>,
     events: Events,
     homes: watch::Receiver<Arc<Homes>>,
+    nurseries: watch::Receiver<Arc<Nurseries>>,
     sightings: mpsc::Receiver<Sighting>,
     /// Cgroups that have just got their first process, which may still be on its way to the
     /// namespace that it will live in.
@@ -42,12 +43,14 @@ impl Upkeep {
         namespaces: Arc<Namespaces>,
         sightings: mpsc::Receiver<Sighting>,
     ) -> std::io::Result<Self> {
-        let homes = assignments.with(|assignments| assignments.homes());
+        let (homes, nurseries) =
+            assignments.with(|assignments| (assignments.homes(), assignments.nurseries()));
         Ok(Self {
             assignments,
             namespaces,
             events: Events::new()?,
             homes,
+            nurseries,
             sightings,
             settling: HashMap::new(),
             round: VecDeque::new(),
@@ -70,6 +73,11 @@ impl Upkeep {
                 _ = reconcile.tick() => self.reconcile().await,
                 _ = settle.tick(), if !self.settling.is_empty() => self.look_again().await,
                 Ok(()) = self.homes.changed() => self.follow(),
+                Ok(()) = self.nurseries.changed() => {
+                    self.follow();
+                    // What has appeared before they were heard.
+                    self.apply().await;
+                }
                 happened = self.events.next() => match happened {
                     Ok(happened) => self.heard(happened).await,
                     Err(error) => {
@@ -87,7 +95,8 @@ impl Upkeep {
 
     fn follow(&mut self) {
         let homes = Arc::clone(&self.homes.borrow_and_update());
-        if let Err(error) = self.events.follow(&homes) {
+        let nurseries = Arc::clone(&self.nurseries.borrow_and_update());
+        if let Err(error) = self.events.follow(&homes, &nurseries) {
             error!(%error, "cannot hear of every cgroup; fs.inotify.max_user_watches may be too low");
         }
     }
@@ -154,6 +163,7 @@ impl Upkeep {
         blocking(move || {
             for cgroup in cgroups {
                 if let Some(directory) = homes.get(&cgroup) {
+                    runs::clear(directory);
                     namespaces.look_at_cgroup(Home { cgroup, directory }, Trust::Owner);
                 }
             }

@@ -24,11 +24,12 @@ use crate::sys;
 use process::Process;
 use scratch::{Pins, Scratch};
 
-/// How long the witness looks for a packet that must come, and for one that must not.
-const UNTIL_SEEN: Duration = Duration::from_secs(1);
+/// How long at most the witness looks for a packet that must come, and how long for one that
+/// must not. On a host that is emulated the first takes its time.
+const UNTIL_SEEN: Duration = Duration::from_secs(5);
 const UNTIL_CONTENT: Duration = Duration::from_millis(20);
 /// How long a connection may take to reach the agent.
-const UNTIL_ARRIVED: u16 = 500;
+const UNTIL_ARRIVED: u16 = 5000;
 
 /// Everything, in the order in which it goes.
 pub(super) struct Scene {

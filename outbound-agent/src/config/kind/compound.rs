@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::{Address, Kind, refuse};
 use crate::config::document::{Node, Value};
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::section::Section;
 use crate::model::host::Host;
 use crate::model::place::Place;
 
@@ -56,6 +57,26 @@ impl<K: Kind> Kind for Optional<K> {
 
     fn show(value: &Self::Out) -> Option<String> {
         value.as_ref().and_then(K::show)
+    }
+}
+
+/// A table within a table.
+pub(in crate::config) struct Nested<S>(PhantomData<S>);
+
+impl<S: Section> Kind for Nested<S> {
+    type Out = S;
+
+    fn accepted() -> String {
+        "a table".to_owned()
+    }
+
+    fn read(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<S> {
+        S::read(node, path, problems)
+    }
+
+    /// Only a table without keys is ever shown: that is the default.
+    fn show(_value: &S) -> Option<String> {
+        Some("{}".to_owned())
     }
 }
 

@@ -1,11 +1,14 @@
 //! Kinds that credentials are written with.
 
-use http::Method;
+use http::uri::PathAndQuery;
+use http::{Method, Uri};
 use serde_json::{Number, Value as Json};
 
 use super::{Kind, TextKind, refuse};
 use crate::config::document::{Node, Table, Value};
 use crate::config::problem::{KeyPath, Problems};
+use crate::model::credential::Endpoint;
+use crate::model::host::Host;
 use crate::model::pattern::PathPattern;
 use crate::model::template::{Claim, Claims, Template};
 
@@ -61,6 +64,52 @@ impl TextKind for UsernameText {
 
     fn show(value: &String) -> String {
         value.clone()
+    }
+}
+
+/// A text that each tenant fills.
+pub(in crate::config) struct TemplateText;
+
+impl TextKind for TemplateText {
+    type Out = Template;
+    const ACCEPTED: &str = "a string, which may have {tenant} and {params.NAME} in it";
+
+    fn parse(text: &str) -> Result<Template, Option<String>> {
+        Template::new(text).map_err(|why| Some(why.to_string()))
+    }
+
+    fn show(value: &Template) -> String {
+        value.to_string()
+    }
+}
+
+/// A URL that the agent itself asks.
+pub(in crate::config) struct EndpointText;
+
+impl TextKind for EndpointText {
+    type Out = Endpoint;
+    const ACCEPTED: &str =
+        "a URL of https without user and fragment, as in \"https://login.example.com/token\"";
+
+    fn parse(text: &str) -> Result<Endpoint, Option<String>> {
+        let url: Uri = text.parse().map_err(|_invalid| None)?;
+        let (Some("https"), Some(authority)) = (url.scheme_str(), url.authority()) else {
+            return Err(None);
+        };
+        if authority.as_str().contains('@') || text.contains('#') {
+            return Err(None);
+        }
+        let host = authority.host().parse::<Host>();
+        let path = url.path_and_query().cloned();
+        Ok(Endpoint {
+            host: host.map_err(|why| Some(why.to_string()))?,
+            port: authority.port_u16().unwrap_or(443),
+            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+        })
+    }
+
+    fn show(value: &Endpoint) -> String {
+        format!("https://{}:{}{}", value.host, value.port, value.path)
     }
 }
 

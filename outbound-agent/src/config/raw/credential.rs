@@ -7,17 +7,19 @@ use http::{HeaderName, Method, header};
 
 use crate::config::document::{Node, Value};
 use crate::config::kind::compound::{InPlace, List, Optional, Placed};
-use crate::config::kind::credential::{ClaimTable, MethodText, PathPatternText, UsernameText};
+use crate::config::kind::credential::{
+    ClaimTable, EndpointText, MethodText, PathPatternText, TemplateText, UsernameText,
+};
 use crate::config::kind::unit::Time;
 use crate::config::kind::{Flag, HeaderText, Kind as _, TargetText, Text, TextKind, words};
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::secret::{SecretReference, SecretText, WrapText};
 use crate::config::section::{FromNode, Section as _, as_table, section};
-use crate::model::credential::Wrap;
+use crate::model::credential::{ClientAuth, Endpoint, Wrap};
 use crate::model::jwt::Algorithm;
 use crate::model::pattern::PathPattern;
 use crate::model::target::Target;
-use crate::model::template::Claims;
+use crate::model::template::{Claims, Template};
 
 /// What every credential says of where it may go.
 #[derive(Clone, Debug)]
@@ -175,7 +177,33 @@ credentials! {
         /// How long it is valid.
         ttl: Duration as Time = Duration::from_secs(300);
     }
+    /// The type `oauth2-client-credentials` is a token that the agent fetches (RFC 6749 section
+    /// 4.4), anew shortly before it expires, once for all who wait for it. Tenants share one where
+    /// `scope` and `audience` say nothing of them.
+    OAuth2, OAuth2Word "oauth2-client-credentials" {
+        /// The header's name.
+        header: HeaderName as HeaderText = header::AUTHORIZATION;
+        /// The header's value; `{secret}` is the token.
+        value: Wrap as WrapText = bearer();
+        /// Who gives it out. The agent verifies its certificate, as every upstream's.
+        token_url: Endpoint as EndpointText;
+        /// Who the agent is there.
+        client_id: String as Text;
+        /// Where the client's secret is.
+        client_secret: Placed<SecretReference> as InPlace<SecretText>;
+        /// How the agent shows it: in `authorization`, or in the form.
+        client_auth: ClientAuth as ClientAuthText = ClientAuth::default();
+        /// What the token is to allow. May have `{tenant}` and `{params.NAME}` in it.
+        scope: Option<Template> as Optional<TemplateText> = None;
+        /// For whom it is to be. May have them as well.
+        audience: Option<Template> as Optional<TemplateText> = None;
+    }
 }
+
+words!(ClientAuthText: ClientAuth, "\"basic\" or \"post\"", {
+    "basic" => ClientAuth::Basic,
+    "post" => ClientAuth::Post,
+});
 
 /// `Bearer {secret}` (RFC 6750 section 2.1).
 pub(in crate::config) fn bearer() -> Wrap {
@@ -190,7 +218,8 @@ struct TypeText;
 
 impl TextKind for TypeText {
     type Out = Infallible;
-    const ACCEPTED: &str = "\"header\", \"basic\", \"bearer\" or \"jwt\"";
+    const ACCEPTED: &str =
+        "\"header\", \"basic\", \"bearer\", \"jwt\" or \"oauth2-client-credentials\"";
 
     fn parse(_text: &str) -> Result<Infallible, Option<String>> {
         Err(None)

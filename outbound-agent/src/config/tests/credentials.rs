@@ -83,3 +83,127 @@ fn a_credential_says_its_type() {
         "credentials.c: the key `type` is missing; write \"header\", \"basic\"",
     );
 }
+
+fn of(keys: &[(&str, &str)]) -> String {
+    let mut all = BTreeMap::from([
+        ("type", "\"header\""),
+        ("hosts", "[\"api.test\"]"),
+        ("secret", "\"env:TOKEN\""),
+    ]);
+    all.extend(keys.iter().copied());
+    let lines: Vec<_> = all
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    format!("[credentials.c]\n{}", lines.join("\n"))
+}
+
+#[test]
+fn a_secret_is_named_and_never_shown() {
+    config(&of(&[]));
+    for (key, value, expected) in WRONG_CREDENTIALS {
+        let told = problems(&of(&[(key, value)]));
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+/// A key, its value, and what is told of it.
+const WRONG_CREDENTIALS: [(&str, &str, &str); 20] = [
+    (
+        "secret",
+        "\"cmd:hunter2\"",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "methods",
+        "[\"get\"]",
+        "credentials.c.methods[0]: \"get\" is not accepted; write a method in capitals",
+    ),
+    (
+        "paths",
+        "[\"repos\"]",
+        "credentials.c.paths[0]: \"repos\" is not accepted; write a path from `/` on",
+    ),
+    (
+        "ttl",
+        "\"5m\"",
+        "credentials.c.ttl: unknown key; known here: type, hosts",
+    ),
+    (
+        "secret",
+        "\"sk-hunter2\"",
+        "credentials.c.secret: the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "\"file:hunter2\"",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "[\"hunter2\"]",
+        "the value (not shown) is not accepted",
+    ),
+    (
+        "secret",
+        "\"env:MISSING\"",
+        "\"env:MISSING\": the agent's environment has no such variable",
+    ),
+    ("secret", "\"env:EMPTY\"", "\"env:EMPTY\": is empty"),
+    (
+        "secret",
+        "\"env:BROKEN\"",
+        "\"env:BROKEN\" holds a character that no header can carry",
+    ),
+    (
+        "secret",
+        "\"file:/nonexistent/x\"",
+        "\"file:/nonexistent/x\": cannot read /nonexistent/x: No such file",
+    ),
+    (
+        "secret",
+        "\"credential:x\"",
+        "systemd handed over no credentials",
+    ),
+    (
+        "value",
+        "\"Bearer hunter2\"",
+        "credentials.c.value: the value (not shown) is not accepted",
+    ),
+    (
+        "value",
+        "\"{secret}{secret}\"",
+        "credentials.c.value: the value (not shown)",
+    ),
+    (
+        "header",
+        "\"Content-Length\"",
+        "credentials.c.header: \"Content-Length\" is not accepted",
+    ),
+    (
+        "header",
+        "\"a b\"",
+        "credentials.c.header: \"a b\" is not accepted",
+    ),
+    (
+        "hosts",
+        "[\"*\"]",
+        "credentials.c.hosts[0]: \"*\": a credential for every host",
+    ),
+    (
+        "hosts",
+        "[\"tcp://a.test:1\"]",
+        "nothing can be added to tcp",
+    ),
+    (
+        "hosts",
+        "[\"http://a.test\"]",
+        "plain HTTP needs allow_plaintext = true",
+    ),
+    (
+        "type",
+        "\"headers\"",
+        "credentials.c.type: \"headers\" is not accepted; write \"header\", \"basic\"",
+    ),
+];

@@ -47,6 +47,7 @@ impl Subject for Two {
             name: name.to_owned(),
             policy: "standard".to_owned(),
             mode: "enforce".to_owned(),
+            pattern: None,
             cgroup: None,
             cgroup_ids: vec![41],
             credentials: vec!["api-key".to_owned()],

@@ -80,6 +80,9 @@ pub struct TenantView {
     pub policy: String,
     /// That policy's mode: `enforce`, `audit` or `off`.
     pub mode: String,
+    /// The pattern of the cgroups that the configuration gives it, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pattern: Option<String>,
     /// The cgroup that the configuration gives it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cgroup: Option<PathBuf>,

@@ -88,6 +88,8 @@ line! {
     request_id "request_id": &'a str,
     trace_id "trace_id": &'a str,
     kernel_counter "kernel.counter": &'static str,
+    /// How many of the tenant's refusals have no line, since the last that has one.
+    kernel_suppressed "kernel.suppressed": u64,
 }
 
 /// A server as a name or as an address.

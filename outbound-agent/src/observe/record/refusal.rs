@@ -31,6 +31,8 @@ pub struct KernelRefusal {
     pub pid: u32,
     /// User id, as the host counts.
     pub uid: u32,
+    /// How many of the tenant's were not reported since the last one that was.
+    pub suppressed: u64,
     /// Name of the calling thread; empty when unknown.
     pub executable: Box<str>,
 }
@@ -47,6 +49,7 @@ impl KernelRefusal {
         line.network_type = family(self.family, self.destination.ip());
         line.ending(Ending::of(Reason::Kernel));
         line.kernel_counter = Some(self.counter.label());
+        line.kernel_suppressed = (self.suppressed > 0).then_some(self.suppressed);
         line
     }
 }

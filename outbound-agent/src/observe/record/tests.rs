@@ -66,6 +66,7 @@ fn acme() -> Arc<Tenant> {
             ..Policy::default()
         }),
         credentials: Vec::new(),
+        limits: crate::model::limits::Limits::default(),
     })
 }
 
@@ -320,6 +321,7 @@ fn what_the_kernel_refused_is_a_security_event() {
         counter: Counter::Datagram,
         pid: 9,
         uid: 0,
+        suppressed: 0,
         executable: "dig".into(),
     };
     bench.records.refusal(&refusal);
@@ -327,6 +329,7 @@ fn what_the_kernel_refused_is_a_security_event() {
     bench.records.refusal(&KernelRefusal {
         tenant: None,
         destination: nowhere,
+        suppressed: 40,
         ..refusal
     });
     let lines = bench.lines();
@@ -339,6 +342,8 @@ fn what_the_kernel_refused_is_a_security_event() {
             "reason": "kernel", "kernel.counter": "datagram",
         }),
     );
+    assert_eq!(lines[0].get("kernel.suppressed"), None);
+    assert_says(&lines[1], json!({ "kernel.suppressed": 40 }));
     assert_eq!(lines[1].get("original_dst"), None);
     bench.expect_metric(
         "outbound_denials_total{reason=\"kernel\",tenant=\"acme\"}",
@@ -346,7 +351,7 @@ fn what_the_kernel_refused_is_a_security_event() {
     );
     bench.expect_metric(
         "outbound_denials_total{reason=\"kernel\",tenant=\"_unknown\"}",
-        1,
+        41,
     );
 }
 

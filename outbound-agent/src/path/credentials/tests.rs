@@ -31,6 +31,19 @@ fn field() -> Field {
     }
 }
 
+/// There is nobody to ask.
+struct Nobody;
+
+impl Ask for Nobody {
+    fn ask<'a>(
+        &'a self,
+        _endpoint: &'a crate::model::credential::Endpoint,
+        _request: http::Request<bytes::Bytes>,
+    ) -> oauth2::Asked<'a> {
+        Box::pin(async { Err(Reason::UpstreamRefused) })
+    }
+}
+
 fn store() -> Credentials {
     Credentials::new(Limits {
         command: Duration::from_secs(10),
@@ -50,7 +63,9 @@ async fn added(
         tenant: &TenantId::new(tenant).unwrap(),
         parameters: &Map::new(),
     };
-    store.add(credential, subject, &mut headers).await?;
+    store
+        .add(credential, subject, &mut headers, &Nobody)
+        .await?;
     Ok(headers)
 }
 

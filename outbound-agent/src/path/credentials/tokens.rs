@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Error;
+use super::oauth2::{self, Ask};
 use super::slot::{Kept, Slot};
-use crate::model::credential::Jwt;
+use crate::model::credential::{Jwt, OAuth2};
 use crate::model::jwt::Signer;
 use crate::model::secret::Secret;
-use crate::model::template::{self, Subject};
+use crate::model::template::{self, Subject, Template};
 
 /// The tokens that were made, by all that they say.
 #[derive(Default)]
@@ -57,6 +58,26 @@ impl Tokens {
             Ok((token, jwt.ttl))
         };
         self.get(credential, says, key, mint).await
+    }
+
+    /// A token that somebody else gives out.
+    pub(super) async fn oauth2(
+        &self,
+        credential: &Arc<str>,
+        oauth2: &OAuth2,
+        client_secret: Arc<Secret>,
+        subject: Subject<'_>,
+        ask: &dyn Ask,
+    ) -> Result<Secret, Error> {
+        let fill =
+            |(name, value): &'_ (Box<str>, Template)| Ok((name.clone(), value.fill(subject)?));
+        let form: Vec<_> = oauth2.form.iter().map(fill).collect::<Result<_, Error>>()?;
+        let says = format!("{:?} {} {form:?}", oauth2.endpoint, oauth2.client_id);
+        let fetch = |secret: Arc<Secret>| async move {
+            let fetched = oauth2::fetch(oauth2, &form, &secret, ask).await;
+            fetched.map_err(Error::from)
+        };
+        self.get(credential, says, client_secret, fetch).await
     }
 
     async fn get<F>(

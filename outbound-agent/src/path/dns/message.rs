@@ -38,8 +38,6 @@ pub struct Asked {
 pub enum Service {
     /// Look it up.
     LookUp(RecordType),
-    /// Say that there is none, whatever there is.
-    Nothing,
     /// Refuse it.
     Refuse,
 }
@@ -158,14 +156,14 @@ impl Asked {
             | T::AAAA
             | T::CAA
             | T::CNAME
+            | T::HTTPS
             | T::MX
             | T::NS
             | T::PTR
             | T::SOA
             | T::SRV
+            | T::SVCB
             | T::TXT) => Service::LookUp(kind),
-            // They would tell of HTTP/3 and of encrypted names, which go nowhere.
-            T::HTTPS | T::SVCB => Service::Nothing,
             _ => Service::Refuse,
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
-use crate::model::traffic::Traffic;
+use crate::model::traffic::{Pace, Traffic};
 
 /// Told once how the body ended, also when it is dropped midway.
 pub type OnEnd = Box<dyn FnOnce(Ending) + Send>;
@@ -27,6 +27,9 @@ pub enum Error {
     /// Nothing came for too long.
     #[error("nothing of the body came in time")]
     Idle,
+    /// A limit of the tenant.
+    #[error("the body was stopped: {}", .0.label())]
+    Stopped(Reason),
 }
 
 /// The body of a response to the workload.
@@ -114,9 +117,15 @@ impl http_body::Body for Body {
             None => streamed.end(Ending::COMPLETED),
             Some(Err(Error::Broken(_))) => streamed.end(Ending::of(Reason::UpstreamReset)),
             Some(Err(Error::Idle)) => streamed.end(Ending::of(Reason::UpstreamTimeout)),
-            Some(Ok(frame)) => streamed
-                .traffic
-                .count_received(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(Error::Stopped(reason))) => streamed.end(Ending::of(*reason)),
+            Some(Ok(frame)) => {
+                let traffic = &streamed.traffic;
+                traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
+                if let Err(reason) = streamed.inner.follow(traffic.pace_received()) {
+                    streamed.end(Ending::of(reason));
+                    return Poll::Ready(Some(Err(Error::Stopped(reason))));
+                }
+            }
         }
         Poll::Ready(polled)
     }
@@ -194,6 +203,11 @@ impl http_body::Body for Outgoing {
         if let Some(Ok(frame)) = &polled {
             self.traffic
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));
+            let pace = self.traffic.pace_sent();
+            if let Err(reason) = self.inner.follow(pace) {
+                self.unsent = None;
+                return Poll::Ready(Some(Err(Error::Stopped(reason))));
+            }
         }
         if matches!(polled, None | Some(Err(_))) || self.inner.body.is_end_stream() {
             self.unsent = None;
@@ -217,6 +231,8 @@ struct Timed {
     /// Made when a body first has to be waited for: most never have to.
     deadline: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
+    /// Nothing more passes before.
+    held: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timed {
@@ -226,10 +242,27 @@ impl Timed {
             idle,
             deadline: None,
             is_waiting: false,
+            held: None,
+        }
+    }
+
+    /// Does to the next piece what the pace says.
+    fn follow(&mut self, pace: Pace) -> Result<(), Reason> {
+        match pace {
+            Pace::Go => Ok(()),
+            Pace::Wait(wait) => {
+                self.held = Some(Box::pin(sleep_until(Instant::now() + wait)));
+                Ok(())
+            }
+            Pace::Stop(reason) => Err(reason),
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(held) = &mut self.held {
+            ready!(held.as_mut().poll(cx));
+            self.held = None;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.is_waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::Broken)));

@@ -1,7 +1,9 @@
 //! Replies that the agent writes itself, all in one place and one shape.
 
+pub mod grpc;
+
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
@@ -25,6 +27,8 @@ pub struct Refusal<'a> {
     pub path: &'a str,
     /// The rule that decided.
     pub rule: Option<&'a str>,
+    /// When the same would be answered otherwise, in whole seconds.
+    pub retry_after: Option<u64>,
     /// Number of the exchange, as in the access log.
     pub request_id: &'a str,
 }
@@ -70,6 +74,9 @@ pub fn refusal(refusal: &Refusal<'_>) -> Response<Body> {
         OUTBOUND_REASON,
         HeaderValue::from_static(refusal.reason.label()),
     );
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if closes(refusal.reason) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -166,10 +173,36 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "unsupported",
             "the platform does not carry this protocol or method",
         ),
-        R::ConnectionLimit | R::DnsLimit => (
+        R::ConnectionLimit | R::DnsLimit | R::TenantConnections => (
             S::TOO_MANY_REQUESTS,
             "limited",
             "too many connections at once",
+        ),
+        R::TenantRequests => (S::TOO_MANY_REQUESTS, "limited", "too many requests at once"),
+        R::RequestRate => (
+            S::TOO_MANY_REQUESTS,
+            "limited",
+            "too many requests lately; retry-after says when to come again",
+        ),
+        R::Quota => (
+            S::TOO_MANY_REQUESTS,
+            "limited",
+            "the quota of the day or month is used up; retry-after says when it is whole again",
+        ),
+        R::BodyTooLarge => (
+            S::PAYLOAD_TOO_LARGE,
+            "limited",
+            "the body is larger than this platform lets pass",
+        ),
+        R::ResponseTooLarge => (
+            S::BAD_GATEWAY,
+            "limited",
+            "the response is larger than this platform lets pass",
+        ),
+        R::TooLong => (
+            S::GATEWAY_TIMEOUT,
+            "limited",
+            "the request took longer than this platform lets one take",
         ),
         R::DownstreamTimeout => (
             S::REQUEST_TIMEOUT,
@@ -259,6 +292,7 @@ const fn closes(reason: Reason) -> bool {
             | Reason::InvalidHeader
             | Reason::BareLineEnd
             | Reason::HeaderTooLarge
+            | Reason::BodyTooLarge
             | Reason::DownstreamAborted
             | Reason::DownstreamTimeout
             | Reason::Draining
@@ -282,6 +316,7 @@ mod tests {
             port: 80,
             path: "/x",
             rule: None,
+            retry_after: None,
             request_id: "1",
         });
         assert_eq!(response.status(), StatusCode::FORBIDDEN);

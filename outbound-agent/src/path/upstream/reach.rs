@@ -101,7 +101,7 @@ impl Upstream {
         dial::dial(peer, self.limits.connect).await
     }
 
-    fn is_agent(&self, peer: UpstreamAddr) -> bool {
+    pub(super) fn is_agent(&self, peer: UpstreamAddr) -> bool {
         peer.ip().is_loopback() && self.agent_ports.contains(&peer.port())
     }
 }

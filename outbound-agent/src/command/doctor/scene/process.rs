@@ -24,7 +24,7 @@ use crate::command::doctor::network::Namespace;
 use crate::sys::{Child, Launch, spawn_in_cgroup};
 
 /// However long an attempt waits itself, it is over before.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An attempt that is being made.
 pub(super) struct Process {

@@ -237,7 +237,7 @@ fn what_would_lead_around_the_agent_is_not_looked_up() {
     let service = |kind| asked(&query("api.test.", kind)).service();
     assert_eq!(service(RecordType::TXT), Service::LookUp(RecordType::TXT));
     for kind in [RecordType::HTTPS, RecordType::SVCB] {
-        assert_eq!(service(kind), Service::Nothing);
+        assert_eq!(service(kind), Service::LookUp(kind));
     }
     for kind in [
         RecordType::ANY,
