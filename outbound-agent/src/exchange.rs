@@ -1,8 +1,11 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
+mod connect;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::PROXY_AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use serde_json::Map;
@@ -14,10 +17,11 @@ use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::guard;
-use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
+use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::{self, grpc};
 use crate::path::http::upgrade::Upgrade;
+use crate::path::http::websocket;
 use crate::path::http::{Answering, Asking};
 use crate::path::limits::{self, Metered, Over};
 use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
@@ -26,7 +30,11 @@ use crate::path::upstream::pool::Lease;
 use crate::path::upstream::{Answer, Failure};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
-pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
+pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
+    websocket::translate(&mut request);
+    if request.method() == Method::CONNECT {
+        return connect::handle(request, session).await;
+    }
     let session = &*session;
     let mut record = session.exchanges.open();
     let method = request.method().clone();
@@ -44,7 +52,11 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
             method: &method,
             scheme: session.scheme,
             host: asked.as_ref().ok().map(|asked| &asked.host),
-            port: Some(session.who.flow.original_dst.port()),
+            port: Some(
+                asked
+                    .as_ref()
+                    .map_or(session.who.flow.original_dst.port(), |asked| asked.port),
+            ),
             path: target.path(),
             version: request.version(),
         });
@@ -69,11 +81,12 @@ pub fn unread(session: &Session) -> impl Fn(Reason) + Unpin + use<> {
 }
 
 impl Session {
-    /// A request names the host that the workload's TLS was for, or that the first request on
-    /// the connection named, or it is misdirected (RFC 9110 section 15.5.20): nothing may leave
-    /// under a name that the connection is not for.
+    /// A request names the host of the workload's TLS, or of the connection's first request:
+    /// any other is misdirected (RFC 9110 section 15.5.20).
     fn agree(&self, asked: Asked) -> Result<Asked, Reason> {
-        if *self.name.get_or_init(|| asked.host.clone()) == asked.host {
+        // To a proxy, every request names its own.
+        let is_free = asked.is_proxied && self.who.proxied.is_none();
+        if is_free || *self.name.get_or_init(|| asked.host.clone()) == asked.host {
             Ok(asked)
         } else {
             Err(Reason::DestinationMismatch)
@@ -101,6 +114,10 @@ async fn carry(
     }
     let metered = admit(&request, session, record)?;
     let mut permit = decide(&request, asked, session)?;
+    if asked.is_proxied {
+        take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
+    }
+    let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
     add_credentials(&mut request, asked, session, &mut permit, record).await?;
     let (request, sent) = outgoing(request, session, &metered);
@@ -126,8 +143,11 @@ async fn carry(
             response,
             workload,
             metered,
+            is_websocket,
         }),
         (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
+        // In HTTP/2 that would open what the upstream has not opened.
+        (status, _) if is_websocket && status.is_success() => Err(Reason::UpstreamMalformed.into()),
         _ => Ok(Carried::Response {
             response,
             lease,
@@ -235,6 +255,7 @@ enum Carried {
         response: Answering,
         workload: Upgrade,
         metered: Arc<Metered>,
+        is_websocket: bool,
     },
 }
 
@@ -261,12 +282,16 @@ impl Carried {
                 mut response,
                 workload,
                 metered,
+                is_websocket,
             } => {
-                record.status(response.status());
-                if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
+                let upstream = Upgrade::of_response(&mut response);
+                let protocol = strip_hop_by_hop(response.headers_mut());
+                if is_websocket {
+                    websocket::accept(&mut response);
+                } else if let Some(protocol) = protocol {
                     ask_upgrade(response.headers_mut(), protocol);
                 }
-                let upstream = Upgrade::of_response(&mut response);
+                record.status(response.status());
                 let idle = session.agent.limits.tunnel_idle;
                 let tunnel = metered.upgraded();
                 let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
