@@ -138,10 +138,10 @@ function describe(error) {
   }
 }
 
-/** The frames of the module: those of the platform help nobody. */
+/** The frames of the module: those of the platform have no place. */
 const own = (stack) =>
   stack
     .split('\n')
-    .filter((line) => line !== '' && !line.includes('outbound:') && !line.includes('(native)'))
     .map((line) => line.trim())
+    .filter((line) => /:[0-9]+:[0-9]+\)?$/.test(line))
     .join('\n');
