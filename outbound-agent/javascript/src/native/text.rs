@@ -13,7 +13,8 @@ use super::bytes::{Octets, array};
 
 pub(super) fn define(table: &Table<'_>) -> rquickjs::Result<()> {
     urls(table)?;
-    encodings(table)
+    encodings(table)?;
+    base64(table)
 }
 
 fn urls<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
@@ -108,7 +109,10 @@ fn encodings<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
                 .position(|window| *window == wanted.0);
             rquickjs::Result::Ok(found.map_or(-1.0, |at| (from + at) as f64))
         },
-    )?;
+    )
+}
+
+fn base64<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     let shared = table.shared.clone();
     table.add("toBase64", move |ctx: Ctx<'js>, text: String| {
         shared.check(&ctx)?;
