@@ -83,7 +83,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     say::heading("Building");
     let job = Job {
-        outbound: build::binary(shell)?,
+        outbound: build::workspace(shell)?,
         tests: test_binary(shell)?,
         arguments: options.arguments.clone(),
     };
