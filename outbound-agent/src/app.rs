@@ -158,6 +158,9 @@ fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upst
     let limits = upstream::Limits {
         resolve: limits.resolve,
         connect: limits.connect,
+        dead_peer: limits.dead_peer,
+        header_bytes: limits.header_bytes,
+        headers: limits.headers,
         response_header: limits.response_header,
         errand: limits.token,
         pool_idle: limits.pool_idle,
@@ -183,6 +186,8 @@ const fn limits(limits: &config::Limits) -> Limits {
             body_idle: limits.body_idle,
             header_bytes: limits.header_bytes,
             headers: limits.headers,
+            http2_streams: limits.http2_streams,
+            dead_peer: limits.dead_peer,
         },
         tunnel_idle: limits.tunnel_idle,
     }

@@ -158,6 +158,9 @@ settings! {
         resolve: Duration as Time = Duration::from_secs(5);
         /// For a connection to one address of an upstream.
         connect: Duration as Time = Duration::from_secs(10);
+        /// For a sign of life of an upstream's host: bytes that it leaves unacknowledged, and
+        /// probes that it leaves unanswered, for so long end the connection.
+        dead_peer: Duration as Time = Duration::from_secs(60);
         /// For an upstream's response, from the end of the request to the end of the
         /// response's header.
         response_header: Duration as Time = Duration::from_secs(300);
@@ -191,6 +194,8 @@ settings! {
         dns_name_bytes: usize as Count = 160;
         /// For the next DNS query on a workload's open connection, and for the room to answer it.
         dns_idle: Duration as Time = Duration::from_secs(10);
+        /// Requests at once on one HTTP/2 connection of a workload.
+        http2_streams: usize as Count = 128;
         /// A message's header.
         header_bytes: usize as Size = 64 << 10;
         /// Fields in a message's header.

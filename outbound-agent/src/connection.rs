@@ -1,34 +1,39 @@
 //! Story 1: one connection, from accept to record.
 
-use std::sync::{Arc, OnceLock};
+pub mod proxied;
+mod session;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use self::session::session;
+pub use self::session::{Session, Who};
+
 use crate::drain::Tasks;
 use crate::exchange;
-use crate::model::flow::{Flow, Flows};
+use crate::model::flow::Flows;
 use crate::model::host::Host;
-use crate::model::policy::Addressing;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::model::tenant::{Tenant, Tenants};
+use crate::model::tenant::Tenants;
 use crate::observe::labels::Protocol;
-use crate::observe::record::{ConnectionRecord, Exchanges, Records};
-use crate::path::accept::{self, Accepted};
+use crate::observe::record::{ConnectionRecord, Records};
+use crate::path::accept::{Accepted, Downlink};
 use crate::path::credentials::Credentials;
 use crate::path::detect::{self, Detected, Hello, detect};
 use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
-use crate::path::limits::{self, Account, Metered};
+use crate::path::limits::{self, Metered};
 use crate::path::policy::{self, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
 use crate::path::tunnel;
-use crate::path::upstream::{Aim, Upstream};
+use crate::path::upstream::Upstream;
 use crate::path::worker::Workers;
 use crate::query;
 
@@ -71,42 +76,6 @@ pub struct Limits {
     pub tunnel_idle: Duration,
 }
 
-/// A connection that carries requests: what each of them is judged by.
-pub struct Session {
-    /// The agent.
-    pub agent: Arc<Agent>,
-    /// Tenant and flow.
-    pub who: Who,
-    /// `https` where the workload's TLS ended at the agent.
-    pub scheme: Scheme,
-    /// The host that the workload's TLS was for, or the first request: every one names it.
-    pub name: OnceLock<Host>,
-    /// What the tenant has taken of what it may.
-    pub account: Arc<Account>,
-    /// Opens the requests' records.
-    pub exchanges: Exchanges,
-}
-
-/// Tenant and flow of a connection.
-pub struct Who {
-    /// Whose it is.
-    pub tenant: Arc<Tenant>,
-    /// What the kernel remembers of it.
-    pub flow: Flow,
-}
-
-impl Who {
-    /// Where it aims at, and whether the agent itself has told it to.
-    pub fn aim(&self, agent: &Agent, permit: &Permit) -> Aim<'_> {
-        let (host, asked) = (&permit.destination().host, self.flow.original_dst);
-        Aim {
-            flow: &self.flow,
-            was_told: permit.addressing() == Addressing::Verify
-                && agent.names.of(&self.tenant.id).was_told(host, asked.ip()),
-        }
-    }
-}
-
 /// Carries one connection to its end, and writes that down.
 pub async fn serve(accepted: Accepted, agent: Arc<Agent>) {
     let mut record = agent.records.open(accepted.downstream);
@@ -115,6 +84,7 @@ pub async fn serve(accepted: Accepted, agent: Arc<Agent>) {
 }
 
 async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRecord) -> Ending {
+    let downstream = accepted.downstream;
     let tenants = agent.tenants.load();
     let identified = match identify(accepted, &*agent.flows, &tenants, &agent.agent_ports) {
         Ok(identified) => identified,
@@ -132,11 +102,17 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
     let _place = match agent.accounts.of(&tenant.id).connect(&limits) {
         Ok(place) => place,
         Err(over) => {
-            accept::reset(&stream);
+            stream.abort();
             return Ending::of(over.reason);
         }
     };
-    let carried = carry_identified(stream, Who { tenant, flow }, agent, record);
+    let who = Who {
+        tenant,
+        downstream,
+        flow,
+        proxied: None,
+    };
+    let carried = carry_identified(stream, who, agent, record);
     match limits.connection_duration {
         None => carried.await,
         Some(limit) => timeout(limit, carried)
@@ -156,6 +132,16 @@ async fn carry_identified(
         record.protocol(Protocol::Dns);
         return query::serve(stream, &who, agent, record).await;
     }
+    carry_as(stream, who, agent, record).await
+}
+
+/// Carries what the first bytes say that it is.
+async fn carry_as<S: Downlink>(
+    stream: S,
+    who: Who,
+    agent: &Arc<Agent>,
+    record: &mut ConnectionRecord,
+) -> Ending {
     match detect(stream, agent.limits.detect).await {
         Ok(Detected::Http(stream)) => {
             let session = session(agent, who, None, record);
@@ -182,33 +168,10 @@ async fn carry_identified(
             carry_opaque(stream, &who, agent, record).await
         }
         Err((stream, reason)) => {
-            accept::reset(&stream);
+            stream.abort();
             Ending::of(reason)
         }
     }
-}
-
-/// What the requests of a connection share.
-fn session(
-    agent: &Arc<Agent>,
-    who: Who,
-    server_name: Option<Host>,
-    record: &mut ConnectionRecord,
-) -> Arc<Session> {
-    record.protocol(Protocol::Http);
-    let scheme = if server_name.is_some() {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
-    Arc::new(Session {
-        agent: Arc::clone(agent),
-        account: agent.accounts.of(&who.tenant.id),
-        who,
-        scheme,
-        name: server_name.map(OnceLock::from).unwrap_or_default(),
-        exchanges: record.exchanges(),
-    })
 }
 
 /// Whatever is known of a refused connection is written down before it is reset.
@@ -222,21 +185,23 @@ fn refuse(refused: Refused, record: &mut ConnectionRecord) -> Ending {
 
 /// TLS, judged by the name that its ClientHello claims; without one the address speaks for
 /// itself. It ends here where requests have to be seen, and is passed through otherwise.
-async fn carry_tls(
+async fn carry_tls<S: Downlink>(
     hello: Hello,
-    stream: Replay<TcpStream>,
+    stream: Replay<S>,
     who: Who,
     agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     record.protocol(Protocol::Tls);
     let original_dst = who.flow.original_dst;
-    let is_named = hello.server_name.is_some();
-    let host = hello
-        .server_name
-        .unwrap_or_else(|| Host::from(original_dst.ip()));
+    let name = hello.server_name.or_else(|| who.proxied.clone());
+    let is_named = name.is_some();
+    let host = name.unwrap_or_else(|| Host::from(original_dst.ip()));
     if is_named {
         record.server_name(&host);
+    }
+    if who.proxied.as_ref().is_some_and(|asked| *asked != host) {
+        return end(stream, Reason::DestinationMismatch);
     }
     if !policy::terminates(&who.tenant, &host, original_dst.port()) {
         return pass_through(&host, is_named, stream, &who, agent, record).await;
@@ -261,10 +226,10 @@ async fn carry_tls(
 }
 
 /// TLS whose inside is the workload's own, carried to what the agent itself finds under its name.
-async fn pass_through(
+async fn pass_through<S: Downlink>(
     host: &Host,
     is_named: bool,
-    stream: Replay<TcpStream>,
+    stream: Replay<S>,
     who: &Who,
     agent: &Agent,
     record: &mut ConnectionRecord,
@@ -296,13 +261,17 @@ fn is_dns(who: &Who) -> bool {
 
 /// Bytes that say nothing about themselves: a rule has to name the address, or a name that has
 /// it, because the tenant was told so or because the agent itself finds so.
-async fn carry_opaque(
-    stream: Replay<TcpStream>,
+async fn carry_opaque<S: Downlink>(
+    stream: Replay<S>,
     who: &Who,
     agent: &Agent,
     record: &mut ConnectionRecord,
 ) -> Ending {
     let asked = who.flow.original_dst;
+    if let Some(host) = &who.proxied {
+        record.server_name(host);
+        return carry_to(host, stream, who, agent, record).await;
+    }
     for name in agent.names.of(&who.tenant.id).names_of(asked.ip()) {
         if let Verdict::Allow(permit) = decide(Scheme::Tcp, &name, who)
             && permit.rule().is_some()
@@ -319,7 +288,18 @@ async fn carry_opaque(
             return relay(stream, permit, who, agent, record).await;
         }
     }
-    match decide(Scheme::Tcp, &Host::from(asked.ip()), who) {
+    carry_to(&Host::from(asked.ip()), stream, who, agent, record).await
+}
+
+/// Bytes for one host, if a rule lets them go there.
+async fn carry_to<S: Downlink>(
+    host: &Host,
+    stream: Replay<S>,
+    who: &Who,
+    agent: &Agent,
+    record: &mut ConnectionRecord,
+) -> Ending {
+    match decide(Scheme::Tcp, host, who) {
         Verdict::Allow(permit) => relay(stream, permit, who, agent, record).await,
         Verdict::Deny(denial) => {
             denied_by(record, denial.rule.as_deref());
@@ -345,8 +325,8 @@ fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
 }
 
 /// Spends a permit on a tunnel.
-async fn relay(
-    stream: Replay<TcpStream>,
+async fn relay<S: Downlink>(
+    stream: Replay<S>,
     mut permit: Permit,
     who: &Who,
     agent: &Agent,
@@ -388,8 +368,8 @@ fn denied_by(record: &mut ConnectionRecord, rule: Option<&str>) {
 }
 
 /// Ends a connection that cannot be answered in its own protocol.
-fn end(stream: Replay<TcpStream>, reason: Reason) -> Ending {
+fn end<S: Downlink>(stream: Replay<S>, reason: Reason) -> Ending {
     let (_first, stream) = stream.into_parts();
-    accept::reset(&stream);
+    stream.abort();
     Ending::of(reason)
 }

@@ -1,15 +1,19 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
+mod connect;
 mod errand;
+mod refused;
 mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::PROXY_AUTHORIZATION;
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use serde_json::Map;
 
+use self::refused::Refused;
 use crate::connection::Session;
 use crate::model::flow::Flow;
 use crate::model::reason::{Ending, Reason};
@@ -19,19 +23,24 @@ use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
-use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop};
+use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
 use crate::path::http::normalize::{Asked, normalize};
-use crate::path::http::reply::{self, grpc};
+use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
+use crate::path::http::websocket;
 use crate::path::http::{Answering, Asking};
-use crate::path::limits::{self, Metered, Over};
+use crate::path::limits::{self, Metered};
 use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
 use crate::path::tunnel;
+use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
-use crate::path::upstream::{Answer, Failure};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
-pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
+pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
+    websocket::translate(&mut request);
+    if request.method() == Method::CONNECT {
+        return connect::handle(request, session).await;
+    }
     let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
@@ -48,7 +57,11 @@ pub async fn handle(request: Asking, session: Arc<Session>) -> Response<Body> {
             method: &method,
             scheme: session.scheme,
             host: asked.as_ref().ok().map(|asked| &asked.host),
-            port: Some(session.who.flow.original_dst.port()),
+            port: Some(
+                asked
+                    .as_ref()
+                    .map_or(session.who.flow.original_dst.port(), |asked| asked.port),
+            ),
             path: target.path(),
             version: request.version(),
         });
@@ -73,11 +86,12 @@ pub fn unread(session: &Session) -> impl Fn(Reason) + Unpin + use<> {
 }
 
 impl Session {
-    /// A request names the host that the workload's TLS was for, or that the first request on
-    /// the connection named, or it is misdirected (RFC 9110 section 15.5.20): nothing may leave
-    /// under a name that the connection is not for.
+    /// A request names the host of the workload's TLS, or of the connection's first request:
+    /// any other is misdirected (RFC 9110 section 15.5.20).
     fn agree(&self, asked: Asked) -> Result<Asked, Reason> {
-        if *self.name.get_or_init(|| asked.host.clone()) == asked.host {
+        // To a proxy, every request names its own.
+        let is_free = asked.is_proxied && self.who.proxied.is_none();
+        if is_free || *self.name.get_or_init(|| asked.host.clone()) == asked.host {
             Ok(asked)
         } else {
             Err(Reason::DestinationMismatch)
@@ -105,12 +119,17 @@ async fn carry(
     }
     let metered = admit(&request, session, record)?;
     let permit = decide(&request, asked, &who.tenant, &who.flow)?;
+    if asked.is_proxied {
+        take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
+    }
+    let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
     let permitted = Permitted {
         request: request.map(Source::from),
         asked,
         permit,
         workload,
+        is_websocket,
         metered,
     };
     let namespace = who.tenant.namespace.as_ref();
@@ -128,6 +147,7 @@ struct Permitted<'a> {
     permit: Permit,
     /// The workload's side of the protocol that it asks to change to.
     workload: Option<Upgrade>,
+    is_websocket: bool,
     metered: Arc<Metered>,
 }
 
@@ -142,6 +162,7 @@ async fn forward(
         asked,
         mut permit,
         workload,
+        is_websocket,
         metered,
     } = permitted;
     let tenant = &session.who.tenant;
@@ -171,8 +192,11 @@ async fn forward(
             response: response.map(drop),
             workload,
             metered,
+            is_websocket,
         }),
         (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamMalformed.into()),
+        // In HTTP/2 that would open what the upstream has not opened.
+        (status, _) if is_websocket && status.is_success() => Err(Reason::UpstreamMalformed.into()),
         _ => Ok(Carried::Response {
             response,
             lease,
@@ -295,6 +319,7 @@ enum Carried {
         workload: Upgrade,
         upstream: Upgrade,
         metered: Arc<Metered>,
+        is_websocket: bool,
     },
 }
 
@@ -328,11 +353,15 @@ impl Carried {
                 workload,
                 upstream,
                 metered,
+                is_websocket,
             } => {
-                record.status(response.status());
-                if let Some(protocol) = strip_hop_by_hop(response.headers_mut()) {
+                let protocol = strip_hop_by_hop(response.headers_mut());
+                if is_websocket {
+                    websocket::accept(&mut response);
+                } else if let Some(protocol) = protocol {
                     ask_upgrade(response.headers_mut(), protocol);
                 }
+                record.status(response.status());
                 let idle = session.agent.limits.tunnel_idle;
                 let tunnel = metered.upgraded();
                 let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
@@ -357,85 +386,4 @@ async fn carry_upgraded(
         (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
     };
     record.close(ending);
-}
-
-/// A request that does not go on.
-struct Refused {
-    reason: Reason,
-    rule: Option<Box<str>>,
-    retry_after: Option<Duration>,
-}
-
-impl Refused {
-    fn failed(failure: Failure, record: &mut ExchangeRecord) -> Self {
-        if let Some(peer) = failure.peer {
-            record.upstream(peer);
-        }
-        Self {
-            reason: failure.reason,
-            rule: failure.rule,
-            retry_after: None,
-        }
-    }
-
-    fn respond(
-        &self,
-        method: &Method,
-        target: &Uri,
-        asked: Option<&Asked>,
-        is_grpc: bool,
-        mut record: ExchangeRecord,
-        session: &Session,
-    ) -> Response<Body> {
-        if let Some(rule) = &self.rule {
-            record.denied_by(rule);
-        }
-        let request_id = record.request_id().to_string();
-        let host = asked.map(|asked| asked.host.to_string());
-        let refusal = reply::Refusal {
-            reason: self.reason,
-            tenant: session.who.tenant.id.as_str(),
-            method,
-            host: host.as_deref(),
-            port: session.who.flow.original_dst.port(),
-            path: target.path(),
-            rule: self.rule.as_deref(),
-            retry_after: self.retry_after.map(|wait| wait.as_secs() + 1),
-            request_id: &request_id,
-        };
-        let response = if is_grpc {
-            grpc::refusal(&refusal)
-        } else {
-            reply::refusal(&refusal)
-        };
-        record.status(response.status());
-        record.close(Ending::of(self.reason));
-        response
-    }
-}
-
-impl From<Reason> for Refused {
-    fn from(reason: Reason) -> Self {
-        Over::from(reason).into()
-    }
-}
-
-impl From<Over> for Refused {
-    fn from(over: Over) -> Self {
-        Self {
-            reason: over.reason,
-            rule: None,
-            retry_after: over.retry_after,
-        }
-    }
-}
-
-impl From<Denial> for Refused {
-    fn from(denial: Denial) -> Self {
-        Self {
-            reason: denial.reason,
-            rule: denial.rule,
-            retry_after: None,
-        }
-    }
 }

@@ -38,7 +38,12 @@ pub fn take(datagram: Datagram, socket: &Arc<DatagramSocket>, agent: &Arc<Agent>
         return record.close(Ending::of(Reason::DnsLimit));
     };
     let query = Query {
-        who: Who { tenant, flow },
+        who: Who {
+            tenant,
+            downstream: datagram.source,
+            flow,
+            proxied: None,
+        },
         record,
         _place: place,
     };

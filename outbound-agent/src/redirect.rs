@@ -40,7 +40,7 @@ pub use host::{
 };
 pub use listeners::Listeners;
 pub use load::Features;
-pub use others::{Exclusive, exclusive};
+pub use others::{Exclusive, Runs, SharedHook, exclusive, shared};
 pub use pins::{Attachment, attachments, detach};
 pub use refusals::Refusals;
 pub use sockets::{Cut, Strangers, cut};

@@ -85,6 +85,8 @@ async fn read(stream: Stream) -> Vec<Seen> {
         body_idle: Duration::from_secs(3600),
         header_bytes: 16 << 10,
         headers: 32,
+        http2_streams: 8,
+        dead_peer: Duration::from_secs(3600),
     };
     let (seen, tasks) = (Arc::<Mutex<Vec<Seen>>>::default(), Tasks::new());
     let kept = Arc::clone(&seen);

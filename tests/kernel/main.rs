@@ -27,5 +27,11 @@ mod bypass;
 mod lifetime;
 /// What is full.
 mod overflow;
+/// Programs of others beside ours.
+mod others;
+/// Families that a kernel may lack.
+mod families;
+/// Everything goes wrong at once.
+mod faults;
 /// A cgroup becomes a tenant, with what runs in it.
 mod enrolment;

@@ -148,6 +148,11 @@ impl Stage {
         accepted.expect("a connection reaches the agent")
     }
 
+    /// A connection that has come already.
+    pub(crate) fn try_accept(&self) -> Option<Accepted> {
+        self.accepted.try_recv().ok()
+    }
+
     /// The next connection's flow.
     #[track_caller]
     pub(crate) fn flow(&self) -> Flow {

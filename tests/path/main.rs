@@ -5,6 +5,8 @@ mod identify;
 mod http;
 mod smuggling;
 mod agreement;
+mod proxied;
+mod websocket;
 mod policy;
 mod credentials;
 mod worker;

@@ -17,7 +17,7 @@ use crate::message::{Body, RequestHead, ResponseHead};
 use crate::module::Module;
 use engine::Engine;
 use invocation::Invocation;
-pub(crate) use invocation::Source;
+pub(crate) use invocation::{Answer, Source};
 pub(crate) use shared::Shared;
 
 /// A module with its own heap. Not `Send`: it stays in the `LocalSet` that it was made in.
@@ -49,6 +49,40 @@ pub struct Call {
     pub body: Body,
     /// What this call has on `env` besides the bindings; wins over them.
     pub env: Map<String, Value>,
+}
+
+/// One tunnel to decide about.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The caller's number of it; [`Host`] functions are given it back.
+    pub number: u64,
+    /// The name or address that the workload asked for.
+    pub host: String,
+    /// The port that it asked for.
+    pub port: u16,
+    /// What it sends.
+    pub body: Body,
+    /// What this call has on `env` besides the bindings; wins over them.
+    pub env: Map<String, Value>,
+}
+
+/// What a `connect` handler wants to become of a tunnel.
+#[derive(Debug)]
+pub enum Decision {
+    /// It is refused.
+    Refuse {
+        /// For the operator; may be empty.
+        reason: String,
+    },
+    /// It goes on, to where it wanted or elsewhere.
+    Forward {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// The module itself answers with these bytes.
+    Answer(Body),
 }
 
 /// A response, and what goes on behind it.
@@ -99,25 +133,52 @@ impl Isolate {
     ///
     /// When there is no response: see [`WorkerError`].
     pub async fn fetch(&self, call: Call) -> Result<Reply, WorkerError> {
+        let answer = self.invoke(call.number, |number| self.engine.dispatch(number, call));
+        match answer.await? {
+            (Answer::Response(head, body), rest) => Ok(Reply { head, body, rest }),
+            (Answer::Tunnel(_), _rest) => Err(WorkerError::NoHandler { handler: "fetch" }),
+        }
+    }
+
+    /// Has the module decide about a tunnel. Dropping the future ends the invocation.
+    ///
+    /// # Errors
+    ///
+    /// When there is no decision: [`WorkerError::NoHandler`] where the module has no `connect`
+    /// handler, or any other.
+    pub async fn connect(&self, tunnel: Tunnel) -> Result<(Decision, Rest), WorkerError> {
+        let answer = self.invoke(tunnel.number, |number| self.engine.tunnel(number, tunnel));
+        match answer.await? {
+            (Answer::Tunnel(decision), rest) => Ok((decision, rest)),
+            (Answer::Response(..), _rest) => Err(WorkerError::NoHandler { handler: "connect" }),
+        }
+    }
+
+    /// Runs one invocation until it has its answer.
+    async fn invoke(
+        &self,
+        call: u64,
+        begin: impl FnOnce(u32),
+    ) -> Result<(Answer, Rest), WorkerError> {
         let shared = &self.engine.shared;
         if let Some(poison) = shared.poison.get() {
             return Err(WorkerError::Poisoned(poison));
         }
         let (sender, receiver) = oneshot::channel();
         let number = shared.number();
-        let mut invocation = Invocation::new(call.number);
+        let mut invocation = Invocation::new(call);
         invocation.reply = Some(sender);
         shared.invocations.borrow_mut().insert(number, invocation);
         let mut guard = EndOnDrop {
             shared: shared.clone(),
             number: Some(number),
         };
-        self.engine.dispatch(number, call);
+        begin(number);
         match tokio::time::timeout(shared.limits.wall, receiver).await {
-            Ok(Ok(Ok(reply))) => {
+            Ok(Ok(Ok(answer))) => {
                 guard.number = None;
                 self.bound_rest(number);
-                Ok(reply)
+                Ok(answer)
             }
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_ended)) => Err(WorkerError::NeverSettled),

@@ -19,7 +19,7 @@ mod native;
 
 pub use error::{Poison, Position, WorkerError};
 pub use host::{Host, HostError, Jwt, Level, Local};
-pub use isolate::{Bindings, Call, Isolate, Reply, Rest, Usage};
+pub use isolate::{Bindings, Call, Decision, Isolate, Reply, Rest, Tunnel, Usage};
 pub use limits::Limits;
 pub use message::{Body, BodyError, BodyWriter, Chunks, RequestHead, ResponseHead};
 pub use module::Module;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rquickjs::loader::{Bundle, ImportAttributes, Loader, Resolver};
+use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::{Ctx, Exception};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::host::{Host, HostError, Jwt, Level, Local};
 use crate::isolate::{Bindings, Isolate};
 use crate::limits::Limits;
 use crate::message::{Body, RequestHead, ResponseHead};
+use crate::native::Prelude;
 
 /// Source that has been shown to load. Cheap to clone, and shared by its isolates.
 #[derive(Debug, Clone)]
@@ -63,7 +64,11 @@ impl Module {
             entrypoint: Arc::from(entrypoint),
             limits,
         };
-        Isolate::new(&module, &Bindings::default(), Rc::new(Nowhere))?;
+        let bindings = Bindings {
+            entrypoint: String::new(),
+            ..Bindings::default()
+        };
+        Isolate::new(&module, &bindings, Rc::new(Nowhere))?;
         Ok(module)
     }
 
@@ -132,7 +137,7 @@ impl Resolver for Imports {
 /// Gives the source of a file, and the compiled prelude.
 pub(crate) struct Sources {
     files: Arc<BTreeMap<String, String>>,
-    prelude: Bundle,
+    prelude: Prelude,
 }
 
 impl Loader for Sources {

@@ -5,29 +5,23 @@
 mod base;
 mod body;
 mod bytes;
+mod crypto;
 mod exchange;
+mod text;
 
 use std::rc::Rc;
 
 use rquickjs::function::IntoJsFunc;
-use rquickjs::loader::Bundle;
-use rquickjs::{Ctx, Function, Object, embed};
+use rquickjs::loader::bundle::{Bundle, ScaBundleData};
+use rquickjs::{Ctx, Function, Object};
 
 use crate::isolate::Shared;
 
 /// The web's classes, compiled when this crate is.
-pub(crate) static PRELUDE: Bundle = embed! {
-    "outbound:native": "src/prelude/native.js",
-    "outbound:convert": "src/prelude/convert.js",
-    "outbound:console": "src/prelude/console.js",
-    "outbound:headers": "src/prelude/headers.js",
-    "outbound:body": "src/prelude/body.js",
-    "outbound:request": "src/prelude/request.js",
-    "outbound:response": "src/prelude/response.js",
-    "outbound:fetch": "src/prelude/fetch.js",
-    "outbound:invoke": "src/prelude/invoke.js",
-    "outbound:main": "src/prelude/main.js",
-};
+pub(crate) static PRELUDE: Prelude = Bundle(include!(concat!(env!("OUT_DIR"), "/prelude.rs")));
+
+/// Names and bytecode, for the engine to load from.
+pub(crate) type Prelude = Bundle<ScaBundleData<&'static [u8]>>;
 
 /// The object that the prelude is given.
 pub(crate) fn functions<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Result<Object<'js>> {
@@ -37,7 +31,9 @@ pub(crate) fn functions<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::R
     };
     base::define(&table)?;
     body::define(&table)?;
+    crypto::define(&table)?;
     exchange::define(&table)?;
+    text::define(&table)?;
     Ok(table.object)
 }
 

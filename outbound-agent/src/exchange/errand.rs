@@ -357,6 +357,7 @@ fn target(url: &Uri) -> Result<Asked, NotFetched> {
         host: host.map_err(|_invalid| wrong("its host is none"))?,
         port: authority.port_u16().unwrap_or(implied),
         path: url.path().into(),
+        is_proxied: false,
     })
 }
 

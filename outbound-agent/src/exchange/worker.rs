@@ -34,6 +34,7 @@ pub(super) async fn carry(
         asked,
         permit,
         workload,
+        is_websocket,
         metered,
     } = permitted;
     let service = &outbound.service;
@@ -54,7 +55,8 @@ pub(super) async fn carry(
         Ok(response) => {
             record.worker(&service.name, WorkerOutcome::Responded, began.elapsed());
             let response = framed(response, &method);
-            return answer(response, workload, told.upgraded, metered);
+            let sides = workload.zip(told.upgraded);
+            return answer(response, sides, is_websocket, metered);
         }
         Err(failure) => failure,
     };
@@ -67,6 +69,7 @@ pub(super) async fn carry(
             asked,
             permit,
             workload,
+            is_websocket,
             metered,
         };
         return forward(permitted, session, record).await;
@@ -123,18 +126,22 @@ fn framed(mut response: Response<Source>, method: &Method) -> Response<Source> {
 /// The worker's response, or the protocol that the upstream has changed to.
 fn answer(
     response: Response<Source>,
-    workload: Option<Upgrade>,
-    upstream: Option<Upgrade>,
+    sides: Option<(Upgrade, Upgrade)>,
+    is_websocket: bool,
     metered: Arc<Metered>,
 ) -> Result<Carried, Refused> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (workload, upstream) = workload.zip(upstream).ok_or(Reason::WorkerException)?;
+        let (workload, upstream) = sides.ok_or(Reason::WorkerException)?;
         return Ok(Carried::Upgrade {
             response: response.map(drop),
             workload,
             upstream,
             metered,
+            is_websocket,
         });
+    }
+    if is_websocket && response.status().is_success() {
+        return Err(Reason::WorkerException.into());
     }
     Ok(Carried::Worker { response, metered })
 }

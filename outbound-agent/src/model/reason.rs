@@ -167,6 +167,8 @@ closed_list! {
     }
 }
 
+const DENIED: (Outcome, Option<Fault>) = (Outcome::Denied, None);
+
 /// How it ended, why, and whose doing it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -190,9 +192,7 @@ impl Ending {
     pub const fn of(reason: Reason) -> Self {
         use Reason as R;
         let (outcome, fault) = match reason {
-            R::RuleDeny | R::NoRule | R::PrivateAddress | R::MetadataAddress => {
-                (Outcome::Denied, None)
-            }
+            R::RuleDeny | R::NoRule | R::PrivateAddress | R::MetadataAddress => DENIED,
             R::UnknownFlow
             | R::UnknownTenant
             | R::FlowMismatch

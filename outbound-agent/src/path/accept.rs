@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -126,6 +127,18 @@ impl Accepted {
     /// Ends the connection with a reset, so that the workload does not take it for an answer.
     pub fn reset(self) {
         reset(&self.stream);
+    }
+}
+
+/// The workload's end of a connection.
+pub trait Downlink: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Makes closing it look like no answer.
+    fn abort(&self);
+}
+
+impl Downlink for TcpStream {
+    fn abort(&self) {
+        reset(self);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod headers;
 pub mod normalize;
 pub mod reply;
 pub mod upgrade;
+pub mod websocket;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -45,6 +46,10 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Number of header fields.
     pub headers: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub http2_streams: usize,
+    /// For the answer to a ping while requests are under way, from when it is due.
+    pub dead_peer: Duration,
 }
 
 /// Serves HTTP/1.x on `io` until the workload or the drain ends it. A connection on which at
@@ -124,11 +129,13 @@ where
     let connection = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(limits.request_header)
+        .max_concurrent_streams(u32::try_from(limits.http2_streams).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.dead_peer / 2)
+        .keep_alive_timeout(limits.dead_peer / 2)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .auto_date_header(false)
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(Resets::new(io, refused)), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
@@ -160,8 +167,6 @@ fn reason(error: &hyper::Error) -> Reason {
     }
 }
 
-/// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
 /// What a peer may send on one HTTP/2 stream before it is read.
 pub const STREAM_WINDOW: u32 = 1024 * 1024;
 /// As [`STREAM_WINDOW`], of all streams of a connection. h2 ends a connection on which more small

@@ -52,10 +52,16 @@ pub struct Limits {
     pub resolve: Duration,
     /// For one connect.
     pub connect: Duration,
+    /// For a sign of life of the peer's host.
+    pub dead_peer: Duration,
     /// From the end of the request to the head of the response.
     pub response_header: Duration,
     /// For the whole of what the agent asks for itself.
     pub errand: Duration,
+    /// Size of a response's head.
+    pub header_bytes: usize,
+    /// Number of its fields.
+    pub headers: usize,
     /// A connection that is kept for reuse.
     pub pool_idle: Duration,
     /// How many are kept for one tenant and destination.
@@ -233,6 +239,8 @@ impl Upstream {
     {
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
+            .max_headers(self.limits.headers)
+            .max_header_size(self.limits.header_bytes)
             .handshake(TokioIo::new(stream))
             .await?;
         // What goes wrong there is seen by whoever waits for the response.
@@ -249,7 +257,9 @@ impl Upstream {
     {
         let (sender, connection) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
-            .keep_alive_interval(self.limits.pool_idle)
+            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(self.limits.dead_peer / 2)
+            .keep_alive_timeout(self.limits.dead_peer / 2)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))

@@ -1,5 +1,6 @@
 //! Programs of others on the hooks that ours need.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,66 @@ pub struct Exclusive {
     pub cgroup: PathBuf,
     /// The hook, in the kernel's words.
     pub attach_type: &'static str,
+}
+
+/// A hook of a cgroup of ours on which programs of others run as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedHook {
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+    /// The hook, in the kernel's words.
+    pub attach_type: &'static str,
+    /// In the order in which they run. One that refuses keeps none of the later from running.
+    pub programs: Vec<Runs>,
+}
+
+/// A program that runs on a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// Its name, or its number where it was given none.
+    pub name: String,
+    /// Whether it is ours.
+    pub is_ours: bool,
+}
+
+/// Every hook of a cgroup that we attached to on which others are, too.
+pub fn shared(pin_dir: &Path, cgroup_root: &Path) -> Result<Vec<SharedHook>, Error> {
+    let attached = pins::attachments(pin_dir)?;
+    let ours: HashSet<u32> = attached.iter().map(|one| one.program_id).collect();
+    let hooks: BTreeSet<(&Path, u32)> = [WORKLOAD, AGENT, SENTINEL]
+        .into_iter()
+        .flatten()
+        .filter(|hook| hook.attach_type != LSM_CGROUP)
+        .flat_map(|hook| {
+            let of_hook = attached.iter().filter(|one| one.program == hook.program);
+            of_hook.filter_map(|one| Some((one.path.as_deref()?, hook.attach_type)))
+        })
+        .collect();
+    let mut found = Vec::new();
+    for (path, attach_type) in hooks {
+        let Ok(cgroup) = File::open(path) else {
+            continue;
+        };
+        let programs = bpf::cgroup_programs(cgroup.as_fd(), attach_type)
+            .map_err(file_error("list the programs of", path))?;
+        if programs.iter().all(|id| ours.contains(id)) || path == cgroup_root {
+            continue;
+        }
+        let runs = |&id: &u32| Runs {
+            // A program may have been taken off since.
+            name: match bpf::program_name(id) {
+                Ok(name) if !name.is_empty() => name,
+                Ok(_) | Err(_) => id.to_string(),
+            },
+            is_ours: ours.contains(&id),
+        };
+        found.push(SharedHook {
+            cgroup: path.to_owned(),
+            attach_type: attach_type_name(attach_type),
+            programs: programs.iter().map(runs).collect(),
+        });
+    }
+    Ok(found)
 }
 
 /// Every program that keeps ours off, wherever in the hierarchy.

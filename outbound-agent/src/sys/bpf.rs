@@ -12,6 +12,7 @@ use super::{c_string, checked, owned};
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
@@ -99,6 +100,39 @@ pub fn cgroup_hook(cgroup: BorrowedFd<'_>, attach_type: u32) -> io::Result<Cgrou
         programs: attributes[6],
         flags: attributes[3],
     })
+}
+
+/// The numbers of the programs of one hook that run for a cgroup, in the order in which they run:
+/// its own, then those of the cgroups above it.
+pub fn cgroup_programs(cgroup: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
+    const EFFECTIVE: u32 = 1;
+    // `BPF_CGROUP_MAX_PROGS` a cgroup, of which the chain may have several.
+    let mut ids = [0_u32; 256];
+    let mut attributes = Attributes::default();
+    attributes[0] = number(cgroup.as_raw_fd());
+    attributes[1] = attach_type;
+    attributes[2] = EFFECTIVE;
+    [attributes[4], attributes[5]] = halves(ids.as_mut_ptr() as u64);
+    attributes[6] = ids.len() as u32;
+    call(PROG_QUERY, &mut attributes)?;
+    let count = attributes[6] as usize;
+    Ok(ids.iter().take(count).copied().collect())
+}
+
+/// The name of a program, by its number; empty where it was given none.
+pub fn program_name(id: u32) -> io::Result<String> {
+    let mut attributes = Attributes::default();
+    attributes[0] = id;
+    let program = call(PROG_GET_FD_BY_ID, &mut attributes).map(owned)?;
+    // struct bpf_prog_info: the name is 16 octets from 64 on.
+    let mut info = [0_u8; 80];
+    let mut attributes = Attributes::default();
+    attributes[0] = number(program.as_raw_fd());
+    attributes[1] = size_of_val(&info) as u32;
+    [attributes[2], attributes[3]] = halves(info.as_mut_ptr() as u64);
+    call(OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    let name = info[64..].split(|octet| *octet == 0).next();
+    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
 }
 
 /// Gives an object a name below a bpffs.

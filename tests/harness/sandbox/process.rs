@@ -97,6 +97,12 @@ impl Process {
         nix::unistd::write(input, b"\n").expect("the process reads");
     }
 
+    /// Whether it has ended, and is to be waited for.
+    pub fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ended, PollTimeout::ZERO).expect("poll") == 1
+    }
+
     /// Waits for its end and gives what it wrote, without white space around it.
     #[track_caller]
     pub fn output(mut self) -> String {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rquickjs::function::Args;
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
+use serde_json::Map;
 
 use super::shared::Shared;
-use super::{Bindings, Call};
+use super::{Bindings, Call, Tunnel};
 use crate::error::{Poison, Position, WorkerError};
 use crate::module::Module;
 use crate::native;
@@ -26,6 +27,7 @@ struct Entries {
     dispatch: Persistent<Function<'static>>,
     settle: Persistent<Function<'static>>,
     forget: Persistent<Function<'static>>,
+    tunnel: Persistent<Function<'static>>,
 }
 
 impl Engine {
@@ -76,6 +78,7 @@ impl Engine {
                 dispatch: entry("dispatch")?,
                 settle: entry("settle")?,
                 forget: entry("forget")?,
+                tunnel: entry("tunnel")?,
             })
         })?);
         Ok(())
@@ -118,8 +121,7 @@ impl Engine {
         let (Some(entries), Some((head, body))) = (&self.entries, stored) else {
             return;
         };
-        let params =
-            (!call.env.is_empty()).then(|| serde_json::Value::Object(call.env).to_string());
+        let params = to_json(call.env);
         self.enter(number, |ctx| {
             let params = params.map(|params| ctx.json_parse(params)).transpose()?;
             let mut args = Args::new(ctx.clone(), 6);
@@ -130,6 +132,25 @@ impl Engine {
             args.push_arg(body)?;
             args.push_arg(params)?;
             entries.dispatch.clone().restore(ctx)?.call_arg::<()>(args)
+        });
+    }
+
+    /// Hands a tunnel to the module's handler.
+    pub(crate) fn tunnel(&self, number: u32, tunnel: Tunnel) {
+        let shared = &self.shared;
+        let body = shared.with(number, |it| shared.keep_body(it, tunnel.body));
+        let (Some(entries), Some(body)) = (&self.entries, body) else {
+            return;
+        };
+        let params = to_json(tunnel.env);
+        self.enter(number, |ctx| {
+            let params = params.map(|params| ctx.json_parse(params)).transpose()?;
+            let arguments = (number, tunnel.host, tunnel.port, body, params);
+            entries
+                .tunnel
+                .clone()
+                .restore(ctx)?
+                .call::<_, ()>(arguments)
         });
     }
 
@@ -173,6 +194,9 @@ impl Engine {
             .borrow()
             .get(&number)
             .map_or(Duration::ZERO, |invocation| invocation.cpu);
+        // The engine lowers it to the size of its heap whenever it has collected; with so small a
+        // heap it would go through all of it every few dozen requests.
+        self.runtime.set_gc_threshold(COLLECT_AT_BYTES);
         shared.current.set(number);
         shared.budget.enter(shared.limits.cpu.saturating_sub(spent));
         let failed = self.context.with(|ctx| {
@@ -302,11 +326,18 @@ fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> WorkerError {
     }
 }
 
+/// What a call has on `env` of its own, if anything.
+fn to_json(env: Map<String, serde_json::Value>) -> Option<String> {
+    (!env.is_empty()).then(|| serde_json::Value::Object(env).to_string())
+}
+
 fn broken(error: impl std::fmt::Display) -> WorkerError {
     WorkerError::Engine {
         message: error.to_string(),
     }
 }
 
+/// Heap at which cycles are collected; all else is freed when the last reference goes.
+const COLLECT_AT_BYTES: usize = 2 << 20;
 /// Of the engine's own stack; the thread's must be larger.
 const STACK_BYTES: usize = 512 << 10;

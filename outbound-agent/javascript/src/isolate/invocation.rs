@@ -9,17 +9,17 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::{Reply, Usage};
+use super::{Decision, Rest, Usage};
 use crate::error::WorkerError;
 use crate::host::Host;
-use crate::message::{Body, BodyWriter, Chunks};
+use crate::message::{Body, BodyWriter, Chunks, ResponseHead};
 
 /// An invocation and what it opened.
 pub(crate) struct Invocation {
     /// The caller's number of it.
     pub(crate) call: u64,
     /// Where its answer goes, until it has one.
-    pub(crate) reply: Option<oneshot::Sender<Result<Reply, WorkerError>>>,
+    pub(crate) reply: Option<oneshot::Sender<Result<(Answer, Rest), WorkerError>>>,
     /// Told when all of it is over.
     pub(crate) finished: Option<oneshot::Sender<Usage>>,
     pub(crate) started: Instant,
@@ -79,6 +79,14 @@ impl Invocation {
         }
         cut
     }
+}
+
+/// What a handler gave.
+pub(crate) enum Answer {
+    /// Of `fetch`.
+    Response(ResponseHead, Body),
+    /// Of `connect`.
+    Tunnel(Decision),
 }
 
 /// A body that the module may read.

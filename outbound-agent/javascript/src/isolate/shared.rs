@@ -7,10 +7,12 @@ use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use rquickjs::{Ctx, Exception, Value};
+use tokio::sync::oneshot;
 
+use super::Rest;
 use super::budget::Budget;
 use super::engine::Engine;
-use super::invocation::{Invocation, Source};
+use super::invocation::{Answer, Invocation, Source};
 use crate::error::{Poison, WorkerError};
 use crate::host::Host;
 use crate::limits::Limits;
@@ -123,29 +125,19 @@ impl Shared {
     }
 
     /// Gives an invocation its answer.
-    pub(crate) fn answer(
-        &self,
-        number: u32,
-        result: Result<(crate::ResponseHead, Body), WorkerError>,
-    ) {
-        let mut invocations = self.invocations.borrow_mut();
-        let Some(invocation) = invocations.get_mut(&number) else {
-            return;
-        };
-        let Some(reply) = invocation.reply.take() else {
-            return;
-        };
-        let result = result.map(|(head, body)| {
-            let (finished, rest) = tokio::sync::oneshot::channel();
-            invocation.finished = Some(finished);
-            super::Reply {
-                head,
-                body,
-                rest: super::Rest(rest),
-            }
+    pub(crate) fn answer(&self, number: u32, result: Result<Answer, WorkerError>) {
+        self.with(number, |invocation| {
+            let Some(reply) = invocation.reply.take() else {
+                return;
+            };
+            let result = result.map(|answer| {
+                let (finished, rest) = oneshot::channel();
+                invocation.finished = Some(finished);
+                (answer, Rest(rest))
+            });
+            // A caller that is gone has ended the invocation with it.
+            drop(reply.send(result));
         });
-        // A caller that is gone has ended the invocation with it.
-        drop(reply.send(result));
     }
 
     /// What is still held is cut; a body that is still written is not.

@@ -2,6 +2,9 @@
 
 mod bodies;
 mod limits;
+mod semantics;
+mod tunnels;
+mod web;
 mod world;
 
 use world::World;

@@ -11,7 +11,7 @@ use super::Table;
 use super::body::take;
 use super::bytes::Octets;
 use crate::error::WorkerError;
-use crate::isolate::Shared;
+use crate::isolate::{Answer, Decision, Shared};
 use crate::message::{Body, RequestHead, ResponseHead};
 
 pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
@@ -36,6 +36,7 @@ pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     )?;
     answers(table)?;
     lifetime(table)?;
+    tunnels(table)?;
     let shared = table.shared.clone();
     table.add(
         "signJwt",
@@ -76,7 +77,7 @@ fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
                 headers: to_headers(&shared, &ctx, headers)?,
             };
             let body = to_body(&shared, &ctx, body)?;
-            shared.answer(number, Ok((head, body)));
+            shared.answer(number, Ok(Answer::Response(head, body)));
             rquickjs::Result::Ok(())
         },
     )?;
@@ -90,10 +91,28 @@ fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
                     return;
                 }
                 "response" => WorkerError::NotAResponse { given: message },
-                "handler" => WorkerError::NoHandler { handler: "fetch" },
+                "fetch" => WorkerError::NoHandler { handler: "fetch" },
+                "connect" => WorkerError::NoHandler { handler: "connect" },
                 _exception => WorkerError::Exception { message, stack },
             };
             shared.answer(number, Err(error));
+        },
+    )
+}
+
+fn tunnels<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
+    let shared = table.shared.clone();
+    table.add(
+        "decide",
+        move |ctx: Ctx<'js>, number: u32, how: String, text: String, port: u16, body: u32| {
+            shared.check(&ctx)?;
+            let decision = match how.as_str() {
+                "answer" => Decision::Answer(take(&shared, &ctx, body)?.into_body()),
+                "forward" => Decision::Forward { host: text, port },
+                _refuse => Decision::Refuse { reason: text },
+            };
+            shared.answer(number, Ok(Answer::Tunnel(decision)));
+            rquickjs::Result::Ok(())
         },
     )
 }

@@ -1,10 +1,15 @@
 // What Request and Response have in common: a body that can be read once.
 
-import { native, wait, uncurry } from 'outbound:native';
+import { native, promised, then, wait, uncurry } from 'outbound:native';
 import { bytesOf, fail, isBuffer, usv } from 'outbound:convert';
+import { Blob, blobBytes, isBlob } from 'outbound:blob';
+import { FormData, isFormData, multipart, parseMultipart } from 'outbound:formdata';
+import { coreOf, isReadable, makeReadable, readableOf } from 'outbound:readable';
+import { URLSearchParams, isSearchParams } from 'outbound:searchparams';
 
 const slice = uncurry(Uint8Array.prototype.slice);
 const { parse } = JSON;
+const ignore = () => {};
 
 /**
  * A body: `source` is null, the number of one in Rust, a string, or bytes; `stream` stands in
@@ -17,52 +22,155 @@ export function bodyOf(source, type = null) {
 /** Makes a body of what the web calls a BodyInit. */
 export function extract(init, api) {
   if (init === null || init === undefined) return bodyOf(null);
+  if (typeof init === 'string') return bodyOf(usv(init, api, 'body'), 'text/plain;charset=UTF-8');
+  if (isReadable(init)) {
+    const core = coreOf(init);
+    if (core.disturbed) fail(api, 'body is a stream that was read already');
+    if (core.reader !== null) fail(api, 'body is a locked stream');
+    const body = bodyOf(null);
+    body.stream = init;
+    return body;
+  }
   if (isBuffer(init)) return bodyOf(slice(bytesOf(init, api, 'body')));
+  if (isBlob(init)) return bodyOf(slice(blobBytes(init)), init.type === '' ? null : init.type);
+  if (isSearchParams(init)) return bodyOf(init.toString(), 'application/x-www-form-urlencoded;charset=UTF-8');
+  if (isFormData(init)) {
+    const { bytes, boundary } = multipart(init);
+    return bodyOf(bytes, `multipart/form-data; boundary=${boundary}`);
+  }
   return bodyOf(usv(init, api, 'body'), 'text/plain;charset=UTF-8');
 }
 
+export const isEmpty = (body) => body.source === null && body.stream === null;
+export const isUsed = (body) => body.used || (body.stream !== null && coreOf(body.stream).disturbed);
+export const isLocked = (body) => body.stream !== null && coreOf(body.stream).reader !== null;
+
+/** Whether it can be sent a second time, as a redirect may ask. */
+export const isReplayable = (body) => body.stream === null && typeof body.source !== 'number';
+
 /** Takes a body to hand it on: null, a number, a string or bytes. */
 export function take(body, api) {
-  const { source } = body;
-  if (body.used) fail(api, 'the body was used already');
-  if (source !== null) body.used = true;
-  return source;
+  if (isUsed(body)) fail(api, 'the body was used already');
+  if (isLocked(body)) fail(api, 'the body is locked to a reader');
+  if (body.stream !== null) {
+    body.used = true;
+    return handOn(body.stream);
+  }
+  if (body.source !== null) body.used = true;
+  return body.source;
 }
 
-/** The methods of a body; `of` gives it for an object, or throws. */
+/** The number of a body in Rust that gives what the stream gives. */
+function handOn(stream) {
+  const body = coreOf(stream).detach();
+  if (body !== 0) return body;
+  const reader = stream.getReader();
+  const [reading, writing] = native.writer();
+  const pump = async () => {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      if (!isBuffer(value)) fail('body', 'its stream gave a chunk that is no Uint8Array');
+      await wait(native.write(writing, bytesOf(value)));
+    }
+    await wait(native.endWrite(writing, null));
+  };
+  then(pump(), ignore, (error) => {
+    let text = 'the stream failed';
+    try {
+      text = `${error}`.toWellFormed();
+    } catch {}
+    then(wait(native.endWrite(writing, text)), ignore, ignore);
+    then(reader.cancel(error), ignore, ignore);
+  });
+  return reading;
+}
+
+/** Makes two of one body, as `clone` does. */
+export function split(body, api) {
+  if (isUsed(body)) fail(api, 'the body was used already');
+  if (isLocked(body)) fail(api, 'the body is locked to a reader');
+  if (body.stream === null && typeof body.source !== 'number') return { ...body };
+  const [ours, theirs] = streamOf(body).tee();
+  body.source = null;
+  body.stream = ours;
+  return { ...body, stream: theirs };
+}
+
+/** The stream of a body, made when it is first asked for. */
+export function streamOf(body) {
+  if (body.stream !== null || body.source === null) return body.stream;
+  const { source } = body;
+  body.stream =
+    typeof source === 'number'
+      ? readableOf(source)
+      : makeReadable((core) => {
+          core.bytes = true;
+          core.highWater = 0;
+          const bytes = typeof source === 'string' ? native.encode(source) : source;
+          if (bytes.byteLength > 0) core.enqueue(bytes);
+          core.close();
+        });
+  body.source = null;
+  if (body.used) coreOf(body.stream).disturbed = true;
+  return body.stream;
+}
+
+/** The methods of a body; `of` gives body and headers of an object, or throws. */
 export function mixin(prototype, of) {
   const name = prototype.constructor.name;
+  const read = (self, method, as) =>
+    promised.outcome(async () => as(take(of(self).body, `${name}.${method}`)));
   const methods = {
-    async text() {
-      return readText(of(this), `${name}.text`);
-    },
-    async json() {
-      return parse(await readText(of(this), `${name}.json`));
-    },
-    async arrayBuffer() {
-      return (await readBytes(of(this), `${name}.arrayBuffer`)).buffer;
-    },
-    async bytes() {
-      return readBytes(of(this), `${name}.bytes`);
+    get body() {
+      return streamOf(of(this).body);
     },
     get bodyUsed() {
-      return of(this).used;
+      return isUsed(of(this).body);
+    },
+    text() {
+      return read(this, 'text', asText);
+    },
+    json() {
+      return read(this, 'json', async (source) => parse(await asText(source)));
+    },
+    arrayBuffer() {
+      return read(this, 'arrayBuffer', async (source) => (await asBytes(source)).buffer);
+    },
+    bytes() {
+      return read(this, 'bytes', asBytes);
+    },
+    blob() {
+      return read(this, 'blob', async (source) => {
+        const type = of(this).headers.get('content-type') ?? '';
+        return new Blob([await asBytes(source)], { type });
+      });
+    },
+    formData() {
+      return read(this, 'formData', async (source) => {
+        const type = of(this).headers.get('content-type') ?? '';
+        if (/^application\/x-www-form-urlencoded\b/i.test(type)) {
+          const form = new FormData();
+          for (const [key, value] of new URLSearchParams(await asText(source))) form.append(key, value);
+          return form;
+        }
+        return parseMultipart(await asBytes(source), type, `${name}.formData`);
+      });
     },
   };
   Object.defineProperties(prototype, Object.getOwnPropertyDescriptors(methods));
 }
 
-async function readText(body, api) {
-  const source = take(body, api);
+async function asText(source) {
   if (source === null) return '';
   if (typeof source === 'string') return source;
   if (typeof source === 'number') return await wait(native.bodyText(source));
-  fail(api, 'bytes');
+  return native.decode(source, false, false);
 }
 
-async function readBytes(body, api) {
-  const source = take(body, api);
+async function asBytes(source) {
   if (source === null) return new Uint8Array();
+  if (typeof source === 'string') return native.encode(source);
   if (typeof source === 'number') return await wait(native.bodyBytes(source));
   return source;
 }

@@ -1,15 +1,110 @@
-// fetch: hands a request to the host.
+// fetch: hands a request to the host, follows redirects, can be aborted.
 
-import { native, wait } from 'outbound:native';
-import { take } from 'outbound:body';
-import { wire } from 'outbound:headers';
+import { forget, native, promised, then, wait } from 'outbound:native';
+import { demand, fail } from 'outbound:convert';
+import { onAbort } from 'outbound:abort';
+import { isEmpty, isReplayable, streamOf, take } from 'outbound:body';
+import { copyHeaders, wire } from 'outbound:headers';
+import { coreOf } from 'outbound:readable';
 import { Request, isRequest, stateOf } from 'outbound:request';
-import { received } from 'outbound:response';
+import { received, stateOf as responseState } from 'outbound:response';
 
-export async function fetch(input, init = undefined) {
-  const request = isRequest(input) && init === undefined ? input : new Request(input, init);
-  const { url, method, headers, body } = stateOf(request);
-  const operation = native.fetch(method, url, wire(headers), take(body, 'fetch'));
-  const [status, statusText, head, content] = await wait(operation);
-  return received(status, statusText, head, content, url);
+const PromiseOf = Promise;
+const { reject } = promised;
+const MOST_REDIRECTS = 20;
+const followed = (status) => status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
+
+export function fetch(input, init = undefined) {
+  try {
+    demand('fetch', arguments.length, 1);
+    const request = isRequest(input) && init === undefined ? input : new Request(input, init);
+    const state = stateOf(request);
+    if (state.signal === null) return send(state, null);
+    if (state.signal.aborted) return reject(state.signal.reason);
+    return abortable(state);
+  } catch (error) {
+    return reject(error);
+  }
 }
+
+/** One request and its answer, and further ones where it is a redirect to be followed. */
+async function send(state, flight) {
+  let { url, method, headers, body } = state;
+  if (state.redirect === 'manual') {
+    return arrived(await begin(method, url, wire(headers), take(body, 'fetch'), flight), url, false);
+  }
+  const replayable = isReplayable(body);
+  const empty = isEmpty(body);
+  let content = take(body, 'fetch');
+  for (let hops = 0; ; hops++) {
+    const parts = await begin(method, url, wire(headers), content, flight);
+    const response = arrived(parts, url, hops > 0);
+    const { status } = response;
+    const location = followed(status) ? response.headers.get('location') : null;
+    if (location === null) return response;
+    discard(response);
+    if (state.redirect === 'error') fail('fetch', `${url} redirects, and init.redirect is "error"`);
+    if (hops === MOST_REDIRECTS) fail('fetch', `more than ${MOST_REDIRECTS} redirects`);
+    const next = native.url(location, url);
+    const target = next?.slice(0, next.indexOf('\n'));
+    if (target === undefined || !/^https?:/.test(target)) fail('fetch', `${url} redirects to ${JSON.stringify(location)}, which is no http or https URL`);
+    headers = copyHeaders(headers);
+    const drops = status === 303 ? method !== 'GET' && method !== 'HEAD' : method === 'POST' && status < 303;
+    if (drops) {
+      method = 'GET';
+      content = null;
+      for (const name of ['content-encoding', 'content-language', 'content-location', 'content-type', 'content-length']) headers.delete(name);
+    } else if (!empty && !replayable) {
+      fail('fetch', `${url} redirects with ${status}, and the body of the request is a stream that is spent`);
+    }
+    if (originOf(target) !== originOf(url)) {
+      for (const name of ['authorization', 'cookie', 'proxy-authorization', 'host']) headers.delete(name);
+    }
+    url = target.includes('#') ? target : target + hashOf(url);
+  }
+}
+
+/** The native part; `flight` learns its number. */
+function begin(method, url, headers, content, flight) {
+  const end = url.indexOf('#');
+  const operation = native.fetch(method, end < 0 ? url : url.slice(0, end), headers, content);
+  if (flight !== null) flight.operation = operation;
+  return wait(operation);
+}
+
+const arrived = ([status, statusText, head, body], url, redirected) =>
+  received(status, statusText, head, body, url, redirected);
+
+function discard(response) {
+  const { body } = responseState(response);
+  if (typeof body.source === 'number') native.bodyCancel(body.source);
+}
+
+function abortable(state) {
+  const { signal } = state;
+  const flight = { operation: 0 };
+  return new PromiseOf((resolve, reject) => {
+    let response = null;
+    onAbort(signal, (reason) => {
+      if (response === null) {
+        native.forget(flight.operation);
+        forget([flight.operation]);
+      } else {
+        const { body } = responseState(response);
+        if (!isEmpty(body)) coreOf(streamOf(body)).fail(reason);
+      }
+      reject(reason);
+    });
+    then(
+      send(state, flight),
+      (arrived) => {
+        response = arrived;
+        resolve(arrived);
+      },
+      reject,
+    );
+  });
+}
+
+const originOf = (url) => native.url(url, undefined).split('\n')[1];
+const hashOf = (url) => (url.includes('#') ? url.slice(url.indexOf('#')) : '');

@@ -14,7 +14,7 @@ const spaceAround = /^[\t\n\r ]+|[\t\n\r ]+$/g;
 const forbidden = /[\0\r\n]/;
 
 // Ways in for the other classes of the prelude.
-let headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire;
+let headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire, addType;
 
 class Headers {
   /** Number of a head in Rust that was not looked into yet; 0 when `#list` is all there is. */
@@ -47,6 +47,13 @@ class Headers {
     };
     isHeaders = (value) => typeof value === 'object' && value !== null && #list in value;
     listOf = (headers) => headers.#fields();
+    /** The content type that a body brings, unless there is one. */
+    addType = (headers, type) => {
+      const list = headers.#fields();
+      if (lookup(list, 'content-type') !== null) return;
+      list[list.length] = 'content-type';
+      list[list.length] = type;
+    };
     wire = (headers) => {
       if (headers.#head !== 0) return headers.#head;
       return join(headers.#list, '\n');
@@ -158,12 +165,17 @@ Object.defineProperty(Headers.prototype, Symbol.iterator, {
 });
 finish(Headers);
 
-export { Headers, headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire };
+export { Headers, headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire, addType };
 
 /** Puts what a `HeadersInit` says into headers. */
 export function fill(headers, init, api) {
   if (isHeaders(init)) {
     const list = listOf(init);
+    const target = listOf(headers);
+    if (target.length === 0) {
+      for (let i = 0; i < list.length; i++) target[i] = list[i];
+      return;
+    }
     for (let i = 0; i < list.length; i += 2) headers.append(list[i], list[i + 1]);
     return;
   }
@@ -176,13 +188,18 @@ function copy(list) {
   return copied;
 }
 
+const simpleName = /^[a-z0-9-]+$/;
+const simpleValue = /^[!-~](?:[ -~]*[!-~])?$/;
+
 function nameOf(value, api) {
+  if (typeof value === 'string' && test(simpleName, value)) return value;
   const name = octets(value, api, 'name');
   if (!test(token, name)) fail(api, `name ${JSON.stringify(name)} is not a valid header name`);
   return toLowerCase(name);
 }
 
 function valueOf(value, api) {
+  if (typeof value === 'string' && test(simpleValue, value)) return value;
   const text = replace(octets(value, api, 'value'), spaceAround, '');
   if (test(forbidden, text)) fail(api, 'value has a line break or a NUL');
   return text;

@@ -15,6 +15,21 @@ export const then = uncurry(Promise.prototype.then);
 export { apply };
 
 const PromiseOf = Promise;
+
+/** Promises without a look at what the module made of `Promise`. */
+export const promised = {
+  resolve: (value) => PromiseOf.resolve(value),
+  reject: (error) => PromiseOf.reject(error),
+  /** Runs a function; what it throws is a rejection. */
+  outcome: (f) => {
+    try {
+      return PromiseOf.resolve(f());
+    } catch (error) {
+      return PromiseOf.reject(error);
+    }
+  },
+};
+
 const TypeErrorOf = TypeError;
 const waiting = new Map();
 

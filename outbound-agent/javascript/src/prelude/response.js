@@ -1,69 +1,113 @@
 // Response.
 
-import { finish } from 'outbound:native';
-import { dictionary, range, text } from 'outbound:convert';
-import { bodyOf, extract, mixin } from 'outbound:body';
-import { Headers, fill, headersOf } from 'outbound:headers';
+import { finish, native, uncurry } from 'outbound:native';
+import { demand, dictionary, fail, octets, range, usv } from 'outbound:convert';
+import { bodyOf, extract, mixin, split } from 'outbound:body';
+import { Headers, addType, copyHeaders, fill, headersOf, setImmutable } from 'outbound:headers';
 
+const test = uncurry(RegExp.prototype.test);
+const phrase = /^[\t\x20-\x7e\x80-\xff]*$/;
+const { stringify } = JSON;
+const bodiless = (status) => status === 101 || status === 204 || status === 205 || status === 304;
+
+const inside = Symbol('inside');
 let received, isResponse, stateOf;
 
 class Response {
-  #status = 200;
-  #statusText = '';
-  #headers;
-  #body;
-  #url = '';
+  #state;
 
   constructor(body = null, init = undefined) {
-    const options = dictionary(init, 'Response', 'init');
-    if (options.status !== undefined) {
-      this.#status = Number(options.status);
-      if (!(this.#status >= 200 && this.#status <= 599)) range('Response', 'init.status is not within 200 and 599');
+    if (init === inside) {
+      this.#state = body;
+      return;
     }
-    if (options.statusText !== undefined) this.#statusText = text(options.statusText, 'Response', 'init.statusText');
-    this.#headers = new Headers();
-    if (options.headers !== undefined) fill(this.#headers, options.headers, 'Response');
-    this.#body = extract(body, 'Response');
-    const { type } = this.#body;
-    if (type !== null && !this.#headers.has('content-type')) this.#headers.append('content-type', type);
+    this.#state = made(200, '', new Headers(), null, '', false, 'default');
+    const { status, statusText, headers } = dictionary(init, 'Response', 'init');
+    if (status !== undefined) {
+      const number = Math.trunc(Number(status)) & 0xffff;
+      if (!(number >= 200 && number <= 599)) range('Response', `init.status is ${String(status)}; accepted: 200 to 599`);
+      this.#state.status = number;
+    }
+    if (statusText !== undefined) {
+      this.#state.statusText = octets(statusText, 'Response', 'init.statusText');
+      if (!test(phrase, this.#state.statusText)) fail('Response', 'init.statusText is no reason phrase');
+    }
+    if (headers !== undefined) fill(this.#state.headers, headers, 'Response');
+    if (body !== null && body !== undefined && bodiless(this.#state.status)) fail('Response', `a response of status ${this.#state.status} has no body`);
+    this.#state.body = extract(body, 'Response');
+    const { type } = this.#state.body;
+    if (type !== null) addType(this.#state.headers, type);
   }
 
   static {
-    received = (status, statusText, head, body, url) => {
-      const response = new Response();
-      response.#status = status;
-      response.#statusText = statusText;
-      response.#headers = headersOf(head);
-      response.#body = bodyOf(body === 0 ? null : body);
-      response.#url = url;
-      return response;
+    received = (status, statusText, head, body, url, redirected) => {
+      const content = bodyOf(body === 0 ? null : body);
+      return new Response(made(status, statusText, headersOf(head), content, url, redirected, 'basic'), inside);
     };
-    isResponse = (value) => typeof value === 'object' && value !== null && #status in value;
-    stateOf = (response) => ({
-      status: response.#status,
-      statusText: response.#statusText,
-      headers: response.#headers,
-      body: response.#body,
-    });
+    isResponse = (value) => typeof value === 'object' && value !== null && #state in value;
+    stateOf = (response) => response.#state;
+  }
+
+  static error() {
+    const headers = new Headers();
+    setImmutable(headers);
+    return new Response(made(0, '', headers, bodyOf(null), '', false, 'error'), inside);
+  }
+  static json(data, init = undefined) {
+    demand('Response.json', arguments.length, 1);
+    const text = stringify(data);
+    if (text === undefined) fail('Response.json', 'data cannot be written as JSON');
+    const response = new Response(text, init);
+    const own = init?.headers === undefined ? false : new Headers(init.headers).has('content-type');
+    if (!own) response.#state.headers.set('content-type', 'application/json');
+    return response;
+  }
+  static redirect(url, status = 302) {
+    demand('Response.redirect', arguments.length, 1);
+    const text = usv(url, 'Response.redirect', 'url');
+    const parts = native.url(text, undefined);
+    if (parts === undefined) fail('Response.redirect', `url ${stringify(text)} is no absolute URL`);
+    const number = Number(status);
+    if (![301, 302, 303, 307, 308].includes(number)) range('Response.redirect', `status is ${number}; accepted: 301, 302, 303, 307, 308`);
+    const headers = new Headers({ location: parts.slice(0, parts.indexOf('\n')) });
+    setImmutable(headers);
+    return new Response(made(number, '', headers, bodyOf(null), '', false, 'default'), inside);
   }
 
   get status() {
-    return this.#status;
+    return this.#state.status;
   }
   get statusText() {
-    return this.#statusText;
+    return this.#state.statusText;
   }
   get ok() {
-    return this.#status >= 200 && this.#status <= 299;
+    return this.#state.status >= 200 && this.#state.status <= 299;
   }
   get headers() {
-    return this.#headers;
+    return this.#state.headers;
   }
   get url() {
-    return this.#url;
+    return this.#state.url;
+  }
+  get redirected() {
+    return this.#state.redirected;
+  }
+  get type() {
+    return this.#state.type;
+  }
+  clone() {
+    const { status, statusText, headers, body, url, redirected, type } = this.#state;
+    const theirs = split(body, 'Response.clone');
+    return new Response(made(status, statusText, copyHeaders(headers), theirs, url, redirected, type), inside);
   }
 }
-mixin(Response.prototype, (response) => stateOf(response).body);
+
+/** The state of a response. */
+function made(status, statusText, headers, body, url, redirected, type) {
+  return { status, statusText, headers, body, url, redirected, type };
+}
+
+mixin(Response.prototype, (response) => stateOf(response));
 finish(Response);
 
 export { Response, received, isResponse, stateOf };

@@ -35,6 +35,16 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
+/// Takes out one field; what stays keeps its order.
+pub fn take_out(headers: &mut HeaderMap, name: &HeaderName) {
+    if headers.contains_key(name) {
+        let others = headers.iter().filter(|(other, _value)| *other != name);
+        *headers = others
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+    }
+}
+
 /// Asks the next hop for the protocol that was asked of this one.
 pub fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -4,8 +4,8 @@
 //! (RFC 9112 section 3.2); what is ambiguous is refused, never repaired.
 
 use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::Authority;
-use http::{Method, Request, Uri};
+use http::uri::{self, Authority};
+use http::{Request, Uri, Version};
 
 use super::guard::Refused;
 use crate::model::addr::OriginalDst;
@@ -20,8 +20,11 @@ pub struct Asked {
     pub scheme: Scheme,
     /// The host that the request names.
     pub host: Host,
-    /// The port that the workload connected to.
+    /// The port that the workload connected to, or of an absolute target.
     pub port: u16,
+    /// Whether the workload takes the agent for its proxy: its target is absolute (RFC 9112
+    /// section 3.2.2), and the connection says nothing about it.
+    pub is_proxied: bool,
     /// The path of the target, without the query.
     pub path: Box<str>,
 }
@@ -29,7 +32,7 @@ pub struct Asked {
 /// Reads a request on a connection that was opened to `destination`. Fails with
 /// what the guard refused it for, [`Reason::NoHost`], [`Reason::TwoHosts`],
 /// [`Reason::TwoLengths`], [`Reason::DestinationMismatch`] or [`Reason::UnsupportedProtocol`]
-/// (`CONNECT`).
+/// (an absolute target of another scheme).
 pub fn normalize<B>(
     request: &Request<B>,
     scheme: Scheme,
@@ -38,9 +41,6 @@ pub fn normalize<B>(
     if let Some(refused) = request.extensions().get::<Refused>() {
         return Err(refused.reason);
     }
-    if request.method() == Method::CONNECT {
-        return Err(Reason::UnsupportedProtocol);
-    }
     // The guard has seen to that on HTTP/1; HTTP/2 has frames of its own, but not every server
     // behind it.
     let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
@@ -48,23 +48,64 @@ pub fn normalize<B>(
         return Err(Reason::TwoLengths);
     }
     let named = named_authority(request)?;
-    let host: Host = named.host().parse().map_err(|_invalid| Reason::NoHost)?;
-    // `Authority` lets user information and a broken port through.
-    let rest = &named.as_str()[named.host().len()..];
-    let port = match rest.strip_prefix(':') {
-        None if rest.is_empty() => None,
-        Some(port) => Some(port.parse::<u16>().map_err(|_invalid| Reason::NoHost)?),
-        None => return Err(Reason::NoHost),
-    };
-    if port.is_some_and(|port| port != destination.port()) {
+    let (host, port) = split(&named)?;
+    let is_proxied = scheme == Scheme::Http && is_absolute(request);
+    let port = if is_proxied {
+        if request.uri().scheme() != Some(&uri::Scheme::HTTP) {
+            return Err(Reason::UnsupportedProtocol);
+        }
+        port.unwrap_or(HTTP_PORT)
+    } else if port.is_none_or(|port| port == destination.port()) {
+        destination.port()
+    } else {
         return Err(Reason::DestinationMismatch);
-    }
+    };
     Ok(Asked {
         scheme,
         host,
-        port: destination.port(),
+        port,
+        is_proxied,
         path: path(request.uri()).into(),
     })
+}
+
+/// Host and port that `CONNECT` asks for (RFC 9110 section 9.3.6). Fails with what the guard
+/// refused it for, [`Reason::NoHost`] or [`Reason::TwoHosts`].
+pub fn connect_target<B>(request: &Request<B>) -> Result<(Host, u16), Reason> {
+    if let Some(refused) = request.extensions().get::<Refused>() {
+        return Err(refused.reason);
+    }
+    let (host, port) = split(request.uri().authority().ok_or(Reason::NoHost)?)?;
+    let mut hosts = request.headers().get_all(HOST).iter();
+    if let Some(named) = hosts.next() {
+        let named = named.to_str().map_err(|_opaque| Reason::NoHost)?;
+        let named: Authority = named.parse().map_err(|_invalid| Reason::NoHost)?;
+        // Some programs leave the port out there.
+        let (named, named_port) = split(&named)?;
+        if hosts.next().is_some() || named != host || named_port.is_some_and(|p| Some(p) != port) {
+            return Err(Reason::TwoHosts);
+        }
+    }
+    Ok((host, port.ok_or(Reason::NoHost)?))
+}
+
+/// `Authority` lets user information and a broken port through.
+fn split(named: &Authority) -> Result<(Host, Option<u16>), Reason> {
+    let host = named.host().parse().map_err(|_invalid| Reason::NoHost)?;
+    let rest = &named.as_str()[named.host().len()..];
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Ok((host, None)),
+        Some(port) => match port.parse() {
+            Ok(port @ 1..) => Ok((host, Some(port))),
+            Ok(0) | Err(_) => Err(Reason::NoHost),
+        },
+        None => Err(Reason::NoHost),
+    }
+}
+
+/// In HTTP/2 every target is.
+fn is_absolute<B>(request: &Request<B>) -> bool {
+    request.version() < Version::HTTP_2 && request.uri().authority().is_some()
 }
 
 /// The one authority of a request: `Host`, and where the target is absolute the same there.
@@ -101,6 +142,8 @@ fn path(target: &Uri) -> &str {
     }
 }
 
+const HTTP_PORT: u16 = 80;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +174,8 @@ mod tests {
             asked("http://a.example/", &["b.example"]),
             Err(Reason::TwoHosts)
         );
-        assert!(asked("http://a.example/", &[]).is_ok());
+        let asked = asked("http://a.example/", &[]).unwrap();
+        assert_eq!((asked.port, asked.is_proxied), (80, true));
     }
 
     #[test]
@@ -165,12 +209,27 @@ mod tests {
     }
 
     #[test]
-    fn connect_is_not_for_a_transparent_agent() {
-        let request = Request::connect("a.example:443").body(()).unwrap();
-        let destination = OriginalDst("192.0.2.1:443".parse().unwrap());
-        assert_eq!(
-            normalize(&request, Scheme::Http, destination),
-            Err(Reason::UnsupportedProtocol)
-        );
+    fn connect_names_host_and_port_once() {
+        let target = |target: &str, hosts: &[&str]| {
+            let mut request = Request::connect(target);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            connect_target(&request.body(()).unwrap())
+        };
+        let asked = Ok(("a.example".parse().unwrap(), 443));
+        assert_eq!(target("A.example:443", &[]), asked);
+        assert_eq!(target("a.example:443", &["a.example:443"]), asked);
+        assert_eq!(target("a.example:443", &["a.example"]), asked);
+        for hosts in [
+            &["b.example"][..],
+            &["a.example:80"],
+            &["a.example", "a.example"],
+        ] {
+            assert_eq!(target("a.example:443", hosts), Err(Reason::TwoHosts));
+        }
+        for none in ["a.example", "a.example:0", "u@a.example:443"] {
+            assert_eq!(target(none, &[]), Err(Reason::NoHost));
+        }
     }
 }

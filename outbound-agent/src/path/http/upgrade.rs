@@ -1,9 +1,19 @@
 //! What a connection becomes after `101 Switching Protocols` (RFC 9110 section 7.8).
 
 use http::{Request, Response};
-use hyper::upgrade::{self, OnUpgrade};
+use hyper::upgrade::{self, OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::accept::Downlink;
+
+/// A connection that was HTTP, and now is what both sides agreed on.
+pub type Switched = TokioIo<Upgraded>;
+
+impl Downlink for Switched {
+    fn abort(&self) {
+        // What carried it ends with it.
+    }
+}
 
 /// One side of an upgrade that is under way.
 #[derive(Debug)]
@@ -26,9 +36,7 @@ impl Upgrade {
     }
 
     /// The connection, once it speaks the other protocol.
-    pub async fn stream(
-        self,
-    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, Gone> {
+    pub async fn stream(self) -> Result<Switched, Gone> {
         self.0.await.map(TokioIo::new).map_err(|_error| Gone)
     }
 }

@@ -39,7 +39,7 @@ impl Upstream {
             if self.is_agent(peer) {
                 return Err(Reason::AgentAddress);
             }
-            match dial::dial(peer, self.limits.connect).await {
+            match dial::dial(peer, &self.limits).await {
                 Ok(stream) => {
                     connected = Some(stream);
                     break;

@@ -85,7 +85,7 @@ impl Upstream {
             if let Some(stream) = self.ahead.take(flow.connect, peer) {
                 return Ok((stream, peer));
             }
-            match dial::dial(peer, self.limits.connect).await {
+            match dial::dial(peer, &self.limits).await {
                 Ok(stream) => return Ok((stream, peer)),
                 Err(failed) => failure = Failure::new(failed.reason(), Some(peer)),
             }
@@ -98,7 +98,7 @@ impl Upstream {
         if self.is_agent(peer) {
             return Err(Failed::NotAsked);
         }
-        dial::dial(peer, self.limits.connect).await
+        dial::dial(peer, &self.limits).await
     }
 
     pub(super) fn is_agent(&self, peer: UpstreamAddr) -> bool {

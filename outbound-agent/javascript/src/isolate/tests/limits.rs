@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use super::world::World;
+use super::world::{AMPLE, World};
 use crate::{Bindings, Limits, Poison, WorkerError};
 
 async fn outcome(body: &str) -> (WorkerError, Option<Poison>) {
+    outcome_within(AMPLE.cpu, body).await
+}
+
+async fn outcome_within(cpu: Duration, body: &str) -> (WorkerError, Option<Poison>) {
     let limits = Limits {
-        wall: Duration::from_secs(20),
+        cpu,
         memory_bytes: 16 << 20,
-        ..Limits::default()
+        ..AMPLE
     };
     let source = format!("export default {{ async fetch(request, env, ctx) {{ {body} }} }}");
     let world = World::with(&source, limits, Bindings::default());
@@ -19,20 +23,16 @@ async fn outcome(body: &str) -> (WorkerError, Option<Poison>) {
 
 #[tokio::test]
 async fn an_endless_loop_is_cut_and_poisons() {
-    let cut = (WorkerError::Cpu, Some(Poison::Cpu));
-    assert_eq!(outcome("for (;;) {}").await, cut);
-    assert_eq!(
-        outcome("for (;;) { try { for (;;) {} } catch {} finally { continue } }").await,
-        cut
-    );
-    assert_eq!(
-        outcome("const f = () => Promise.resolve().then(f); await f(); for (;;) await 0").await,
-        cut
-    );
-    assert_eq!(
-        outcome("await fetch('https://api.test/'); for (;;) {}").await,
-        cut
-    );
+    for endless in [
+        "for (;;) {}",
+        "for (;;) { try { for (;;) {} } catch {} finally { continue } }",
+        "const f = () => Promise.resolve().then(f); await f(); for (;;) await 0",
+        "await fetch('https://api.test/'); for (;;) {}",
+        "for (;;) { try { crypto.getRandomValues(new Uint8Array(65536)) } catch {} }",
+    ] {
+        let cut = outcome_within(Duration::from_millis(50), endless).await;
+        assert_eq!(cut, (WorkerError::Cpu, Some(Poison::Cpu)), "{endless}");
+    }
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_promise_that_cannot_settle_is_noticed_at_once() {
 async fn a_promise_that_does_not_settle_in_time_ends_with_the_wall_time() {
     let limits = Limits {
         wall: Duration::from_millis(20),
-        ..Limits::default()
+        ..AMPLE
     };
     let world = World::with(
         "export default { fetch: () => fetch('https://hangs.test/') }",
@@ -131,4 +131,60 @@ async fn a_patched_prototype_does_not_hang_the_isolate() {
         "export default { async fetch(request) { Promise.prototype.then = Map.prototype.get = Array.prototype.join = () => { throw 1 }; return await fetch(request) } }",
     );
     assert!(world.answer().await.starts_with("answer to"));
+}
+
+#[tokio::test]
+async fn neighbours_fall_with_the_isolate_and_learn_why() {
+    let limits = Limits {
+        cpu: Duration::from_millis(50),
+        ..AMPLE
+    };
+    let source = "export default { async fetch(r) { if (r.url.endsWith('slow')) return fetch('https://hangs.test/'); for (;;) {} } }";
+    let world = World::with(source, limits, Bindings::default());
+    let (slow, loops) = tokio::join!(
+        world.get("https://a.test/slow"),
+        world.get("https://a.test/")
+    );
+    assert_eq!(slow.unwrap_err(), WorkerError::Poisoned(Poison::Cpu));
+    assert_eq!(loops.unwrap_err(), WorkerError::Cpu);
+    let after = world.get("https://a.test/").await.unwrap_err();
+    assert_eq!(after, WorkerError::Poisoned(Poison::Cpu));
+}
+
+#[tokio::test]
+async fn a_body_too_large_for_the_memory_is_refused() {
+    let limits = Limits {
+        memory_bytes: 16 << 20,
+        ..AMPLE
+    };
+    let source = "export default { async fetch(r) { try { await r.text() } catch (e) { return new Response(e.message) } } }";
+    let world = World::with(source, limits, Bindings::default());
+    let chunk = bytes::Bytes::from(vec![b'x'; 1 << 20]);
+    let handle = world.host.body(std::iter::repeat_n(Ok(chunk), 17));
+    let url = "https://api.test/";
+    let post = http::Method::POST;
+    let reply = world
+        .send(
+            post,
+            url,
+            http::HeaderMap::new(),
+            crate::Body::Handle(handle),
+        )
+        .await;
+    let text = world.text(reply.unwrap().body).await;
+    assert_eq!(text, "the body does not fit into 16777216 bytes of memory");
+}
+
+#[tokio::test]
+async fn an_invocation_makes_so_many_requests_and_no_more() {
+    let limits = Limits {
+        subrequests: 2,
+        ..AMPLE
+    };
+    let source = "export default { async fetch() { await fetch('https://a.test/'); await fetch('https://a.test/'); try { await fetch('https://a.test/') } catch (e) { return new Response(e.message) } } }";
+    let world = World::with(source, limits, Bindings::default());
+    assert_eq!(
+        world.answer().await,
+        "fetch: at most 2 requests per invocation"
+    );
 }

@@ -11,8 +11,18 @@ use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
 
 use crate::{
-    Bindings, Body, Call, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module, Reply,
-    RequestHead, ResponseHead, WorkerError,
+    Bindings, Body, Call, Decision, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
+    Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
+};
+
+/// Processor time that no busy machine uses up.
+pub(super) const AMPLE: Limits = Limits {
+    cpu: Duration::from_secs(20),
+    wall: Duration::from_secs(60),
+    startup: Duration::from_secs(20),
+    memory_bytes: 64 << 20,
+    wait_until: Duration::from_secs(60),
+    subrequests: 1000,
 };
 
 pub(super) struct World {
@@ -34,12 +44,31 @@ pub(super) struct Script {
 
 impl World {
     pub(super) fn new(source: &str) -> Self {
-        Self::with(source, Limits::default(), Bindings::default())
+        Self::with(source, AMPLE, Bindings::default())
     }
 
     pub(super) fn with(source: &str, limits: Limits, bindings: Bindings) -> Self {
         let files = [("egress.js".to_owned(), source.to_owned())];
-        let module = Module::load(files, "egress.js", limits).unwrap();
+        Self::of(files, "egress.js", limits, bindings)
+    }
+
+    /// A module of these files below `tests/web`; the first is its entrypoint.
+    pub(super) fn of_files(names: &[&str], limits: Limits, bindings: Bindings) -> Self {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/");
+        let read = |name: &&str| {
+            let source = std::fs::read_to_string(format!("{directory}{name}")).unwrap();
+            ((*name).to_owned(), source)
+        };
+        Self::of(names.iter().map(read), names[0], limits, bindings)
+    }
+
+    fn of(
+        files: impl IntoIterator<Item = (String, String)>,
+        entrypoint: &str,
+        limits: Limits,
+        bindings: Bindings,
+    ) -> Self {
+        let module = Module::load(files, entrypoint, limits).unwrap();
         let host = Rc::new(Script::default());
         let isolate = Isolate::new(&module, &bindings, host.clone()).unwrap();
         Self {
@@ -87,6 +116,18 @@ impl World {
             env,
         };
         self.local.run_until(self.isolate.fetch(call)).await
+    }
+
+    pub(super) async fn connect(&self, body: Body) -> Result<Decision, WorkerError> {
+        let tunnel = Tunnel {
+            number: 7,
+            host: "db.test".to_owned(),
+            port: 5432,
+            body,
+            env: Map::new(),
+        };
+        let decided = self.local.run_until(self.isolate.connect(tunnel)).await;
+        decided.map(|(decision, _rest)| decision)
     }
 
     /// The text of a successful answer to `GET https://api.test/`.

@@ -1,0 +1,103 @@
+// AbortController and AbortSignal.
+
+import { finish } from 'outbound:native';
+import { demand, fail } from 'outbound:convert';
+import { Event, EventTarget } from 'outbound:event';
+import { clearTimeout, setTimeout } from 'outbound:timers';
+
+const DOMExceptionOf = DOMException;
+const { apply } = Reflect;
+const inside = Symbol('inside');
+
+let isSignal, onAbort, signalAbort, makeSignal;
+
+class AbortSignal extends EventTarget {
+  #aborted = false;
+  #reason = undefined;
+  #steps = [];
+  onabort = null;
+
+  constructor(key) {
+    if (key !== inside) fail('AbortSignal', 'cannot be constructed; use AbortController');
+    super();
+  }
+
+  static {
+    isSignal = (value) => typeof value === 'object' && value !== null && #aborted in value;
+    makeSignal = () => new AbortSignal(inside);
+    /** Runs `step` with the reason; gives what takes it back. */
+    onAbort = (signal, step) => {
+      if (signal.#aborted) {
+        step(signal.#reason);
+        return () => {};
+      }
+      signal.#steps.push(step);
+      return () => {
+        signal.#steps = signal.#steps.filter((known) => known !== step);
+      };
+    };
+    signalAbort = (signal, reason) => {
+      if (signal.#aborted) return;
+      signal.#aborted = true;
+      signal.#reason = reason === undefined ? new DOMExceptionOf('This operation was aborted', 'AbortError') : reason;
+      const steps = signal.#steps;
+      signal.#steps = [];
+      for (let i = 0; i < steps.length; i++) steps[i](signal.#reason);
+      const event = new Event('abort');
+      if (typeof signal.onabort === 'function') apply(signal.onabort, signal, [event]);
+      signal.dispatchEvent(event);
+    };
+  }
+
+  static abort(reason = undefined) {
+    const signal = makeSignal();
+    signalAbort(signal, reason);
+    return signal;
+  }
+  static timeout(milliseconds) {
+    demand('AbortSignal.timeout', arguments.length, 1);
+    const delay = Number(milliseconds);
+    if (!(delay >= 0 && delay <= Number.MAX_SAFE_INTEGER)) fail('AbortSignal.timeout', 'milliseconds is no number of 0 or more');
+    const signal = makeSignal();
+    setTimeout(() => signalAbort(signal, new DOMExceptionOf('The operation timed out', 'TimeoutError')), delay);
+    return signal;
+  }
+  static any(signals) {
+    demand('AbortSignal.any', arguments.length, 1);
+    const all = [...signals];
+    for (const each of all) if (!isSignal(each)) fail('AbortSignal.any', 'signals has an entry that is no AbortSignal');
+    const signal = makeSignal();
+    for (const each of all) {
+      if (each.#aborted) {
+        signalAbort(signal, each.#reason);
+        return signal;
+      }
+    }
+    for (const each of all) onAbort(each, (reason) => signalAbort(signal, reason));
+    return signal;
+  }
+  get aborted() {
+    return this.#aborted;
+  }
+  get reason() {
+    return this.#reason;
+  }
+  throwIfAborted() {
+    if (this.#aborted) throw this.#reason;
+  }
+}
+finish(AbortSignal);
+
+class AbortController {
+  #signal = makeSignal();
+
+  get signal() {
+    return this.#signal;
+  }
+  abort(reason = undefined) {
+    signalAbort(this.#signal, reason);
+  }
+}
+finish(AbortController);
+
+export { AbortController, AbortSignal, isSignal, onAbort, makeSignal, signalAbort };

@@ -1,0 +1,280 @@
+// TransformStream, pipes, strategies. An identity transform of an untouched body of Rust is that
+// body.
+
+import { then, finish, promised } from 'outbound:native';
+import { dictionary, fail } from 'outbound:convert';
+import { isSignal, onAbort } from 'outbound:abort';
+import { ReadableStream, coreOf as readableCore, isReadable, makeReadable, readableOf, strategyOf } from 'outbound:readable';
+import { coreOf as writableCore, isWritable, makeWritable } from 'outbound:writable';
+
+const PromiseOf = Promise;
+const { apply } = Reflect;
+const ignore = () => {};
+const { resolve: resolved, reject: rejected, outcome } = promised;
+
+/** Writable ends of transforms that change nothing, with what replaces their readable end. */
+const identities = new WeakMap();
+
+class Controller {
+  #readable;
+  #error;
+  #close;
+
+  constructor(key, readable, error, close) {
+    if (key !== identities) fail('TransformStreamDefaultController', 'cannot be constructed');
+    this.#readable = readable;
+    this.#error = error;
+    this.#close = close;
+  }
+  get desiredSize() {
+    return this.#readable.desired();
+  }
+  enqueue(chunk = undefined) {
+    const core = this.#readable;
+    if (core.state !== 'readable' || core.closing) {
+      fail('TransformStreamDefaultController.enqueue', 'the readable end is closed or errored');
+    }
+    core.enqueue(chunk);
+  }
+  error(reason = undefined) {
+    this.#error(reason);
+  }
+  terminate() {
+    this.#close();
+    this.#error(new TypeError('TransformStream: terminated'), true);
+  }
+}
+finish(Controller, 'TransformStreamDefaultController');
+
+class TransformStream {
+  #readable;
+  #writable;
+
+  constructor(transformer = undefined, writableStrategy = undefined, readableStrategy = undefined) {
+    const under = transformer ?? {};
+    if (typeof under !== 'object') fail('TransformStream', 'transformer is no object');
+    const { start, transform, flush, cancel } = under;
+    for (const [name, given] of [['start', start], ['transform', transform], ['flush', flush], ['cancel', cancel]]) {
+      if (given !== undefined && typeof given !== 'function') fail('TransformStream', `transformer.${name} is no function`);
+    }
+    const input = strategyOf(writableStrategy, 1, 'TransformStream');
+    const output = strategyOf(readableStrategy, 0, 'TransformStream');
+    let readable, writable;
+    let wanted = PromiseOf.withResolvers();
+    const error = (reason, writableOnly = false) => {
+      if (!writableOnly) readable.fail(reason);
+      writable.fail(reason);
+      wanted.resolve(undefined);
+    };
+    this.#readable = makeReadable((core) => {
+      readable = core;
+      core.highWater = output.highWaterMark;
+      core.size = output.size;
+      core.pull = () => {
+        wanted.resolve(undefined);
+      };
+      core.cancelSource = (reason) => {
+        writable.fail(reason);
+        wanted.resolve(undefined);
+        return cancel === undefined ? undefined : apply(cancel, under, [reason]);
+      };
+    });
+    const controller = new Controller(identities, readable, error, () => readable.close());
+    const change = transform === undefined ? (chunk) => controller.enqueue(chunk) : (chunk) => apply(transform, under, [chunk, controller]);
+    this.#writable = makeWritable((core) => {
+      writable = core;
+      core.highWater = input.highWaterMark;
+      core.size = input.size;
+      core.started = false;
+      core.write = async (chunk) => {
+        while (readable.state === 'readable' && readable.desired() <= 0 && readable.requests.length === 0) {
+          wanted = PromiseOf.withResolvers();
+          await wanted.promise;
+        }
+        if (core.state === 'errored') throw core.error;
+        try {
+          await change(chunk);
+        } catch (reason) {
+          error(reason);
+          throw reason;
+        }
+      };
+      core.close = async () => {
+        try {
+          if (flush !== undefined) await apply(flush, under, [controller]);
+        } catch (reason) {
+          error(reason);
+          throw reason;
+        }
+        if (readable.state === 'errored') throw readable.error;
+        if (readable.state === 'readable' && !readable.closing) readable.close();
+      };
+      core.abort = (reason) => {
+        readable.fail(reason);
+        return cancel === undefined ? undefined : apply(cancel, under, [reason]);
+      };
+    });
+    then(
+      outcome(() => (start === undefined ? undefined : apply(start, under, [controller]))),
+      () => {
+        writable.started = true;
+        writable.advance();
+      },
+      error,
+    );
+    if (start === undefined && transform === undefined && flush === undefined && cancel === undefined) {
+      identities.set(this.#writable, (stream) => {
+        this.#readable = stream;
+      });
+    }
+  }
+
+  get readable() {
+    return this.#readable;
+  }
+  get writable() {
+    return this.#writable;
+  }
+}
+finish(TransformStream);
+
+/** As workerd has it: bytes in, the same bytes out. */
+class IdentityTransformStream extends TransformStream {}
+class FixedLengthStream extends TransformStream {
+  constructor(length) {
+    const expected = Number(length);
+    let seen = 0;
+    super({
+      transform(chunk, controller) {
+        seen += chunk.byteLength;
+        if (seen > expected) fail('FixedLengthStream', `more than ${expected} bytes were written`);
+        controller.enqueue(chunk);
+      },
+      flush() {
+        if (seen < expected) fail('FixedLengthStream', `${seen} bytes were written instead of ${expected}`);
+      },
+    });
+  }
+}
+
+Object.defineProperties(ReadableStream.prototype, {
+  pipeThrough: { value: pipeThrough, writable: true, enumerable: true, configurable: true },
+  pipeTo: { value: pipeTo, writable: true, enumerable: true, configurable: true },
+});
+
+function pipeThrough(transform, options = undefined) {
+  const source = readableCore(this);
+  const { readable, writable } = dictionary(transform, 'ReadableStream.pipeThrough', 'transform');
+  if (!isReadable(readable)) fail('ReadableStream.pipeThrough', 'transform.readable is no ReadableStream');
+  if (!isWritable(writable)) fail('ReadableStream.pipeThrough', 'transform.writable is no WritableStream');
+  if (source.reader !== null) fail('ReadableStream.pipeThrough', 'the stream is locked');
+  const end = writableCore(writable);
+  if (end.writer !== null) fail('ReadableStream.pipeThrough', 'transform.writable is locked');
+  const replace = identities.get(writable);
+  const target = readableCore(readable);
+  const untouched = end.queue.length === 0 && end.state === 'writable' && !target.disturbed && target.reader === null;
+  if (options === undefined && replace !== undefined && untouched && source.body !== 0) {
+    const body = source.detach();
+    if (body !== 0) {
+      // What the transform would have done, without doing it.
+      end.writer = source;
+      const stream = readableOf(body);
+      replace(stream);
+      return stream;
+    }
+  }
+  then(apply(pipeTo, this, [writable, options]), ignore, ignore);
+  return readable;
+}
+
+function pipeTo(destination, options = undefined) {
+  try {
+    if (!isReadable(this)) fail('ReadableStream.pipeTo', 'this is no ReadableStream');
+    if (!isWritable(destination)) fail('ReadableStream.pipeTo', 'destination is no WritableStream');
+    const settings = dictionary(options, 'ReadableStream.pipeTo', 'options');
+    const { signal } = settings;
+    if (signal !== undefined && !isSignal(signal)) fail('ReadableStream.pipeTo', 'options.signal is no AbortSignal');
+    if (readableCore(this).reader !== null) fail('ReadableStream.pipeTo', 'the stream is locked');
+    if (writableCore(destination).writer !== null) fail('ReadableStream.pipeTo', 'destination is locked');
+    return pump(this.getReader(), destination.getWriter(), writableCore(destination), settings, signal);
+  } catch (error) {
+    return rejected(error);
+  }
+}
+
+async function pump(reader, writer, sink, { preventClose, preventAbort, preventCancel }, signal) {
+  let stopped = null;
+  const stop = PromiseOf.withResolvers();
+  const forget = signal === undefined ? ignore : onAbort(signal, (reason) => {
+    stopped = { reason };
+    stop.resolve(undefined);
+  });
+  const failed = then(sink.closed.promise, ignore, ignore);
+  try {
+    for (;;) {
+      if (stopped === null) await PromiseOf.race([then(writer.ready, ignore, ignore), stop.promise, failed]);
+      if (stopped !== null) {
+        const { reason } = stopped;
+        await PromiseOf.all([
+          preventAbort ? undefined : writer.abort(reason),
+          preventCancel ? undefined : reader.cancel(reason),
+        ]);
+        throw reason;
+      }
+      if (sink.state !== 'writable') {
+        const reason = sink.state === 'errored' ? sink.error : new TypeError('ReadableStream.pipeTo: destination is closed');
+        if (!preventCancel) await reader.cancel(reason);
+        throw reason;
+      }
+      let step;
+      try {
+        step = await PromiseOf.race([reader.read(), stop.promise, failed]);
+      } catch (error) {
+        if (!preventAbort) await writer.abort(error);
+        throw error;
+      }
+      if (step === undefined) continue;
+      if (step.done) break;
+      writer.write(step.value);
+    }
+    if (!preventClose) await writer.close();
+  } finally {
+    forget();
+    reader.releaseLock();
+    writer.releaseLock();
+  }
+}
+
+class CountQueuingStrategy {
+  #mark;
+  constructor({ highWaterMark }) {
+    this.#mark = Number(highWaterMark);
+  }
+  get highWaterMark() {
+    return this.#mark;
+  }
+  get size() {
+    return () => 1;
+  }
+}
+class ByteLengthQueuingStrategy {
+  #mark;
+  constructor({ highWaterMark }) {
+    this.#mark = Number(highWaterMark);
+  }
+  get highWaterMark() {
+    return this.#mark;
+  }
+  get size() {
+    return (chunk) => chunk.byteLength;
+  }
+}
+
+export {
+  TransformStream,
+  Controller as TransformStreamDefaultController,
+  IdentityTransformStream,
+  FixedLengthStream,
+  CountQueuingStrategy,
+  ByteLengthQueuingStrategy,
+};

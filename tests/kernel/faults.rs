@@ -1,0 +1,186 @@
+//! Everything goes wrong at once, for some seconds: no packet gets out, nobody becomes another.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use aya::maps::{HashMap, Map, MapData};
+use harness::sandbox::Process;
+use outbound_common::names::map;
+use outbound_common::{Addr16, Flow, FlowKey};
+
+use crate::stage::{Stage, Tenant};
+
+/// How long faults are made; a scheduled run sets `OUTBOUND_STRESS_SECONDS` higher.
+const SECONDS: u64 = 8;
+const TENANTS: u32 = 4;
+
+/// xorshift64: the same faults again for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn of(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    let set = std::env::var(variable).ok();
+    set.map_or(otherwise, |set| set.parse().expect("a number"))
+}
+
+/// Whose a destination is: each tenant connects to a network of its own.
+const fn network(number: u32) -> [u8; 3] {
+    [198, 51, 100 + number as u8]
+}
+
+/// Connects, sends, asks for names and dies of nothing, until it is told to end.
+fn load(stage: &Stage, tenant: &Tenant, number: u32) -> Process {
+    let [a, b, c] = network(number);
+    let program = format!(
+        "import select, itertools\n\
+         for n in itertools.count():\n    \
+         if select.select([0], [], [], 0)[0]: break\n    \
+         s = tcp(); s.settimeout(0.2); address = '{a}.{b}.{c}.%d' % (1 + n % 250)\n    \
+         if attempt(s.connect, (address, 1 + n % 60000)) == 'ok': attempt(s.send, b'x')\n    \
+         if n % 3: s.close()\n    \
+         six = tcp(AF_INET6); six.settimeout(0.2)\n    \
+         attempt(six.connect, ('::ffff:' + address, 443)); six.close()\n    \
+         u = udp(); attempt(u.sendto, b'q', (address, 53)); \
+         attempt(u.sendto, b'x', (address, 443)); u.close()\n\
+         print('ended')"
+    );
+    stage.workload(&tenant.cgroup).start_python(&program)
+}
+
+#[test]
+fn whatever_fails_under_load_nothing_gets_out_and_nobody_becomes_another() {
+    let Some(mut stage) = Stage::with_uplink() else {
+        return;
+    };
+    let seed = number("OUTBOUND_STRESS_SEED", 0x0b5e_55ed);
+    let seconds = number("OUTBOUND_STRESS_SECONDS", SECONDS);
+    println!("OUTBOUND_STRESS_SEED={seed} OUTBOUND_STRESS_SECONDS={seconds}");
+    let mut chance = Chance(seed);
+    let mut witness = stage.sandbox.sniff();
+    let data = MapData::from_pin(stage.sandbox.settings().pin_dir.join(map::FLOWS)).unwrap();
+    let mut flows = HashMap::<_, FlowKey, Flow>::try_from(Map::HashMap(data)).unwrap();
+    let mut tenants: Vec<(Tenant, Process)> = (0..TENANTS)
+        .map(|number| {
+            let tenant = stage.tenant(&format!("t{number}"), number);
+            let load = load(&stage, &tenant, number);
+            (tenant, load)
+        })
+        .collect();
+    let (mut generation, mut carried, mut faults) = (0, 0, HashSet::new());
+    let mut faults_to_come = 0..4;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end {
+        carried += identities(&stage, &tenants);
+        // Each once, and then as it comes.
+        let fault = faults_to_come.next().unwrap_or_else(|| chance.of(12));
+        faults.insert(fault.min(4));
+        match fault {
+            // The agent is killed, and another adopts what is there.
+            0 => {
+                stage.stop_listening();
+                stage.reload();
+                stage.start_listening();
+            }
+            // The map of flows fills with what nobody comes for, and is swept.
+            1 => {
+                let key = |n| FlowKey {
+                    netns: 1,
+                    source: Addr16([0, 0, 0, n]),
+                    agent: Addr16::UNSPECIFIED,
+                    source_port: 1,
+                    agent_port: 1,
+                    protocol: 6,
+                };
+                let stale = Flow::stamp(1, 1, 9, 1);
+                let mut numbers = 0..20_000;
+                while numbers
+                    .next()
+                    .is_some_and(|n| flows.insert(key(n), stale, 0).is_ok())
+                {}
+                stage.redirect().sweep(Duration::from_secs(1)).unwrap();
+            }
+            // A cgroup goes under its connections, and is made anew.
+            2 => {
+                let number = chance.of(u64::from(TENANTS)) as u32;
+                generation += 1;
+                let (gone, _load) = tenants.swap_remove(index_of(&tenants, number));
+                stage.sandbox.kill(&gone.cgroup);
+                std::fs::remove_dir(&gone.cgroup).unwrap();
+                stage.redirect().unassign(gone.id).unwrap();
+                let tenant = stage.tenant(&format!("t{number}-{generation}"), number);
+                let load = load(&stage, &tenant, number);
+                tenants.push((tenant, load));
+            }
+            // A tenant is nobody's for a moment.
+            3 => {
+                let number = chance.of(u64::from(TENANTS)) as u32;
+                let id = tenants[index_of(&tenants, number)].0.id;
+                stage.redirect().unassign(id).unwrap();
+                stage.redirect().assign(id, number, 0).unwrap();
+            }
+            _ => {}
+        }
+        assert_eq!(witness.packets(), Vec::<String>::new(), "seed {seed}");
+    }
+    for (_tenant, load) in &tenants {
+        load.go_on();
+    }
+    while tenants.iter().any(|(_tenant, load)| !load.has_ended()) {
+        carried += identities(&stage, &tenants);
+    }
+    println!(
+        "{carried} connections carried, {} kinds of faults",
+        faults.len()
+    );
+    assert!(carried > 50 && faults.len() >= 4, "{carried} {faults:?}");
+    assert_eq!(witness.packets(), Vec::<String>::new(), "seed {seed}");
+    stage.redirect().sweep(Duration::ZERO).unwrap();
+    assert_eq!(stage.pending(), 0);
+}
+
+/// The tenant of a network, by its slot's number in the cgroup's name.
+fn index_of(tenants: &[(Tenant, Process)], number: u32) -> usize {
+    let is_meant = |(tenant, _load): &(Tenant, Process)| number_of(tenant) == number;
+    tenants.iter().position(is_meant).expect("a tenant")
+}
+
+fn number_of(tenant: &Tenant) -> u32 {
+    let name = tenant.cgroup.file_name().and_then(|name| name.to_str());
+    let name = name
+        .and_then(|name| name.strip_prefix('t'))
+        .expect("a name");
+    let number = name.split('-').next().unwrap_or_default();
+    number.parse().expect("a number")
+}
+
+/// Takes what was accepted meanwhile: whoever is known went where that tenant goes. A connection
+/// without a flow is nobody's, which is how the agent treats it.
+fn identities(stage: &Stage, tenants: &[(Tenant, Process)]) -> usize {
+    let mut count = 0;
+    while let Some(accepted) = stage.try_accept() {
+        let Some(flow) = accepted.flow else { continue };
+        let IpAddr::V4(destination) = flow.original_dst.0.ip().to_canonical() else {
+            panic!("{flow:?}");
+        };
+        let known = tenants
+            .iter()
+            .find(|(tenant, _)| tenant.id == flow.tenant_cgroup);
+        // Else one whose cgroup has gone, of which this may be the last.
+        if let Some((tenant, _load)) = known {
+            let [a, b, c] = network(number_of(tenant));
+            let [x, y, z, _] = Ipv4Addr::octets(&destination);
+            assert_eq!([a, b, c], [x, y, z], "{flow:?}");
+        }
+        count += 1;
+    }
+    count
+}
