@@ -118,8 +118,6 @@ fn the_example_is_accepted_with_every_key_written() {
     // A service is a module or a server.
     let text = text.replacen("\nurl = ", "\n# url = ", 1);
     let text = text.replacen("\nsigning_key = ", "\n# signing_key = ", 1);
-    // Its limits stand in a table of their own.
-    let text = text.replacen("\nlimits = ", "\n# limits = ", 1);
     let config = parse(&text, Path::new("outbound.example.toml"));
     let config = config.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.tenants.len(), 1);
