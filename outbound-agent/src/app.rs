@@ -22,6 +22,7 @@ use crate::observe::record::Records;
 use crate::path;
 use crate::path::credentials::Credentials;
 use crate::path::limits::Accounts;
+use crate::path::policy::rate::Rates;
 use crate::path::tls::Terminator;
 use crate::path::tls::authority::{self, Authority};
 use crate::path::tls::issuers::Issuers;
@@ -85,6 +86,7 @@ impl App {
             accounts: Accounts::open(&config.agent.state_dir)?,
             credentials: Credentials::new(credential_limits(&config.limits)),
             upstream,
+            rates: Rates::default(),
             names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
             agent_ports,
@@ -256,6 +258,7 @@ async fn forget_idle(agent: Arc<Agent>, every: Duration) {
             () = agent.tasks.draining() => return agent.upstream.close_idle(),
             () = tokio::time::sleep(every) => {
                 agent.upstream.forget_idle();
+                agent.rates.forget();
                 agent.credentials.forget_expired();
             }
         }

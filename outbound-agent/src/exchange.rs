@@ -1,17 +1,21 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
 mod connect;
+mod refused;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::PROXY_AUTHORIZATION;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use serde_json::Map;
 
-use crate::connection::Session;
+use self::refused::Refused;
+use crate::connection::{Session, watched};
 use crate::model::reason::{Ending, Reason};
+use crate::model::rule::Edit;
 use crate::model::template::Subject;
 use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
@@ -19,15 +23,16 @@ use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
 use crate::path::http::normalize::{Asked, normalize};
-use crate::path::http::reply::{self, grpc};
+use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::websocket;
 use crate::path::http::{Answering, Asking};
-use crate::path::limits::{self, Metered, Over};
-use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
+use crate::path::limits::{self, Metered};
+use crate::path::policy::rewrite::{self, Captured};
+use crate::path::policy::{self, Denial, Facts, Fit, Permit, Readings, Verdict};
 use crate::path::tunnel;
+use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
-use crate::path::upstream::{Answer, Failure};
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
@@ -113,22 +118,21 @@ async fn carry(
         record.traceparent(parent);
     }
     let metered = admit(&request, session, record)?;
-    let mut permit = decide(&request, asked, session)?;
+    let (mut permit, asked) = permit(&mut request, asked, session, record)?;
     if asked.is_proxied {
         take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
     }
     let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
-    add_credentials(&mut request, asked, session, &mut permit, record).await?;
+    add_credentials(&mut request, &asked, session, &mut permit, record).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
+    let effects = permit.effects();
+    let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
     let upstream = &session.agent.upstream;
     let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
     let answered = metered.in_time(sending).await?;
-    record.allowed(
-        permit.rule(),
-        permit.would_deny().map(|denial| denial.reason),
-    );
+    record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {
         response,
         peer,
@@ -142,6 +146,7 @@ async fn carry(
         (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
             response,
             workload,
+            edits,
             metered,
             is_websocket,
         }),
@@ -151,9 +156,42 @@ async fn carry(
         _ => Ok(Carried::Response {
             response,
             lease,
+            edits,
             metered,
         }),
     }
+}
+
+/// Decides, and does what the rule says; where it rewrites host or path, decides again. What the
+/// second rule would do is not done. Gives what is asked for in the end.
+fn permit<'a>(
+    request: &mut Asking,
+    asked: &'a Asked,
+    session: &Session,
+    record: &mut ExchangeRecord,
+) -> Result<(Permit, Cow<'a, Asked>), Refused> {
+    let first = decide(request, asked, session)?;
+    let Some(effects) = first.effects() else {
+        return Ok((first, Cow::Borrowed(asked)));
+    };
+    let Captured { headers, query } = rewrite::capture(request, &effects.log);
+    record.captured(effects.log.extent, headers, query);
+    let tenant = &session.who.tenant.id;
+    if let Err(wait) = session.agent.rates.take(tenant, &first) {
+        return Err(Refused::too_often(&first, wait));
+    }
+    let Some(moved) = rewrite::rewrite(request, effects, first.destination()) else {
+        return Ok((first, Cow::Borrowed(asked)));
+    };
+    let asked = Asked {
+        scheme: moved.scheme,
+        host: moved.host,
+        port: moved.port,
+        path: request.uri().path().into(),
+        ..asked.clone()
+    };
+    let permit = decide(request, &asked, session)?.rewritten_by(first);
+    Ok((permit, Cow::Owned(asked)))
 }
 
 /// Holds a request against what its tenant may take.
@@ -170,18 +208,34 @@ fn admit(
     Ok(Arc::new(metered))
 }
 
-fn facts<'a>(request: &'a Asking, asked: &'a Asked) -> Facts<'a> {
+fn facts<'a>(
+    request: &'a Asking,
+    asked: &'a Asked,
+    path: &'a Readings<'a>,
+    session: &'a Session,
+) -> Facts<'a> {
     Facts {
+        tenant: Some(&session.who.tenant),
+        executable: &session.who.flow.executable,
         scheme: asked.scheme,
         host: &asked.host,
         port: asked.port,
-        method: Some(request.method()),
-        path: Some(&asked.path),
+        request: Some(policy::Request {
+            method: request.method(),
+            path,
+            query: request.uri().query(),
+            headers: request.headers(),
+        }),
+        is_foreseen: false,
     }
 }
 
 fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
-    match policy::decide(&session.who.tenant.policy, &facts(request, asked)) {
+    let path = Readings::of(&asked.path);
+    match policy::decide(
+        &session.who.tenant.policy,
+        &facts(request, asked, &path, session),
+    ) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
@@ -202,7 +256,8 @@ async fn add_credentials(
     };
     for credential in &tenant.credentials {
         let name = &credential.name;
-        match policy::fit(&credential.binding, &facts(request, asked)) {
+        let path = Readings::of(&asked.path);
+        match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
             Fit::Elsewhere => continue,
             Fit::Withheld => {
                 record.credential(name, Use::Skipped);
@@ -249,11 +304,13 @@ enum Carried {
     Response {
         response: Answering,
         lease: Lease,
+        edits: Vec<Edit>,
         metered: Arc<Metered>,
     },
     Upgrade {
         response: Answering,
         workload: Upgrade,
+        edits: Vec<Edit>,
         metered: Arc<Metered>,
         is_websocket: bool,
     },
@@ -265,10 +322,12 @@ impl Carried {
             Self::Response {
                 mut response,
                 lease,
+                edits,
                 metered,
             } => {
                 record.status(response.status());
                 strip_hop_by_hop(response.headers_mut());
+                rewrite::edit(response.headers_mut(), &edits);
                 let idle = metered.at_most(session.agent.limits.http.body_idle);
                 let on_end = Box::new(move |ending| {
                     if ending == Ending::COMPLETED {
@@ -281,11 +340,13 @@ impl Carried {
             Self::Upgrade {
                 mut response,
                 workload,
+                edits,
                 metered,
                 is_websocket,
             } => {
                 let upstream = Upgrade::of_response(&mut response);
                 let protocol = strip_hop_by_hop(response.headers_mut());
+                rewrite::edit(response.headers_mut(), &edits);
                 if is_websocket {
                     websocket::accept(&mut response);
                 } else if let Some(protocol) = protocol {
@@ -316,85 +377,4 @@ async fn carry_upgraded(
         (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
     };
     record.close(ending);
-}
-
-/// A request that does not go on.
-struct Refused {
-    reason: Reason,
-    rule: Option<Box<str>>,
-    retry_after: Option<Duration>,
-}
-
-impl Refused {
-    fn failed(failure: Failure, record: &mut ExchangeRecord) -> Self {
-        if let Some(peer) = failure.peer {
-            record.upstream(peer);
-        }
-        Self {
-            reason: failure.reason,
-            rule: failure.rule,
-            retry_after: None,
-        }
-    }
-
-    fn respond(
-        &self,
-        method: &Method,
-        target: &Uri,
-        asked: Option<&Asked>,
-        is_grpc: bool,
-        mut record: ExchangeRecord,
-        session: &Session,
-    ) -> Response<Body> {
-        if let Some(rule) = &self.rule {
-            record.denied_by(rule);
-        }
-        let request_id = record.request_id().to_string();
-        let host = asked.map(|asked| asked.host.to_string());
-        let refusal = reply::Refusal {
-            reason: self.reason,
-            tenant: session.who.tenant.id.as_str(),
-            method,
-            host: host.as_deref(),
-            port: session.who.flow.original_dst.port(),
-            path: target.path(),
-            rule: self.rule.as_deref(),
-            retry_after: self.retry_after.map(|wait| wait.as_secs() + 1),
-            request_id: &request_id,
-        };
-        let response = if is_grpc {
-            grpc::refusal(&refusal)
-        } else {
-            reply::refusal(&refusal)
-        };
-        record.status(response.status());
-        record.close(Ending::of(self.reason));
-        response
-    }
-}
-
-impl From<Reason> for Refused {
-    fn from(reason: Reason) -> Self {
-        Over::from(reason).into()
-    }
-}
-
-impl From<Over> for Refused {
-    fn from(over: Over) -> Self {
-        Self {
-            reason: over.reason,
-            rule: None,
-            retry_after: over.retry_after,
-        }
-    }
-}
-
-impl From<Denial> for Refused {
-    fn from(denial: Denial) -> Self {
-        Self {
-            reason: denial.reason,
-            rule: denial.rule,
-            retry_after: None,
-        }
-    }
 }

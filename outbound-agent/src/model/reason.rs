@@ -74,6 +74,8 @@ closed_list! {
         ConnectionLimit = "connection_limit",
         /// More DNS queries, or longer names in them, than the limits allow.
         DnsLimit = "dns_limit",
+        /// More requests than the rule's `rate` allows.
+        RateLimit = "rate_limit",
         /// The tenant has as many connections at once as its limits allow.
         TenantConnections = "tenant_connections",
         /// The tenant has as many requests at once as its limits allow.
@@ -185,6 +187,7 @@ impl Ending {
             | R::UnsupportedProtocol
             | R::ConnectionLimit
             | R::DnsLimit
+            | R::RateLimit
             | R::TenantConnections
             | R::TenantRequests
             | R::RequestRate

@@ -82,11 +82,19 @@ fn the_example_has_every_key_with_its_default() {
         let heading = match heading {
             "[policies.NAME]" => "[policies.standard]",
             "[policies.NAME.limits]" => "[policies.standard.limits]",
+            "[[policies.NAME.rules]]" => "[[policies.standard.rules]]",
+            "[sets.NAME]" => "[sets.partners]",
             other => other,
         };
         let of_type = heading.strip_prefix("[credentials.NAME], ");
         let of_type = of_type.map(|kind| format!("[credentials.{kind}]"));
         let heading = of_type.as_deref().unwrap_or(heading);
+        let keys: Vec<_> = keys
+            .into_iter()
+            .filter(|key| key.accepted != "tables of their own, below")
+            // The example of a rule is an allow; these are a deny's.
+            .filter(|key| !matches!(key.name, "status" | "message"))
+            .collect();
         let lines = &written[heading];
         // A table of its own stands below, key by key.
         let has_table = |key: &Key| {
@@ -111,8 +119,12 @@ fn the_example_is_accepted_with_every_key_written() {
     for name in ["api.token", "api.password", "api.key"] {
         fs::write(directory.path().join(name), "0123456789abcdef".repeat(2)).unwrap();
     }
+    fs::write(directory.path().join("partners.txt"), "partner.example\n").unwrap();
     let here = format!("\"file:{}/", directory.path().display());
-    let text = uncommented().replace("\"file:/etc/outbound/", &here);
+    let partners = format!("\"{}/partners.txt", directory.path().display());
+    let text = uncommented()
+        .replace("\"file:/etc/outbound/", &here)
+        .replace("\"/etc/outbound/partners.txt", &partners);
     let config = parse(&text, Path::new("outbound.example.toml"));
     let config = config.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.tenants.len(), 1);

@@ -104,3 +104,21 @@ fn a_credential_of_the_unit_is_read_from_its_directory() {
         .unwrap();
     assert_eq!(secret.expose(), b"t0ken");
 }
+
+#[test]
+fn the_version_is_required_and_known() {
+    let read = |text| {
+        parse(text, Path::new("o.toml"))
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        read(""),
+        "o.toml:1:1: the key `version` is missing; write version = 1"
+    );
+    assert_eq!(
+        read("version = 2"),
+        "o.toml:1:11: version: 2 is not accepted; this agent reads version 1"
+    );
+}
