@@ -22,6 +22,7 @@ use crate::observe::record::Records;
 use crate::path;
 use crate::path::credentials::Credentials;
 use crate::path::limits::Accounts;
+use crate::path::policy::rate::Rates;
 use crate::path::tls::Terminator;
 use crate::path::tls::authority::{self, Authority};
 use crate::path::tls::issuers::Issuers;
@@ -92,6 +93,7 @@ impl App {
             credentials: Credentials::new(credential_limits(&config.limits)),
             upstream,
             workers,
+            rates: Rates::default(),
             names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
             agent_ports,
@@ -266,6 +268,7 @@ async fn forget_idle(agent: Arc<Agent>, every: Duration) {
             }
             () = tokio::time::sleep(every) => {
                 agent.upstream.forget_idle();
+                agent.rates.forget();
                 agent.credentials.forget_expired();
             }
         }

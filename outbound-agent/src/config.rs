@@ -7,13 +7,17 @@ pub mod cgroups;
 mod check;
 mod credential;
 mod document;
+mod group;
 mod kind;
+mod policy;
 pub mod problem;
 mod raw;
 mod service;
 pub mod reference;
+mod rule;
 pub mod secret;
 mod section;
+mod set;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +64,8 @@ pub struct Config {
     pub policies: Vec<Arc<Policy>>,
     /// Every tenant.
     pub tenants: Vec<TenantSpec>,
+    /// Files that it is made of, besides those of the configuration.
+    pub watched: Vec<PathBuf>,
 }
 
 /// A tenant and its place on this host.

@@ -21,7 +21,7 @@ use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
 use crate::model::tenant::Tenants;
 use crate::observe::labels::Protocol;
-use crate::observe::record::{ConnectionRecord, Records};
+use crate::observe::record::{ConnectionRecord, Records, Watched};
 use crate::path::accept::{Accepted, Downlink};
 use crate::path::credentials::Credentials;
 use crate::path::detect::{self, Detected, Hello, detect};
@@ -29,7 +29,8 @@ use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
 use crate::path::limits::{self, Metered};
-use crate::path::policy::{self, Facts, Permit, Verdict};
+use crate::path::policy::rate::Rates;
+use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
 use crate::path::tunnel;
@@ -55,6 +56,8 @@ pub struct Agent {
     pub upstream: Upstream,
     /// The operator's code, which requests may have to pass.
     pub workers: Workers,
+    /// How often tenants did what rules let them do only so often.
+    pub rates: Rates,
     /// What tenants asked the resolver, and what they were told.
     pub names: dns::Accounts,
     /// Tasks that a drain waits for.
@@ -311,17 +314,16 @@ async fn carry_to<S: Downlink>(
 const DNS_PORT: u16 = 53;
 
 fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
-    let port = who.flow.original_dst.port();
-    policy::decide(
-        &who.tenant.policy,
-        &Facts {
-            scheme,
-            host,
-            port,
-            method: None,
-            path: None,
-        },
-    )
+    let facts = Facts {
+        tenant: Some(&who.tenant),
+        executable: &who.flow.executable,
+        scheme,
+        host,
+        port: who.flow.original_dst.port(),
+        request: None,
+        is_foreseen: false,
+    };
+    policy::decide(&who.tenant.policy, &facts)
 }
 
 /// Spends a permit on a tunnel.
@@ -341,10 +343,7 @@ async fn relay<S: Downlink>(
     }
     let aim = who.aim(agent, &permit);
     let connected = agent.upstream.connect(&mut permit, aim).await;
-    record.allowed(
-        permit.rule(),
-        permit.would_deny().map(|denial| denial.reason),
-    );
+    record.allowed(permit.rule(), watched(permit.would_deny()));
     match connected {
         Ok((upstream, peer)) => {
             record.upstream(peer);
@@ -355,10 +354,18 @@ async fn relay<S: Downlink>(
             if let Some(peer) = failure.peer {
                 record.upstream(peer);
             }
-            denied_by(record, failure.rule.as_deref());
-            end(stream, failure.reason)
+            denied_by(record, failure.denial.rule.as_deref());
+            end(stream, failure.denial.reason)
         }
     }
+}
+
+/// What a policy that only watches would have denied, for the record.
+pub(crate) fn watched(denial: Option<&Denial>) -> Option<Watched<'_>> {
+    denial.map(|denial| Watched {
+        reason: denial.reason,
+        rule: denial.rule.as_deref(),
+    })
 }
 
 fn denied_by(record: &mut ConnectionRecord, rule: Option<&str>) {

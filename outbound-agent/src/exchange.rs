@@ -5,6 +5,7 @@ mod errand;
 mod refused;
 mod worker;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use http_body::Body as _;
 use serde_json::Map;
 
 use self::refused::Refused;
-use crate::connection::Session;
-use crate::model::flow::Flow;
+use crate::connection::{Session, watched};
+use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
+use crate::model::rule::Edit;
 use crate::model::template::Subject;
-use crate::model::tenant::Tenant;
 use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
@@ -30,7 +31,8 @@ use crate::path::http::upgrade::Upgrade;
 use crate::path::http::websocket;
 use crate::path::http::{Answering, Asking};
 use crate::path::limits::{self, Metered};
-use crate::path::policy::{self, Denial, Facts, Fit, Permit, Verdict};
+use crate::path::policy::rewrite::{self, Captured};
+use crate::path::policy::{self, Denial, Facts, Fit, Permit, Readings, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
@@ -118,7 +120,7 @@ async fn carry(
         record.traceparent(parent);
     }
     let metered = admit(&request, session, record)?;
-    let permit = decide(&request, asked, &who.tenant, &who.flow)?;
+    let (permit, asked) = permit(&mut request, asked, session, record)?;
     if asked.is_proxied {
         take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
     }
@@ -143,7 +145,7 @@ async fn carry(
 /// A request that policy has permitted.
 struct Permitted<'a> {
     request: Request<Source>,
-    asked: &'a Asked,
+    asked: Cow<'a, Asked>,
     permit: Permit,
     /// The workload's side of the protocol that it asks to change to.
     workload: Option<Upgrade>,
@@ -167,16 +169,15 @@ async fn forward(
     } = permitted;
     let tenant = &session.who.tenant;
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
-    add_credentials(&mut request, asked, session, &mut permit, &mut told).await?;
+    add_credentials(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
+    let effects = permit.effects();
+    let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
     let upstream = &session.agent.upstream;
     let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
     let answered = metered.in_time(sending).await?;
-    record.allowed(
-        permit.rule(),
-        permit.would_deny().map(|denial| denial.reason),
-    );
+    record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {
         mut response,
         peer,
@@ -191,6 +192,7 @@ async fn forward(
             upstream: Upgrade::of_response(&mut response),
             response: response.map(drop),
             workload,
+            edits,
             metered,
             is_websocket,
         }),
@@ -200,9 +202,43 @@ async fn forward(
         _ => Ok(Carried::Response {
             response,
             lease,
+            edits,
             metered,
         }),
     }
+}
+
+/// Decides, and does what the rule says; where it rewrites host or path, decides again. What the
+/// second rule would do is not done. Gives what is asked for in the end.
+fn permit<'a>(
+    request: &mut Asking,
+    asked: &'a Asked,
+    session: &Session,
+    record: &mut ExchangeRecord,
+) -> Result<(Permit, Cow<'a, Asked>), Refused> {
+    let policy = &session.who.tenant.policy;
+    let first = decide(request, asked, policy, session)?;
+    let Some(effects) = first.effects() else {
+        return Ok((first, Cow::Borrowed(asked)));
+    };
+    let Captured { headers, query } = rewrite::capture(request, &effects.log);
+    record.captured(effects.log.extent, headers, query);
+    let tenant = &session.who.tenant.id;
+    if let Err(wait) = session.agent.rates.take(tenant, &first) {
+        return Err(Refused::too_often(&first, wait));
+    }
+    let Some(moved) = rewrite::rewrite(request, effects, first.destination()) else {
+        return Ok((first, Cow::Borrowed(asked)));
+    };
+    let asked = Asked {
+        scheme: moved.scheme,
+        host: moved.host,
+        port: moved.port,
+        path: request.uri().path().into(),
+        ..asked.clone()
+    };
+    let permit = decide(request, &asked, policy, session)?.rewritten_by(first);
+    Ok((permit, Cow::Owned(asked)))
 }
 
 /// Holds a request against what its tenant may take.
@@ -219,23 +255,36 @@ fn admit(
     Ok(Arc::new(metered))
 }
 
-fn facts<'a, B>(request: &'a Request<B>, asked: &'a Asked) -> Facts<'a> {
+fn facts<'a, B>(
+    request: &'a Request<B>,
+    asked: &'a Asked,
+    path: &'a Readings<'a>,
+    session: &'a Session,
+) -> Facts<'a> {
     Facts {
+        tenant: Some(&session.who.tenant),
+        executable: &session.who.flow.executable,
         scheme: asked.scheme,
         host: &asked.host,
         port: asked.port,
-        method: Some(request.method()),
-        path: Some(&asked.path),
+        request: Some(policy::Request {
+            method: request.method(),
+            path,
+            query: request.uri().query(),
+            headers: request.headers(),
+        }),
+        is_foreseen: false,
     }
 }
 
 fn decide<B>(
     request: &Request<B>,
     asked: &Asked,
-    tenant: &Tenant,
-    _flow: &Flow,
+    policy: &Arc<Policy>,
+    session: &Session,
 ) -> Result<Permit, Denial> {
-    match policy::decide(&tenant.policy, &facts(request, asked)) {
+    let path = Readings::of(&asked.path);
+    match policy::decide(policy, &facts(request, asked, &path, session)) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
@@ -258,7 +307,8 @@ async fn add_credentials(
     };
     for credential in &tenant.credentials {
         let name = &credential.name;
-        match policy::fit(&credential.binding, &facts(request, asked)) {
+        let path = Readings::of(&asked.path);
+        match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
             Fit::Elsewhere => continue,
             Fit::Withheld => {
                 told(name, Use::Skipped);
@@ -306,6 +356,7 @@ enum Carried {
     Response {
         response: Answering,
         lease: Lease,
+        edits: Vec<Edit>,
         metered: Arc<Metered>,
     },
     /// By a worker.
@@ -318,6 +369,7 @@ enum Carried {
         response: Response<()>,
         workload: Upgrade,
         upstream: Upgrade,
+        edits: Vec<Edit>,
         metered: Arc<Metered>,
         is_websocket: bool,
     },
@@ -329,10 +381,12 @@ impl Carried {
             Self::Response {
                 mut response,
                 lease,
+                edits,
                 metered,
             } => {
                 record.status(response.status());
                 strip_hop_by_hop(response.headers_mut());
+                rewrite::edit(response.headers_mut(), &edits);
                 let idle = metered.at_most(session.agent.limits.http.body_idle);
                 let on_end = Box::new(move |ending| {
                     if ending == Ending::COMPLETED {
@@ -352,10 +406,12 @@ impl Carried {
                 mut response,
                 workload,
                 upstream,
+                edits,
                 metered,
                 is_websocket,
             } => {
                 let protocol = strip_hop_by_hop(response.headers_mut());
+                rewrite::edit(response.headers_mut(), &edits);
                 if is_websocket {
                     websocket::accept(&mut response);
                 } else if let Some(protocol) = protocol {

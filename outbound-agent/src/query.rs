@@ -9,7 +9,7 @@ use hickory_proto::rr::{Record, RecordType};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::connection::{Agent, Who};
+use crate::connection::{Agent, Who, watched};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Ending, Reason};
 use crate::observe::record::{ConnectionRecord, QueryRecord};
@@ -162,7 +162,7 @@ async fn carry(
         return Err(Reason::DnsLimit.into());
     }
     let host = asked.host().ok_or(Reason::NoHost)?;
-    let mut permit = policy::decide_name(&who.tenant.policy, &host)?;
+    let mut permit = policy::decide_name(&who.tenant, &who.flow.executable, &host)?;
     let kind = match asked.service() {
         Service::LookUp(kind) => kind,
         Service::Refuse => return Err(Reason::UnsupportedProtocol.into()),
@@ -229,10 +229,7 @@ fn shortest_ttl(records: &[Record]) -> Duration {
 }
 
 fn record_permit(record: &mut QueryRecord, permit: &NamePermit) {
-    record.allowed(
-        permit.rule(),
-        permit.would_deny().map(|denial| denial.reason),
-    );
+    record.allowed(permit.rule(), watched(permit.would_deny()));
 }
 
 /// What a query is answered that is not answered as it asked.
@@ -246,6 +243,7 @@ const fn code(reason: Reason) -> Rcode {
         | R::UnsupportedProtocol
         | R::NoHost
         | R::DnsLimit
+        | R::RateLimit
         | R::TenantConnections
         | R::TenantRequests
         | R::RequestRate

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::Request;
 
 use crate::connection::Agent;
 use crate::model::credential::Endpoint;
@@ -16,11 +16,13 @@ use crate::path::policy::{self, Facts, Verdict};
 impl Ask for Agent {
     fn ask<'a>(&'a self, endpoint: &'a Endpoint, request: Request<Bytes>) -> Asked<'a> {
         let facts = Facts {
+            tenant: None,
+            executable: "",
             scheme: Scheme::Https,
             host: &endpoint.host,
             port: endpoint.port,
-            method: Some(&Method::POST),
-            path: Some(endpoint.path.path()),
+            request: None,
+            is_foreseen: false,
         };
         // What the operator names may be anywhere, also in a private network.
         let policy = Arc::new(Policy {

@@ -8,6 +8,7 @@ mod agreement;
 mod proxied;
 mod websocket;
 mod policy;
+mod rules;
 mod credentials;
 mod worker;
 mod limits;

@@ -3,23 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::credential::credential;
 use super::kind::compound::Placed;
+use super::policy::{Compiled, policies};
 use super::problem::{KeyPath, Problems};
 use super::raw;
 use super::section::nearest;
 use super::service;
+use super::set::Sets;
 use super::{Config, TenantSpec};
-use crate::model::credential::Credential;
 use crate::model::limits::Limits;
-use crate::model::policy::Policy;
-use crate::model::target::{List, Target, Targets};
 use crate::model::tenant::Tenant;
-
-/// What a tenant gets from its policy.
-type Compiled = (Arc<Policy>, Vec<Arc<Credential>>, Limits);
 
 /// Gives nothing where there is a problem, and says each.
 pub(super) fn check(
@@ -27,24 +24,20 @@ pub(super) fn check(
     environment: impl Fn(&str) -> Option<OsString>,
     problems: &mut Problems,
 ) -> Option<Config> {
+    let watched = watched(&file);
+    let sets = Sets::read(file.sets, problems);
     let credentials: BTreeMap<_, _> = file
         .credentials
         .into_iter()
         .map(|(name, raw)| {
-            let compiled = raw.and_then(|raw| credential(&name, &raw, &environment, problems));
-            (name, compiled)
-        })
-        .collect();
-    let policies: BTreeMap<_, _> = file
-        .policies
-        .into_iter()
-        .map(|(name, raw)| {
-            let compiled = raw.and_then(|raw| policy(&name, raw, &credentials, problems));
+            let compiled =
+                raw.and_then(|raw| credential(&name, &raw, &environment, &sets, problems));
             (name, compiled)
         })
         .collect();
     let services = service::services(file.services, &environment, problems);
     let namespaces = service::namespaces(file.dispatch_namespaces, &services, problems);
+    let policies = policies(&file.policies, &sets, &credentials, problems);
     let fair = Limits {
         connections: file.limits.as_ref().map(|all| (all.connections / 4).max(1)),
         ..Limits::default()
@@ -65,37 +58,15 @@ pub(super) fn check(
             .map(|(policy, ..)| policy)
             .collect(),
         tenants,
+        watched,
     })
 }
 
-fn policy(
-    name: &str,
-    raw: raw::Policy,
-    credentials: &BTreeMap<String, Option<Arc<Credential>>>,
-    problems: &mut Problems,
-) -> Option<Compiled> {
-    let policies = KeyPath::Key(&KeyPath::Top, "policies");
-    let path = KeyPath::Key(&policies, name);
-    let path = KeyPath::Key(&path, "credentials");
-    let mut attached = Vec::new();
-    for (index, wanted) in raw.credentials.iter().enumerate() {
-        let path = KeyPath::Index(&path, index);
-        attached.push(refer(wanted, credentials, "credential", &path, problems).cloned());
-    }
-    let limits = raw.limits.compile();
-    let policy = Policy {
-        name: name.into(),
-        mode: raw.mode,
-        default: raw.default,
-        allow: compile(raw.allow, List::Allow),
-        deny: compile(raw.deny, List::Deny),
-        tls: raw.tls,
-        passthrough: compile(raw.passthrough, List::Hosts),
-        destination: raw.destination,
-        true_errors: raw.true_errors,
-    };
-    let attached = attached.into_iter().collect::<Option<_>>()?;
-    Some((Arc::new(policy), attached, limits))
+/// The files that the configuration is made of, besides its own.
+fn watched(file: &raw::File) -> Vec<PathBuf> {
+    let sets = file.sets.values().flatten();
+    let files = sets.filter_map(|set| set.file.as_ref());
+    files.map(|file| file.value.clone()).collect()
 }
 
 fn tenants(
@@ -175,11 +146,4 @@ pub(super) fn refer<'a, T>(
     };
     problems.add(place, path, format!("no {what} is called {value:?}{hint}"));
     None
-}
-
-pub(super) fn compile(targets: Vec<Placed<Target>>, list: List) -> Targets {
-    let targets = targets
-        .into_iter()
-        .map(|Placed { place, value }| (value, Some(place)));
-    Targets::compile_placed(targets, list)
 }

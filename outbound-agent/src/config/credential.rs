@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
 
-use super::check::compile;
 use super::kind::compound::Placed;
+use super::policy::compile;
 use super::problem::{KeyPath, Problems};
 use super::raw::credential::{
     Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2, bearer,
 };
 use super::secret::SecretReference;
+use super::set::Sets;
 use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, OAuth2, Wrap};
 use crate::model::jwt::Signer;
 use crate::model::secret::{Secret, Source};
-use crate::model::target::{List, Pattern, Scheme};
+use crate::model::target::{Pattern, Scheme};
+use crate::model::targets::List;
 use crate::model::template::Template;
 
 /// Compiles one; gives nothing where there is a problem, and says each.
@@ -23,6 +25,7 @@ pub(super) fn credential(
     name: &str,
     raw: &Raw,
     environment: impl Fn(&str) -> Option<OsString>,
+    sets: &Sets,
     problems: &mut Problems,
 ) -> Option<Arc<Credential>> {
     let credentials = KeyPath::Key(&KeyPath::Top, "credentials");
@@ -35,10 +38,12 @@ pub(super) fn credential(
         problems,
     };
     let kind = kind(raw, &mut secrets)?;
+    let within = KeyPath::Key(&path, "hosts");
+    let hosts = compile(&bound.hosts, List::Hosts, sets, &within, problems);
     Some(Arc::new(Credential {
         name: name.into(),
         binding: Binding {
-            hosts: compile(bound.hosts, List::Hosts),
+            hosts,
             methods: bound.methods,
             paths: bound.paths,
             allow_plaintext: bound.allow_plaintext,

@@ -2,6 +2,8 @@
 
 pub(super) mod compound;
 pub(super) mod credential;
+pub(super) mod effect;
+pub(super) mod rule;
 pub(super) mod unit;
 pub(super) mod worker;
 
@@ -110,7 +112,7 @@ pub(super) struct TargetText;
 
 impl TextKind for TargetText {
     type Out = Target;
-    const ACCEPTED: &str = "[scheme://]host[:port], where the host is a name, \"*.name\", an address, a range or \"*\"";
+    const ACCEPTED: &str = "[scheme://]host[:port], where the host is a name, \"*.name\", a glob, an address, a range, \"@set\" or \"*\"";
 
     fn parse(text: &str) -> Result<Target, Option<String>> {
         text.parse()
@@ -260,7 +262,7 @@ impl TextKind for Address {
 /// One of a closed list of words.
 macro_rules! words {
     ($kind:ident: $out:ty, $accepted:literal, { $($word:literal => $value:path,)* }) => {
-        pub(super) struct $kind;
+        pub(in crate::config) struct $kind;
 
         impl $crate::config::kind::TextKind for $kind {
             type Out = $out;

@@ -2,6 +2,7 @@
 
 pub(super) mod credential;
 mod limits;
+mod rule;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use super::cgroups::{CgroupPattern, Cgroups};
 use super::document::{Node, Table, Value};
 use super::kind::compound::{InPlace, List, Nested, Optional, Placed};
+use super::kind::rule::Tables;
 use super::kind::worker::Members;
 use super::kind::{Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
@@ -22,6 +24,7 @@ use crate::model::worker::Values;
 use credential::Credential;
 pub(super) use limits::TenantLimits;
 
+pub(super) use rule::{Rule, Set};
 pub(super) use worker::{DispatchNamespace, Limits as ServiceLimits, Network, Outbound, Service};
 
 section! {
@@ -30,8 +33,9 @@ section! {
     /// **Deny wins over allow.** A target is `[scheme://]host[:port]`:
     ///
     /// - `example.com` is that name alone; `*.example.com` is every name below it, at any
-    ///   depth, **and not `example.com` itself**; `192.0.2.7` and `192.0.2.0/24` are addresses;
-    ///   `*` is every host.
+    ///   depth, **and not `example.com` itself**; in `api-*.example.com` the star is any run of
+    ///   characters but dots; `192.0.2.7` and `192.0.2.0/24` are addresses; `@pypi` is every
+    ///   host of a set; `*` is every host.
     /// - Without a scheme an allow is for `http` and `https`, a deny for everything. Other
     ///   protocols are allowed by `tcp://host:port`.
     /// - Without a port an allow is for 80 and 443, a deny for every port. `:*` is every port.
@@ -40,6 +44,13 @@ section! {
     /// allowed name leads to one, unless `allow` has that very address or a range around it.
     /// A cloud's metadata service is refused unless `allow` has its very address or name.
     pub(super) struct Policy {
+        /// Names of policies whose lists, rules and credentials are this one's as well; all
+        /// other keys are not.
+        extends: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
+        /// Whether it is the floor, of which there is at most one: below every other policy,
+        /// none of which can loosen it. What its rules deny is denied whatever a tenant's own
+        /// policy says, and where its `default` is `deny`, what it does not allow as well.
+        floor: Option<Placed<bool>> as Optional<InPlace<Flag>> = None;
         /// Whether verdicts bind. `audit` lets through what would be denied and marks it with
         /// `would_deny` in the access log; `off` judges nothing.
         mode: Mode as ModeText = Mode::default();
@@ -49,6 +60,8 @@ section! {
         allow: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Targets that may not, whatever `allow` says.
         deny: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Rules that ask for more than a target.
+        rules: Vec<Placed<Rule>> as Tables<Rule> = Vec::new();
         /// Whose TLS ends at the agent: `auto` is that of hosts whose requests have to be seen,
         /// because a credential is bound to them; `terminate` is everybody's, `passthrough`
         /// nobody's. Workloads have to trust the agent's authority: see `outbound trust`.
@@ -137,6 +150,7 @@ pub(super) struct File {
     pub(super) tls: Option<super::Tls>,
     pub(super) dispatch_namespaces: Vec<Option<DispatchNamespace>>,
     pub(super) services: BTreeMap<String, Option<Service>>,
+    pub(super) sets: BTreeMap<String, Option<Set>>,
     pub(super) policies: BTreeMap<String, Option<Policy>>,
     pub(super) credentials: BTreeMap<String, Option<Credential>>,
     pub(super) tenants: Vec<Option<Tenant>>,
@@ -158,6 +172,7 @@ impl File {
             tls: settings(table, "tls", problems),
             dispatch_namespaces: listed(table, "dispatch_namespaces", problems),
             services: services(table, problems),
+            sets: named(table, "sets", problems),
             policies: named(table, "policies", problems),
             credentials: named(table, "credentials", problems),
             tenants: listed(table, "tenants", problems),
@@ -208,7 +223,7 @@ fn one_authority(table: &Table, problems: &mut Problems) {
     }
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "agent",
     "access_log",
     "resolver",
@@ -216,6 +231,7 @@ const KEYS: [&str; 10] = [
     "tls",
     "dispatch_namespaces",
     "services",
+    "sets",
     "policies",
     "credentials",
     "tenants",

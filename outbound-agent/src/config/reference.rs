@@ -1,7 +1,8 @@
 //! The reference of the configuration: `docs/configuration.md`, made of the declarations.
 
+use super::group::GROUPS;
 use super::raw::{
-    DispatchNamespace, Policy, Service, ServiceLimits, Tenant, TenantLimits, credential,
+    DispatchNamespace, Policy, Rule, Service, ServiceLimits, Set, Tenant, TenantLimits, credential,
 };
 use super::section::{Key, Section, Unwritten};
 use super::{AccessLog, Agent, Limits, Resolver, Tls};
@@ -11,8 +12,20 @@ pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     for (heading, about, keys) in sections() {
         write_section(&mut page, heading, about, &keys);
+        if heading == "[sets.NAME]" {
+            write_groups(&mut page);
+        }
     }
     page
+}
+
+fn write_groups(page: &mut String) {
+    page.push_str("\n| Built in | Hosts | |\n|---|---|---|\n");
+    for group in GROUPS {
+        let hosts: Vec<String> = group.hosts.iter().map(|host| format!("`{host}`")).collect();
+        let (name, about) = (group.name, group.about);
+        page.push_str(&format!("| `@{name}` | {} | {about} |\n", hosts.join(", ")));
+    }
 }
 
 /// Every table of the file, in the order of the documents.
@@ -32,6 +45,8 @@ pub(super) fn sections() -> Vec<(&'static str, &'static str, Vec<Key>)> {
         section::<Service>("[services.NAME]"),
         section::<ServiceLimits>("[services.NAME.limits]"),
         section::<Policy>("[policies.NAME]"),
+        section::<Rule>("[[policies.NAME.rules]]"),
+        section::<Set>("[sets.NAME]"),
     ];
     sections.push(section::<TenantLimits>("[policies.NAME.limits]"));
     sections.extend(credentials);

@@ -16,7 +16,8 @@ use super::secret::SecretReference;
 use crate::model::place::Place;
 use crate::model::policy::{Fallback, Policy};
 use crate::model::secret::Secret;
-use crate::model::target::{List, Pattern, Ports, Target, Targets};
+use crate::model::target::{Pattern, Ports, Target};
+use crate::model::targets::{List, Targets};
 use crate::model::worker::{Code, Limits, Namespace, Outbound, Parameters, Service, Values};
 
 /// Every namespace by its name; nothing where it has a problem of its own.

@@ -7,6 +7,7 @@ use crate::model::policy::{Fallback, Mode, Tls};
 mod credentials;
 mod files;
 mod worker;
+mod rules;
 mod documents;
 
 /// Parses a text that stands behind `version = 1`, on line 2 onwards; the variable `TOKEN`
@@ -91,8 +92,10 @@ fn everything_that_is_written_is_taken() {
         namespaces,
         policies,
         tenants,
+        watched,
     } = config(WHOLE);
     assert!(services.is_empty() && namespaces.is_empty());
+    assert!(watched.is_empty());
     assert_eq!(agent.admin_group.as_deref(), Some("outbound"));
     assert_eq!(agent.metrics.to_string(), "[::1]:9000");
     assert_eq!(agent.watch, [PathBuf::from("tenants.slice")]);
@@ -172,7 +175,7 @@ o.toml:12:16: limits.header_bytes: "64" is not accepted; write a size above zero
 o.toml:13:11: limits.headers: 0 is not accepted; write a whole number from 1 to 16777216
 o.toml:15:8: policies.p.mode: "enforced" is not accepted; write "enforce", "audit" or "off"
 o.toml:16:10: policies.p.allow[0]: "ftp://a.test": `ftp://` is not a scheme; write http, https or tcp
-o.toml:16:36: policies.p.allow[2]: 7 is not accepted; write [scheme://]host[:port], where the host is a name, "*.name", an address, a range or "*"
+o.toml:16:36: policies.p.allow[2]: 7 is not accepted; write [scheme://]host[:port], where the host is a name, "*.name", a glob, an address, a range, "@set" or "*"
 o.toml:17:1: tenants[0]: the key `cgroup` is missing; write a cgroup below the cgroup root, without `.` and `..`, as in "/tenants.slice/acme" or "/tenants.slice/{tenant}", or with `*` and `?` in its names every one that matches, as in "/pods.slice/{tenant}-*"
 o.toml:18:8: tenants[0].name: "a b" is not accepted; write 1 to 63 letters, digits, `.`, `_` or `-`, the first no `.`"#
     );
@@ -185,24 +188,6 @@ fn syntax_errors_are_told_with_their_place() {
     assert!(told.contains("limits.body_idle"), "{told}");
     let told = problems("a = 1\na = 2");
     assert!(told.contains("o.toml:3:1: duplicate key"), "{told}");
-}
-
-#[test]
-fn the_version_is_required_and_known() {
-    let read = |text| {
-        parse(text, Path::new("o.toml"))
-            .map(drop)
-            .unwrap_err()
-            .to_string()
-    };
-    assert_eq!(
-        read(""),
-        "o.toml:1:1: the key `version` is missing; write version = 1"
-    );
-    assert_eq!(
-        read("version = 2"),
-        "o.toml:1:11: version: 2 is not accepted; this agent reads version 1"
-    );
 }
 
 #[test]

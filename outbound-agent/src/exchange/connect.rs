@@ -8,6 +8,7 @@ use http::Response;
 use super::Refused;
 use crate::connection::Session;
 use crate::connection::proxied::{self, Target};
+use crate::connection::watched;
 use crate::model::host::Host;
 use crate::model::policy::Addressing;
 use crate::model::reason::{Ending, Reason};
@@ -80,7 +81,7 @@ async fn connect(
     }
     let addresses = agent.upstream.addresses(host).await;
     let address = *addresses.first().ok_or(Reason::UpstreamUnresolved)?;
-    let would_deny = permit.would_deny().map(|denial| denial.reason);
+    let would_deny = watched(permit.would_deny());
     record.allowed(permit.rule(), would_deny);
     Ok(Target {
         host: host.clone(),
@@ -94,11 +95,13 @@ fn foresee(host: &Host, port: u16, session: &Session) -> Result<Permit, Denial> 
     let mut first = None;
     for scheme in [Scheme::Https, Scheme::Http, Scheme::Tcp] {
         let facts = Facts {
+            tenant: Some(&session.who.tenant),
+            executable: &session.who.flow.executable,
             scheme,
             host,
             port,
-            method: None,
-            path: None,
+            request: None,
+            is_foreseen: true,
         };
         match policy::decide(&session.who.tenant.policy, &facts) {
             Verdict::Allow(permit) => return Ok(permit),

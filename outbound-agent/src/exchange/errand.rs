@@ -9,11 +9,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 
 use super::{add_credentials, decide};
-use crate::connection::Session;
+use crate::connection::{Session, watched};
 use crate::model::addr::UpstreamAddr;
 use crate::model::reason::{Ending, Reason};
 use crate::model::target::Scheme;
-use crate::model::tenant::Tenant;
 use crate::model::traffic::Traffic;
 use crate::model::worker::Service;
 use crate::observe::labels::Use;
@@ -23,7 +22,7 @@ use crate::path::http::headers::ask_upgrade;
 use crate::path::http::normalize::Asked;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::limits::Metered;
-use crate::path::policy::{Denial, Permit};
+use crate::path::policy::{Denial, Permit, rewrite};
 use crate::path::upstream::{Answer, Failure};
 use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, WORKER};
 
@@ -31,8 +30,6 @@ use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, WORKE
 pub(super) struct Runner {
     session: Arc<Session>,
     service: Arc<Service>,
-    /// The tenant with the worker's network for a policy.
-    own: Tenant,
     mark: HeaderValue,
     /// What the tenant's request was permitted for.
     origin: Box<str>,
@@ -50,7 +47,7 @@ pub(super) struct Runner {
 #[derive(Default)]
 pub(super) struct Told {
     peer: Option<UpstreamAddr>,
-    allowed: Option<(Option<Box<str>>, Option<Reason>)>,
+    permit: Option<Permit>,
     credentials: Vec<(Arc<str>, Use)>,
     /// Why it was not answered, if so.
     pub(super) failed: Option<Denial>,
@@ -60,8 +57,8 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn tell(&self, record: &mut ExchangeRecord) {
-        if let Some((rule, would_deny)) = &self.allowed {
-            record.allowed(rule.as_deref(), *would_deny);
+        if let Some(permit) = &self.permit {
+            record.allowed(permit.rule(), watched(permit.would_deny()));
         }
         if let Some(peer) = self.peer {
             record.upstream(peer);
@@ -97,13 +94,6 @@ impl Runner {
         Ok(Arc::new(Self {
             session: Arc::clone(session),
             service: Arc::clone(service),
-            own: Tenant {
-                policy: Arc::clone(&service.network),
-                credentials: Vec::new(),
-                namespace: None,
-                parameters: None,
-                ..Tenant::clone(&session.who.tenant)
-            },
             mark: mark.map_err(|_invalid| Reason::Internal)?,
             origin: origin.into(),
             method: request.method().clone(),
@@ -149,7 +139,7 @@ impl Runner {
         }
         let permit = match is_tenants {
             true => self.permit_tenants(&request, &asked),
-            false => decide(&request, &asked, &self.own, &self.session.who.flow),
+            false => decide(&request, &asked, &self.service.network, &self.session),
         };
         let mut permit = permit.map_err(|denial| self.not_answered(is_tenants, denial, &asked))?;
         if is_tenants {
@@ -166,8 +156,8 @@ impl Runner {
             request.headers_mut().insert(WORKER, name);
         }
         let answer = self.send(request, permit, is_tenants).await;
-        let answer = answer
-            .map_err(|failure| self.not_answered(is_tenants, failure.into_denial(), &asked))?;
+        let answer =
+            answer.map_err(|failure| self.not_answered(is_tenants, failure.denial, &asked))?;
         Ok(self.receive(answer, is_tenants))
     }
 
@@ -185,8 +175,10 @@ impl Runner {
             return Ok(permit);
         }
         let who = &self.session.who;
-        match decide(request, asked, &who.tenant, &who.flow) {
-            Err(_denial) if self.service.trusted => decide(request, asked, &self.own, &who.flow),
+        match decide(request, asked, &who.tenant.policy, &self.session) {
+            Err(_denial) if self.service.trusted => {
+                decide(request, asked, &self.service.network, &self.session)
+            }
             decided => decided,
         }
     }
@@ -207,14 +199,18 @@ impl Runner {
         let request = Request::from_parts(head, body);
         let who = &self.session.who;
         let aim = who.aim(agent, &permit);
-        let answered = agent
+        let effects = permit.effects().filter(|_| is_tenants);
+        let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
+        let mut answered = agent
             .upstream
             .send(&who.tenant.id, &mut permit, aim, request, sent)
             .await;
+        if let Ok(answer) = &mut answered {
+            rewrite::edit(answer.response.headers_mut(), &edits);
+        }
         if is_tenants {
             let mut told = self.told();
-            let would_deny = permit.would_deny().map(|denial| denial.reason);
-            told.allowed = Some((permit.rule().map(Into::into), would_deny));
+            told.permit = Some(permit);
             told.peer = match &answered {
                 Ok(answer) => Some(answer.peer),
                 Err(failure) => failure.peer,

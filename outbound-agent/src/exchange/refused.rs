@@ -1,4 +1,4 @@
-//! Requests that do not go on, and what their workload is told.
+//! A request that does not go on, and what the workload and the log are told of it.
 
 use std::time::Duration;
 
@@ -11,13 +11,12 @@ use crate::path::http::body::Body;
 use crate::path::http::normalize::Asked;
 use crate::path::http::reply::{self, grpc};
 use crate::path::limits::Over;
-use crate::path::policy::Denial;
+use crate::path::policy::{Denial, Permit};
 use crate::path::upstream::Failure;
 
 /// A request that does not go on.
 pub(super) struct Refused {
-    reason: Reason,
-    rule: Option<Box<str>>,
+    denial: Denial,
     retry_after: Option<Duration>,
 }
 
@@ -26,10 +25,18 @@ impl Refused {
         if let Some(peer) = failure.peer {
             record.upstream(peer);
         }
+        failure.denial.into()
+    }
+
+    pub(super) fn too_often(permit: &Permit, wait: Duration) -> Self {
+        let denial = Denial {
+            rule: permit.rule().map(Into::into),
+            place: permit.place().cloned(),
+            ..Reason::RateLimit.into()
+        };
         Self {
-            reason: failure.reason,
-            rule: failure.rule,
-            retry_after: None,
+            denial,
+            retry_after: Some(wait),
         }
     }
 
@@ -42,19 +49,23 @@ impl Refused {
         mut record: ExchangeRecord,
         session: &Session,
     ) -> Response<Body> {
-        if let Some(rule) = &self.rule {
+        let Denial {
+            reason, rule, face, ..
+        } = &self.denial;
+        if let Some(rule) = rule {
             record.denied_by(rule);
         }
         let request_id = record.request_id().to_string();
         let host = asked.map(|asked| asked.host.to_string());
         let refusal = reply::Refusal {
-            reason: self.reason,
+            reason: *reason,
             tenant: session.who.tenant.id.as_str(),
             method,
             host: host.as_deref(),
             port: session.who.flow.original_dst.port(),
             path: target.path(),
-            rule: self.rule.as_deref(),
+            rule: rule.as_deref(),
+            face: face.as_deref(),
             retry_after: self.retry_after.map(|wait| wait.as_secs() + 1),
             request_id: &request_id,
         };
@@ -64,22 +75,21 @@ impl Refused {
             reply::refusal(&refusal)
         };
         record.status(response.status());
-        record.close(Ending::of(self.reason));
+        record.close(Ending::of(*reason));
         response
     }
 }
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Over::from(reason).into()
+        Denial::from(reason).into()
     }
 }
 
 impl From<Over> for Refused {
     fn from(over: Over) -> Self {
         Self {
-            reason: over.reason,
-            rule: None,
+            denial: over.reason.into(),
             retry_after: over.retry_after,
         }
     }
@@ -88,8 +98,7 @@ impl From<Over> for Refused {
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
         Self {
-            reason: denial.reason,
-            rule: denial.rule,
+            denial,
             retry_after: None,
         }
     }

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::errand::Runner;
 use super::{Carried, Permitted, Refused, forward};
-use crate::connection::Session;
+use crate::connection::{Session, watched};
 use crate::model::reason::Reason;
 use crate::model::worker::{OnError, Outbound};
 use crate::observe::labels::WorkerOutcome;
@@ -39,8 +39,7 @@ pub(super) async fn carry(
     } = permitted;
     let service = &outbound.service;
     let began = Instant::now();
-    let would_deny = permit.would_deny().map(|denial| denial.reason);
-    record.allowed(permit.rule(), would_deny);
+    record.allowed(permit.rule(), watched(permit.would_deny()));
     let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
     let runner = Runner::new(session, service, &request, permit, (record, &metered))?;
@@ -136,6 +135,7 @@ fn answer(
             response: response.map(drop),
             workload,
             upstream,
+            edits: Vec::new(),
             metered,
             is_websocket,
         });

@@ -10,6 +10,7 @@ use tokio::time::{interval, timeout};
 
 use super::queue::{Queue, Release, Syn};
 use super::{Common, Refusal};
+use crate::connection::watched;
 use crate::model::addr::{Downstream, UpstreamAddr};
 use crate::model::flow::{ConnectId, Flow};
 use crate::model::host::Host;
@@ -115,8 +116,7 @@ impl Namespace {
         };
         let connect = Connect { syn, flow, tenant };
         let asked = connect.flow.original_dst;
-        let policy = &connect.tenant.policy;
-        match foresee(policy, asked) {
+        match foresee(&connect.tenant, &connect.flow.executable, asked) {
             // Nothing leaves that cannot be logged.
             _ if !common.agent.records.writable() => {
                 self.answer(&connect, Answer::GoesOn(Held::Open));
@@ -211,7 +211,8 @@ impl Namespace {
         let asked = connect.flow.original_dst;
         let policy = &connect.tenant.policy;
         let permit = |name: &Host| {
-            let mut permit = foresee_as(policy, name, asked)?;
+            let executable = &connect.flow.executable;
+            let mut permit = foresee_as(&connect.tenant, executable, name, asked)?;
             let peer = permit.check_address(asked.ip()).ok()?;
             Some((permit, peer))
         };
@@ -280,8 +281,7 @@ impl Namespace {
                 record.close(Ending::of(denial.reason));
             }
             Answer::Failed(failed, peer, permit) => {
-                let would_deny = permit.would_deny().map(|denial| denial.reason);
-                record.allowed(permit.rule(), would_deny);
+                record.allowed(permit.rule(), watched(permit.would_deny()));
                 record.upstream(peer);
                 record.close(Ending::of(failed.reason()));
             }

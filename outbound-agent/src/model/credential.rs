@@ -11,7 +11,7 @@ use super::host::Host;
 use super::jwt;
 use super::pattern::PathPattern;
 use super::secret::{Secret, Source};
-use super::target::Targets;
+use super::targets::Targets;
 use super::template::{Claims, Template};
 
 /// A credential, bound to where it may go. Values are wiped on drop and never printed.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::target::Targets;
+use super::rule::Clause;
+use super::targets::Targets;
 
 /// A tenant's compiled rules. Deny wins over allow. The default allows nothing.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,27 @@ pub struct Policy {
     pub destination: Addressing,
     /// Whether a connect waits for its upstream, and fails as the upstream did.
     pub true_errors: bool,
+    /// What is judged by the address that is dialled: rules with conditions that name
+    /// addresses.
+    pub at_dial: Vec<Arc<Clause>>,
+    /// The policy that this one cannot loosen.
+    pub floor: Option<Arc<Self>>,
+}
+
+impl Policy {
+    /// Finds what is judged at the dial; to be called once the lists are whole.
+    #[must_use]
+    pub fn ready(mut self) -> Self {
+        let rules = self.allow.address_rules().chain(self.deny.address_rules());
+        let by_address = rules.filter_map(|rule| rule.clause.as_ref());
+        let denies = self.deny.rules().filter_map(|rule| rule.clause.as_ref());
+        let held_to = denies.filter(|clause| !clause.conditions.addresses.is_empty());
+        let mut at_dial: Vec<_> = by_address.chain(held_to).map(Arc::clone).collect();
+        at_dial.sort_by_key(|clause| clause.number);
+        at_dial.dedup_by_key(|clause| clause.number);
+        self.at_dial = at_dial;
+        self
+    }
 }
 
 /// Which address is dialled for the name that a workload gives.

@@ -92,6 +92,8 @@ closed_list! {
         WorkerLimit = "worker_limit",
         /// The request was made by the outbound worker that it would invoke.
         WorkerLoop = "worker_loop",
+        /// More requests than the rule's `rate` allows.
+        RateLimit = "rate_limit",
         /// The tenant has as many connections at once as its limits allow.
         TenantConnections = "tenant_connections",
         /// The tenant has as many requests at once as its limits allow.
@@ -203,6 +205,7 @@ impl Ending {
             | R::UnsupportedProtocol
             | R::ConnectionLimit
             | R::DnsLimit
+            | R::RateLimit
             | R::TenantConnections
             | R::TenantRequests
             | R::RequestRate

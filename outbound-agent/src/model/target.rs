@@ -1,17 +1,15 @@
-//! `Target`: one entry of an allow, deny or `hosts` list; `Targets`: such a list, compiled.
+//! `Target`: one entry of an allow, deny or `hosts` list.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::host::{Host, HostError};
-use super::place::Place;
+use super::pattern::Glob;
 
 /// What a request or a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +25,22 @@ pub enum Scheme {
 impl Scheme {
     /// Every scheme.
     pub const ALL: [Self; 3] = [Self::Http, Self::Https, Self::Tcp];
+
+    /// Those of `wanted`, in one order.
+    pub fn among(wanted: &[Self]) -> &'static [Self] {
+        use Scheme::{Http, Https, Tcp};
+        let has = |scheme| wanted.contains(&scheme);
+        match (has(Http), has(Https), has(Tcp)) {
+            (true, true, true) => &[Http, Https, Tcp],
+            (true, true, false) => &[Http, Https],
+            (true, false, true) => &[Http, Tcp],
+            (false, true, true) => &[Https, Tcp],
+            (true, false, false) => &[Http],
+            (false, true, false) => &[Https],
+            (false, false, true) => &[Tcp],
+            (false, false, false) => &[],
+        }
+    }
 
     /// As written in a target and in logs.
     pub const fn label(self) -> &'static str {
@@ -47,8 +61,48 @@ pub enum Pattern {
     Exact(Host),
     /// `*.example.com`: any depth below, not `example.com` itself.
     Below(Box<str>),
+    /// `api-*.example.com`: `*` is any run of characters of one label.
+    Glob(HostGlob),
     /// `192.0.2.0/24`
     Network(IpNet),
+    /// `@name`: every host of a set.
+    Set(Box<str>),
+}
+
+/// A name some labels of which have `*` in them: any run of characters but dots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostGlob {
+    text: Box<str>,
+    labels: Vec<Glob>,
+    /// Where in `text` the labels without `*` at the end begin.
+    parent: usize,
+}
+
+impl HostGlob {
+    fn new(text: &str) -> Self {
+        let labels: Vec<&str> = text.split('.').collect();
+        let last_star = labels.iter().rposition(|label| label.contains('*'));
+        let literal = &labels[last_star.map_or(0, |at| at + 1)..];
+        let length = literal.join(".").len();
+        Self {
+            text: text.into(),
+            labels: labels.iter().map(|label| Glob::new(*label)).collect(),
+            parent: text.len() - length,
+        }
+    }
+
+    /// The labels without `*` in which it ends, as in `example.com`.
+    pub fn parent(&self) -> &str {
+        &self.text[self.parent..]
+    }
+
+    /// Whether it stands for this name.
+    pub fn matches(&self, name: &str) -> bool {
+        let mut labels = name.split('.');
+        let mut globs = self.labels.iter();
+        let are_alike = globs.all(|glob| labels.next().is_some_and(|label| glob.matches(label)));
+        are_alike && labels.next().is_none()
+    }
 }
 
 /// Which ports a target names.
@@ -95,9 +149,12 @@ pub enum TargetError {
     /// The part after the last `:`.
     #[error("`{0}` is not a port; write 1 to 65535 or *")]
     Port(String),
-    /// `*` somewhere else than at the front.
-    #[error("`*` stands alone or as the first label, as in `*.example.com`")]
+    /// `*` in what is an address.
+    #[error("`*` is for names; write a range of addresses as 192.0.2.0/24")]
     Wildcard,
+    /// `@` without a name.
+    #[error("`@` stands in front of a set's name, as in `@pypi`")]
+    Set,
     /// An address range that is none.
     #[error("`{0}` is not an address range; write it as 192.0.2.0/24")]
     Network(String),
@@ -186,8 +243,26 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
             Host::Address(_) => Err(TargetError::Wildcard),
         };
     }
+    if let Some(name) = host.strip_prefix('@') {
+        let is_name = !name.is_empty() && name.bytes().all(is_name_byte);
+        return match is_name {
+            true => Ok(Pattern::Set(name.into())),
+            false => Err(TargetError::Set),
+        };
+    }
     if host.contains('*') {
-        return Err(TargetError::Wildcard);
+        let is_numeric = |label: &str| label.bytes().all(|b| b.is_ascii_digit() || b == b'*');
+        if host.split('.').all(is_numeric) {
+            return Err(TargetError::Wildcard);
+        }
+        // A `*` may stand where a letter may: what is a host with one is a glob.
+        return match parse_host(&host.replace('*', "x"))? {
+            Host::Name(_) if host.is_ascii() => {
+                let host = host.to_ascii_lowercase();
+                Ok(Pattern::Glob(HostGlob::new(host.trim_end_matches('.'))))
+            }
+            Host::Name(_) | Host::Address(_) => Err(TargetError::Wildcard),
+        };
     }
     if let Some((address, _prefix)) = host.split_once('/') {
         let bare = host.replace(['[', ']'], "");
@@ -200,6 +275,10 @@ fn parse_pattern(host: &str) -> Result<Pattern, TargetError> {
         };
     }
     parse_host(host).map(Pattern::Exact)
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
 /// Addresses are compared with IPv4-mapped ones unwrapped, and so are ranges.
@@ -218,140 +297,5 @@ fn canonical_network(network: IpNet) -> IpNet {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-/// Which list a target stands in: what an unwritten scheme or port means there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
-    /// Unwritten: `http` and `https`, ports 80 and 443.
-    Allow,
-    /// Unwritten: every scheme, every port.
-    Deny,
-    /// Where a credential may go; unwritten as in [`List::Allow`].
-    Hosts,
-}
-
-impl List {
-    /// The key of the list in the configuration.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-            Self::Hosts => "hosts",
-        }
-    }
-}
-
-/// A target in its list: nothing is left unwritten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// How logs and replies name it: `deny *.evil.example`.
-    pub label: Arc<str>,
-    /// Where it is written, when that is known.
-    pub place: Option<Place>,
-    /// The schemes.
-    pub schemes: &'static [Scheme],
-    /// The ports.
-    pub ports: Ports,
-}
-
-/// A list of targets, compiled so that a look-up costs as much in a list of ten as in one of
-/// a hundred thousand: one hash look-up per label of the host, or per length of prefix.
-#[derive(Clone, Debug, Default)]
-pub struct Targets {
-    pub(crate) exact: HashMap<Host, Vec<Rule>>,
-    pub(crate) below: HashMap<Box<str>, Vec<Rule>>,
-    /// By length of prefix, the longest first.
-    pub(crate) networks: Vec<(u8, HashMap<IpNet, Vec<Rule>>)>,
-    pub(crate) any: Vec<Rule>,
-    /// The exact names for `tcp`, with their ports.
-    pub(crate) opaque: Vec<(Host, Ports)>,
-    /// Every port that some rule is for.
-    pub(crate) ports: HashSet<Ports>,
-}
-
-impl Targets {
-    /// Compiles a list.
-    pub fn compile(targets: impl IntoIterator<Item = Target>, list: List) -> Self {
-        Self::compile_placed(targets.into_iter().map(|target| (target, None)), list)
-    }
-
-    /// Compiles a list whose entries know where they are written.
-    pub fn compile_placed(
-        targets: impl IntoIterator<Item = (Target, Option<Place>)>,
-        list: List,
-    ) -> Self {
-        let mut compiled = Self::default();
-        for (target, place) in targets {
-            let rule = Rule::new(&target, place, list);
-            compiled.insert(target.pattern, rule);
-        }
-        compiled
-    }
-
-    fn insert(&mut self, pattern: Pattern, rule: Rule) {
-        self.ports.insert(rule.ports);
-        match pattern {
-            Pattern::Any => self.any.push(rule),
-            Pattern::Exact(host) => {
-                if matches!(host, Host::Name(_)) && rule.schemes.contains(&Scheme::Tcp) {
-                    self.opaque.push((host.clone(), rule.ports));
-                }
-                self.exact.entry(host).or_default().push(rule);
-            }
-            Pattern::Below(name) => self.below.entry(name).or_default().push(rule),
-            Pattern::Network(network) => {
-                let length = network.prefix_len();
-                let at = self.networks.partition_point(|(other, _)| *other > length);
-                if self
-                    .networks
-                    .get(at)
-                    .is_none_or(|(other, _)| *other != length)
-                {
-                    self.networks.insert(at, (length, HashMap::new()));
-                }
-                let (_, networks) = &mut self.networks[at];
-                networks.entry(network).or_default().push(rule);
-            }
-        }
-    }
-
-    /// Every rule, in no order.
-    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        let networks = self.networks.iter().flat_map(|(_, rules)| rules.values());
-        let rules = self
-            .exact
-            .values()
-            .chain(self.below.values())
-            .chain(networks);
-        rules.flatten().chain(&self.any)
-    }
-
-    /// Whether it names nothing.
-    pub fn is_empty(&self) -> bool {
-        self.exact.is_empty()
-            && self.below.is_empty()
-            && self.networks.is_empty()
-            && self.any.is_empty()
-    }
-}
-
-impl Rule {
-    fn new(target: &Target, place: Option<Place>, list: List) -> Self {
-        let (schemes, ports): (&[Scheme], _) = match list {
-            List::Allow | List::Hosts => (&[Scheme::Http, Scheme::Https], Ports::Web),
-            List::Deny => (&[Scheme::Http, Scheme::Https, Scheme::Tcp], Ports::Every),
-        };
-        Self {
-            label: format!("{} {target}", list.label()).into(),
-            place,
-            schemes: target.scheme.map_or(schemes, |scheme| match scheme {
-                Scheme::Http => &[Scheme::Http],
-                Scheme::Https => &[Scheme::Https],
-                Scheme::Tcp => &[Scheme::Tcp],
-            }),
-            ports: target.port.unwrap_or(ports),
-        }
     }
 }

@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::access_log::{AccessLog, Claim};
-use super::labels::{Kind, Protocol, Verdict};
+use super::labels::{Kind, Protocol};
 use super::metrics::{Metrics, TenantMetrics};
 use super::timestamp::Timestamp;
 use crate::model::addr::{Downstream, UpstreamAddr};
@@ -29,6 +29,7 @@ use crate::model::host::Host;
 use crate::model::reason::{Ending, Outcome, Reason};
 use crate::model::tenant::Tenant;
 
+mod account;
 mod bytes;
 mod event;
 mod exchange;
@@ -39,12 +40,14 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
+pub use account::Watched;
 pub use bytes::ByteCounter;
 pub use event::is_security_event;
 pub use exchange::{ExchangeRecord, Requested};
 pub use query::QueryRecord;
 pub use refusal::KernelRefusal;
 
+use account::Account;
 use line::Line;
 use query::Transport;
 
@@ -141,46 +144,6 @@ struct Who {
     metrics: Arc<TenantMetrics>,
 }
 
-/// What policy, credentials and upstream did.
-#[derive(Debug, Default)]
-struct Account {
-    is_allowed: bool,
-    rule: Option<Box<str>>,
-    would_deny: Option<Reason>,
-    credential: Option<Arc<str>>,
-    upstream: Option<UpstreamAddr>,
-}
-
-impl Account {
-    /// A denial stands, also where something was allowed before it.
-    const fn verdict(&self, ending: Ending) -> Verdict {
-        match ending.outcome {
-            Outcome::Denied => Verdict::Deny,
-            Outcome::Completed
-            | Outcome::Refused
-            | Outcome::Failed
-            | Outcome::TimedOut
-            | Outcome::Aborted => {
-                if self.is_allowed {
-                    Verdict::Allow
-                } else {
-                    Verdict::None
-                }
-            }
-        }
-    }
-
-    fn count(&self, metrics: &TenantMetrics, ending: Ending) {
-        if claim(ending) == Claim::Refused
-            && let Some(reason) = ending.reason
-        {
-            metrics.denied(reason);
-        } else if let Some(reason) = self.would_deny {
-            metrics.would_deny(reason);
-        }
-    }
-}
-
 /// One connection, from accept to its end.
 #[must_use = "a record dropped without an ending is logged as aborted"]
 #[derive(Debug)]
@@ -232,10 +195,8 @@ impl ConnectionRecord {
 
     /// Policy allowed it, by this rule if by one; in audit mode, with the reason for which
     /// enforce mode would have denied it.
-    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Reason>) {
-        self.account.is_allowed = true;
-        self.account.rule = rule.map(Into::into);
-        self.account.would_deny = would_deny;
+    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Watched<'_>>) {
+        self.account.allowed(rule, would_deny);
     }
 
     /// Policy denied it by this rule. That it was denied is what the ending says.

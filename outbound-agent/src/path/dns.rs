@@ -9,7 +9,6 @@ pub mod service;
 pub mod socket;
 pub mod stream;
 mod memory;
-mod rate;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::memory::Names;
-use self::rate::Bucket;
+use crate::model::bucket::Bucket;
 use crate::model::host::Host;
 use crate::model::tenant::TenantId;
 
@@ -81,7 +80,7 @@ impl Accounts {
             .unwrap_or_else(PoisonError::into_inner);
         let account = known.entry(tenant.clone()).or_insert_with(|| {
             Arc::new(Account {
-                bucket: Mutex::new(Bucket::new(self.limits.per_second, Instant::now())),
+                bucket: Mutex::new(full(self.limits.per_second)),
                 places: Arc::new(Semaphore::new(self.limits.at_once)),
                 names: Mutex::default(),
             })
@@ -98,7 +97,7 @@ impl Account {
 
     /// Whether another query may be asked now.
     pub fn may_ask(&self) -> bool {
-        locked(&self.bucket).take(Instant::now())
+        locked(&self.bucket).take(Instant::now()).is_ok()
     }
 
     /// The tenant was told that `name` has `addresses`, for as long as `ttl`.
@@ -115,6 +114,13 @@ impl Account {
     pub fn names_of(&self, address: IpAddr) -> Vec<Host> {
         locked(&self.names).having(address.to_canonical(), Instant::now())
     }
+}
+
+/// Tokens for so many queries a second, twice as many after a pause.
+fn full(per_second: usize) -> Bucket {
+    // Exact: a limit is far below 2^52.
+    let per_second = per_second as f64;
+    Bucket::new(per_second, 2.0 * per_second, Instant::now())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,9 +6,14 @@
 //! [`Permit::check_address`], so that no name leads where its address would not be allowed.
 
 mod binding;
+mod condition;
 pub mod foresee;
+mod judge;
 mod matcher;
 mod name;
+pub mod rate;
+mod reading;
+pub mod rewrite;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -17,30 +22,61 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use self::binding::{Fit, fit};
+pub use self::condition::pairs;
 pub use self::name::{NamePermit, decide_name};
+pub use self::reading::Readings;
 
+use self::judge::{Held, Judged, judge, judge_address, judge_floor, judge_floor_address};
 use self::matcher::Way;
-use self::special::Guard;
 use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
-use crate::model::policy::{Addressing, Fallback, Mode, Policy, Tls};
+use crate::model::place::Place;
+use crate::model::policy::{Addressing, Mode, Policy, Tls};
 use crate::model::reason::Reason;
-use crate::model::target::{Rule, Scheme};
+use crate::model::rule::{Clause, Effects, Face};
+use crate::model::target::Scheme;
+use crate::model::targets::{Rule, Targets};
 use crate::model::tenant::Tenant;
 
 /// What policy may look at; nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// Whose it is, where it is a tenant's.
+    pub tenant: Option<&'a Tenant>,
+    /// The name of the process, as the kernel has it; empty where it has none.
+    pub executable: &'a str,
     /// What is spoken.
     pub scheme: Scheme,
     /// With whom.
     pub host: &'a Host,
     /// On which port.
     pub port: u16,
-    /// The request's method, where there is a request.
-    pub method: Option<&'a http::Method>,
-    /// The request's path, where there is a request.
-    pub path: Option<&'a str>,
+    /// What is asked, where that is seen.
+    pub request: Option<Request<'a>>,
+    /// Whether more will be known: a rule of which it cannot be told yet denies nothing.
+    pub is_foreseen: bool,
+}
+
+/// A request, as far as rules ask for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a http::Method,
+    /// The path.
+    pub path: &'a Readings<'a>,
+    /// The query, as it is written.
+    pub query: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a http::HeaderMap,
+}
+
+impl Facts<'_> {
+    const fn way(&self) -> Way {
+        Way {
+            scheme: self.scheme,
+            port: self.port,
+        }
+    }
 }
 
 /// Where a permit leads.
@@ -90,6 +126,12 @@ pub struct Denial {
     pub reason: Reason,
     /// The rule that says so, as in `deny *.evil.example`; none where the lack of one does.
     pub rule: Option<Box<str>>,
+    /// Where the rule is written.
+    pub place: Option<Place>,
+    /// Where the entry of its set is written, if it is for one.
+    pub entry: Option<Place>,
+    /// What the workload reads of it, if the rule says.
+    pub face: Option<Arc<Face>>,
 }
 
 /// Proof that one destination was allowed.
@@ -98,8 +140,19 @@ pub struct Permit {
     policy: Arc<Policy>,
     destination: Destination,
     addressing: Addressing,
-    rule: Option<Arc<str>>,
+    rule: Option<Allowing>,
+    effects: Option<Arc<Clause>>,
     would_deny: Option<Denial>,
+    held: Held,
+}
+
+/// The rule of a permit.
+#[derive(Debug)]
+struct Allowing {
+    label: Arc<str>,
+    place: Option<Place>,
+    entry: Option<Place>,
+    clause: Option<Arc<Clause>>,
 }
 
 impl Permit {
@@ -122,12 +175,44 @@ impl Permit {
 
     /// The rule that allowed it, as in `allow api.example.com`; none where the default did.
     pub fn rule(&self) -> Option<&str> {
-        self.rule.as_deref()
+        Some(&*self.rule.as_ref()?.label)
+    }
+
+    /// Where the rule is written.
+    pub fn place(&self) -> Option<&Place> {
+        self.rule.as_ref()?.place.as_ref()
+    }
+
+    /// Where the entry of the rule's set is written, if it is for one.
+    pub fn entry(&self) -> Option<&Place> {
+        self.rule.as_ref()?.entry.as_ref()
+    }
+
+    /// What the rule does to what it allows.
+    pub fn effects(&self) -> Option<&Effects> {
+        Some(&self.effects.as_ref()?.effects)
+    }
+
+    /// For what the rule of `first` has rewritten: that rule's effects, and nothing of those of
+    /// its own rule.
+    #[must_use]
+    pub fn rewritten_by(mut self, first: Self) -> Self {
+        if self.destination.host != first.destination.host {
+            // What the workload connected to says nothing of a name that it never said.
+            self.addressing = Addressing::Resolve;
+        }
+        self.effects = first.effects;
+        self.would_deny = first.would_deny.or(self.would_deny);
+        self
     }
 
     /// What an enforcing policy would have answered, where this one only watches.
     pub const fn would_deny(&self) -> Option<&Denial> {
         self.would_deny.as_ref()
+    }
+
+    fn clause(&self) -> Option<&Arc<Clause>> {
+        self.rule.as_ref()?.clause.as_ref()
     }
 
     /// Judges an address that the destination's host turned out to have, right before it is
@@ -138,32 +223,56 @@ impl Permit {
             scheme: *scheme,
             port: *port,
         };
-        let judged = match self.policy.mode {
-            Mode::Off => Ok(()),
-            Mode::Enforce | Mode::Audit => judge_address(&self.policy, way, host, ip),
-        };
-        if let Err(denial) = judged {
-            match self.policy.mode {
-                Mode::Enforce => return Err(denial),
-                Mode::Audit | Mode::Off => _ = self.would_deny.get_or_insert(denial),
+        let Held { own, floor } = &self.held;
+        let mut watched = None;
+        if let Some(policy) = &self.policy.floor {
+            let (judged, watching) = judge_floor_address(policy, way, host, ip, floor);
+            judged?;
+            watched = watching;
+        }
+        if self.policy.mode != Mode::Off {
+            let (mut judged, watching) = judge_address(&self.policy, way, host, ip, own);
+            watched = watched.or(watching);
+            if judged.is_ok()
+                && let Some(clause) = self.clause()
+                && !condition::has_address(clause, ip)
+            {
+                judged = Err(self.elsewhere());
+            }
+            if let Err(denial) = judged {
+                let is_by_rule = denial.reason == Reason::RuleDeny;
+                match self.policy.mode {
+                    // What a rule denies it denies in its own mode.
+                    Mode::Enforce => return Err(denial),
+                    Mode::Audit | Mode::Off if is_by_rule => return Err(denial),
+                    Mode::Audit | Mode::Off => watched = watched.or(Some(denial)),
+                }
             }
         }
+        self.would_deny = self.would_deny.take().or(watched);
         Ok(UpstreamAddr(SocketAddr::new(ip.to_canonical(), *port)))
+    }
+
+    /// The rule is for other addresses.
+    fn elsewhere(&self) -> Denial {
+        Denial {
+            rule: self.rule().map(Into::into),
+            place: self.place().cloned(),
+            ..Denial::without_rule(Reason::NoRule)
+        }
     }
 }
 
-/// Whether `facts` may happen under `policy`.
+/// Whether something may happen under a policy.
 pub fn decide(policy: &Arc<Policy>, facts: &Facts<'_>) -> Verdict {
-    let judged = match policy.mode {
-        Mode::Off => Ok(None),
-        Mode::Enforce | Mode::Audit => judge(policy, facts),
+    let held = Held::of(policy, facts);
+    let (judged, watched) = match under_floor(policy, facts, &held) {
+        Ok(judged) => judged,
+        Err(denial) => return Verdict::Deny(denial),
     };
-    let (rule, would_deny) = match judged {
-        Ok(rule) => (rule.map(|rule| Arc::clone(&rule.label)), None),
-        Err(denial) => match policy.mode {
-            Mode::Enforce => return Verdict::Deny(denial),
-            Mode::Audit | Mode::Off => (None, Some(denial)),
-        },
+    let covering = match judged.verdict {
+        Ok(covering) => covering,
+        Err(denial) => return Verdict::Deny(denial),
     };
     Verdict::Allow(Permit {
         policy: Arc::clone(policy),
@@ -173,9 +282,32 @@ pub fn decide(policy: &Arc<Policy>, facts: &Facts<'_>) -> Verdict {
             host: facts.host.clone(),
             port: facts.port,
         },
-        rule,
-        would_deny,
+        rule: covering.map(|covering| Allowing {
+            label: Arc::clone(&covering.rule.label),
+            place: covering.place(),
+            entry: covering.entry(),
+            clause: covering.rule.clause.as_ref().map(Arc::clone),
+        }),
+        effects: covering.and_then(|covering| covering.rule.clause.as_ref().map(Arc::clone)),
+        would_deny: watched.or(judged.would_deny),
+        held,
     })
+}
+
+/// What a policy says, once its floor has nothing against it; and what the floor watches.
+fn under_floor<'a>(
+    policy: &'a Policy,
+    facts: &Facts<'_>,
+    held: &Held,
+) -> Result<(Judged<'a>, Option<Denial>), Denial> {
+    let floor = policy.floor.as_ref();
+    let mut watched = None;
+    if let Some(floor) = floor {
+        let judged = judge_floor(floor, facts, &held.floor);
+        judged.verdict?;
+        watched = judged.would_deny;
+    }
+    Ok((judge(policy, facts, &held.own), watched))
 }
 
 /// The names that an opaque connection to `port` may have been meant for: those of `tcp://`
@@ -192,7 +324,7 @@ pub fn names_opaque_address(policy: &Policy, address: IpAddr, port: u16) -> bool
         scheme: Scheme::Tcp,
         port,
     };
-    matcher::find_address(&policy.allow, way, address.to_canonical()).is_some()
+    matcher::find_address(&policy.allow, address.to_canonical(), |rule| way.fits(rule)).is_some()
 }
 
 /// Whether TLS to a host has to end at the agent, so that its requests are seen.
@@ -201,93 +333,45 @@ pub fn terminates(tenant: &Tenant, host: &Host, port: u16) -> bool {
         scheme: Scheme::Https,
         port,
     };
-    if matcher::find(&tenant.policy.passthrough, way, host).is_some() {
+    let policy = &tenant.policy;
+    if is_listed(&policy.passthrough, way, host) {
         return false;
     }
-    match tenant.policy.tls {
+    match policy.tls {
         Tls::Terminate => true,
         Tls::Passthrough => false,
         Tls::Auto => {
             let mut bound = tenant.credentials.iter();
-            bound.any(|credential| matcher::find(&credential.binding.hosts, way, host).is_some())
+            bound.any(|credential| is_listed(&credential.binding.hosts, way, host))
+                || asks_for_requests(policy, way, host)
+                || policy
+                    .floor
+                    .as_ref()
+                    .is_some_and(|floor| asks_for_requests(floor, way, host))
         }
     }
 }
 
-/// Deny first, then what needs a rule of its own, then allow, then the default.
-fn judge<'a>(policy: &'a Policy, facts: &Facts<'_>) -> Result<Option<&'a Rule>, Denial> {
-    let way = Way {
-        scheme: facts.scheme,
-        port: facts.port,
+/// Whether a rule for a host is about the requests to it.
+fn asks_for_requests(policy: &Policy, way: Way, host: &Host) -> bool {
+    let asks = |rule: &Rule| {
+        let clause = rule.clause.as_ref();
+        clause.is_some_and(|clause| {
+            clause.mode != Some(Mode::Off)
+                && (clause.conditions.need_request() || clause.effects.need_request())
+        })
     };
-    if let Some(rule) = matcher::find(&policy.deny, way, facts.host) {
-        return Err(Denial::by(rule));
-    }
-    if let Host::Address(address) = facts.host {
-        judge_address(policy, way, facts.host, *address)?;
-    }
-    if special::is_metadata_name(facts.host)
-        && matcher::find_name(&policy.allow, way, facts.host).is_none()
-    {
-        return Err(Denial::without_rule(Reason::MetadataAddress));
-    }
-    match (
-        matcher::find(&policy.allow, way, facts.host),
-        policy.default,
-    ) {
-        (Some(rule), _) => Ok(Some(rule)),
-        (None, Fallback::Allow) => Ok(None),
-        (None, Fallback::Deny) => Err(Denial::without_rule(Reason::NoRule)),
-    }
+    [&policy.allow, &policy.deny]
+        .into_iter()
+        .any(|list| matcher::find(list, way, host, asks).is_some())
 }
 
-/// An address is judged in each of its forms, so that none hides another. A rule that opens
-/// it names the form in question or the address as it is dialled.
-fn judge_address(policy: &Policy, way: Way, host: &Host, address: IpAddr) -> Result<(), Denial> {
-    let forms = special::forms(address);
-    let denied = forms
-        .clone()
-        .find_map(|form| matcher::find_address(&policy.deny, way, form));
-    if let Some(rule) = denied {
-        return Err(Denial::by(rule));
-    }
-    let literal = address.to_canonical();
-    for form in forms {
-        match special::guard(form) {
-            Guard::Ordinary => {}
-            Guard::Private => {
-                let named = |ip| matcher::find_address(&policy.allow, way, ip).is_some();
-                if !named(form) && !named(literal) {
-                    return Err(Denial::without_rule(Reason::PrivateAddress));
-                }
-            }
-            Guard::Metadata => {
-                let named = |host: &Host| matcher::find_name(&policy.allow, way, host).is_some();
-                let by_service_name = special::is_metadata_name(host) && named(host);
-                if !by_service_name && !named(&form.into()) && !named(&literal.into()) {
-                    return Err(Denial::without_rule(Reason::MetadataAddress));
-                }
-            }
-        }
-    }
-    Ok(())
+fn is_listed(targets: &Targets, way: Way, host: &Host) -> bool {
+    matcher::find(targets, way, host, |_rule| true).is_some()
 }
 
 impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
         Self::without_rule(reason)
-    }
-}
-
-impl Denial {
-    fn by(rule: &Rule) -> Self {
-        Self {
-            reason: Reason::RuleDeny,
-            rule: Some(rule.label.as_ref().into()),
-        }
-    }
-
-    const fn without_rule(reason: Reason) -> Self {
-        Self { reason, rule: None }
     }
 }

@@ -7,7 +7,6 @@
 mod ahead;
 pub mod dial;
 mod errand;
-mod failure;
 pub mod pool;
 mod reach;
 pub mod resolve;
@@ -29,14 +28,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use self::ahead::Ahead;
-pub use self::failure::Failure;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
 use self::tls::Verifier;
 use super::http::body::{Outgoing, Sent};
-use super::http::{CONNECTION_WINDOW, STREAM_WINDOW, guard};
-use super::policy::{Destination, NamePermit, Permit};
+use super::http::guard::Broken;
+use super::http::{CONNECTION_WINDOW, STREAM_WINDOW};
+use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
 use crate::model::flow::ConnectId;
@@ -89,6 +88,30 @@ pub struct Answer {
     pub lease: Lease,
 }
 
+/// Why nothing came back.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why; with its rule, where a rule refused the address.
+    pub denial: Denial,
+    /// The address that was tried last.
+    pub peer: Option<UpstreamAddr>,
+}
+
+impl Failure {
+    fn new(reason: Reason, peer: Option<UpstreamAddr>) -> Self {
+        Self {
+            denial: reason.into(),
+            peer,
+        }
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        Self { denial, peer: None }
+    }
+}
+
 impl Upstream {
     /// `agent_ports` on loopback are never dialled.
     pub fn new(
@@ -120,6 +143,9 @@ impl Upstream {
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
+        let effects = permit.effects();
+        let limit = effects.and_then(|effects| effects.timeout);
+        let limit = limit.unwrap_or(self.limits.response_header);
         let address = self.agreed(permit, aim).await?;
         let key = Key {
             tenant: tenant.clone(),
@@ -132,7 +158,7 @@ impl Upstream {
         {
             permit.check_address(kept.peer.ip())?;
             match self
-                .exchange(&mut kept, &key.destination, request, sent.clone())
+                .exchange(&mut kept, &key.destination, request, sent.clone(), limit)
                 .await
             {
                 Ok(response) => return Ok(self.answer(response, key, kept, sent)),
@@ -150,7 +176,7 @@ impl Upstream {
         let mut fresh = Box::pin(self.handshake(&key, stream, peer)).await?;
         self.pool.share(&key, &fresh);
         match self
-            .exchange(&mut fresh, &key.destination, request, sent.clone())
+            .exchange(&mut fresh, &key.destination, request, sent.clone(), limit)
             .await
         {
             Ok(response) => Ok(self.answer(response, key, fresh, sent)),
@@ -275,6 +301,7 @@ impl Upstream {
         destination: &Destination,
         mut request: Request<Outgoing>,
         mut sent: Sent,
+        limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered> {
         target::fit(&mut request, destination, &connection.sender);
         let sending = async {
@@ -285,7 +312,7 @@ impl Upstream {
         };
         let late = async {
             sent.wait().await;
-            tokio::time::sleep(self.limits.response_header).await;
+            tokio::time::sleep(limit).await;
         };
         tokio::select! {
             biased; // A response that is there is not late.
@@ -324,7 +351,7 @@ fn reason(error: &hyper::Error) -> Reason {
         Reason::UpstreamMalformed
     } else if error.is_user() {
         // The workload's body broke off.
-        guard::broken(error).unwrap_or(Reason::DownstreamAborted)
+        Broken::within(error).unwrap_or(Reason::DownstreamAborted)
     } else {
         Reason::UpstreamReset
     }

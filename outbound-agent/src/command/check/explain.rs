@@ -13,7 +13,9 @@ use crate::model::place::Place;
 use crate::model::policy::Policy;
 use crate::model::target::Scheme;
 use crate::model::tenant::{Tenant, TenantId};
-use crate::path::policy::{self, Denial, Destination, Facts, Fit, Verdict};
+use crate::path::policy::{
+    self, Denial, Destination, Facts, Fit, Permit, Readings, Request, Verdict,
+};
 
 /// The answer to `outbound check --tenant T METHOD URL`.
 pub(super) struct Explanation {
@@ -25,32 +27,45 @@ pub(super) struct Explanation {
     /// What denies it, or would if the policy did more than watch.
     denial: Option<Denial>,
     /// The rule that decided.
-    rule: Option<Box<str>>,
+    rule: Option<Rule>,
     /// The names of the credentials that would be added.
     credentials: Vec<Arc<str>>,
+}
+
+/// A rule and where it is written.
+struct Rule {
+    label: Box<str>,
+    place: Option<Place>,
+    /// The entry of its set, if it is for one.
+    entry: Option<Place>,
 }
 
 /// Decides on a request as the agent would.
 pub(super) fn explain(tenant: &Tenant, method: &Method, url: &Uri) -> Result<Explanation, Error> {
     let destination = destination(url)?;
     let is_http = matches!(destination.scheme, Scheme::Http | Scheme::Https);
+    let (path, headers) = (Readings::of(path(url)), http::HeaderMap::new());
     let facts = Facts {
+        tenant: Some(tenant),
+        executable: "",
         scheme: destination.scheme,
         host: &destination.host,
         port: destination.port,
-        method: is_http.then_some(method),
-        path: is_http.then_some(url.path()),
+        request: is_http.then_some(Request {
+            method,
+            path: &path,
+            query: url.query(),
+            headers: &headers,
+        }),
+        is_foreseen: false,
     };
     let verdict = policy::decide(&tenant.policy, &facts);
-    let (is_allowed, denial, rule) = match verdict {
-        Verdict::Allow(permit) => {
-            let denial = permit.would_deny().cloned();
-            let rule = permit.rule().map(Into::into);
-            (true, denial, rule)
-        }
+    let (is_allowed, denial, rule) = match &verdict {
+        Verdict::Allow(permit) => (true, permit.would_deny(), Rule::of_permit(permit)),
         Verdict::Deny(denial) => (false, Some(denial), None),
     };
-    let rule = rule.or_else(|| denial.as_ref().and_then(|denial| denial.rule.clone()));
+    let rule = rule.or_else(|| Rule::of_denial(denial?));
+    let denial = denial.cloned();
     let is_seen = match destination.scheme {
         Scheme::Http => true,
         Scheme::Https => policy::terminates(tenant, &destination.host, destination.port),
@@ -71,6 +86,24 @@ pub(super) fn explain(tenant: &Tenant, method: &Method, url: &Uri) -> Result<Exp
     })
 }
 
+impl Rule {
+    fn of_permit(permit: &Permit) -> Option<Self> {
+        Some(Self {
+            label: permit.rule()?.into(),
+            place: permit.place().cloned(),
+            entry: permit.entry().cloned(),
+        })
+    }
+
+    fn of_denial(denial: &Denial) -> Option<Self> {
+        Some(Self {
+            label: denial.rule.clone()?,
+            place: denial.place.clone(),
+            entry: denial.entry.clone(),
+        })
+    }
+}
+
 fn destination(url: &Uri) -> Result<Destination, Error> {
     let unusable = || Error::Url(url.to_string());
     let (scheme, port) = match url.scheme_str() {
@@ -88,6 +121,17 @@ fn destination(url: &Uri) -> Result<Destination, Error> {
     Ok(Destination { scheme, host, port })
 }
 
+fn path(url: &Uri) -> &str {
+    match url.path() {
+        "" => "/",
+        path => path,
+    }
+}
+
+fn shown(place: Option<&Place>) -> Option<String> {
+    place.map(ToString::to_string)
+}
+
 impl Explanation {
     const fn verdict(&self) -> &'static str {
         match (self.is_allowed, &self.denial) {
@@ -101,14 +145,6 @@ impl Explanation {
         self.denial.as_ref().map(|denial| denial.reason.label())
     }
 
-    /// Where the rule is written.
-    fn place(&self) -> Option<&Place> {
-        let label = self.rule.as_deref()?;
-        let Policy { allow, deny, .. } = &*self.policy;
-        let mut rules = allow.rules().chain(deny.rules());
-        rules.find(|rule| &*rule.label == label)?.place.as_ref()
-    }
-
     pub(super) fn json(&self) -> Value {
         json!({
             "tenant": self.tenant.as_str(),
@@ -117,8 +153,9 @@ impl Explanation {
             "url": self.url.to_string(),
             "verdict": self.verdict(),
             "reason": self.reason(),
-            "rule": self.rule,
-            "place": self.place().map(ToString::to_string),
+            "rule": self.rule.as_ref().map(|rule| &rule.label),
+            "place": shown(self.rule.as_ref().and_then(|rule| rule.place.as_ref())),
+            "entry": shown(self.rule.as_ref().and_then(|rule| rule.entry.as_ref())),
             "credentials": self.credentials.iter().map(|name| &**name).collect::<Vec<_>>(),
         })
     }
@@ -142,10 +179,17 @@ impl fmt::Display for Explanation {
         if let Some(reason) = self.reason() {
             writeln!(f, "reason       {reason}")?;
         }
-        match (&self.rule, self.place()) {
-            (Some(rule), Some(place)) => writeln!(f, "rule         {rule}   {place}")?,
-            (Some(rule), None) => writeln!(f, "rule         {rule}")?,
-            (None, _) => writeln!(f, "rule         none matches")?,
+        match &self.rule {
+            None => writeln!(f, "rule         none matches")?,
+            Some(Rule { label, place, .. }) => {
+                let place = shown(place.as_ref());
+                let place = place.map_or_else(String::new, |place| format!("   {place}"));
+                writeln!(f, "rule         {label}{place}")?;
+            }
+        }
+        let entry = self.rule.as_ref().and_then(|rule| rule.entry.as_ref());
+        if let Some(entry) = shown(entry) {
+            writeln!(f, "entry        {entry}")?;
         }
         let names = self.credentials.join(", ");
         let names = if names.is_empty() { "none" } else { &names };

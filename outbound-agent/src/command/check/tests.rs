@@ -92,7 +92,7 @@ fn an_allowed_request_shows_its_rule_and_credentials() {
         json!({
             "tenant": "acme", "policy": "standard", "method": "GET", "url": "http://api.test/x?y",
             "verdict": "allow", "reason": null, "rule": "allow api.test", "place": "o.toml:3:10",
-            "credentials": ["api"],
+            "entry": null, "credentials": ["api"],
         })
     );
     let (_, terminated) = told("acme GET https://api.test/");

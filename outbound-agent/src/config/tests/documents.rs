@@ -84,11 +84,19 @@ fn the_example_has_every_key_with_its_default() {
             "[services.NAME]" => "[services.egress]",
             "[services.NAME.limits]" => "[services.egress.limits]",
             "[policies.NAME.limits]" => "[policies.standard.limits]",
+            "[[policies.NAME.rules]]" => "[[policies.standard.rules]]",
+            "[sets.NAME]" => "[sets.partners]",
             other => other,
         };
         let of_type = heading.strip_prefix("[credentials.NAME], ");
         let of_type = of_type.map(|kind| format!("[credentials.{kind}]"));
         let heading = of_type.as_deref().unwrap_or(heading);
+        let keys: Vec<_> = keys
+            .into_iter()
+            .filter(|key| key.accepted != "tables of their own, below")
+            // The example of a rule is an allow; these are a deny's.
+            .filter(|key| !matches!(key.name, "status" | "message"))
+            .collect();
         let lines = &written[heading];
         // A table of its own stands below, key by key.
         let has_table = |key: &Key| {
@@ -113,8 +121,12 @@ fn the_example_is_accepted_with_every_key_written() {
     for name in ["api.token", "api.password", "api.key"] {
         fs::write(directory.path().join(name), "0123456789abcdef".repeat(2)).unwrap();
     }
+    fs::write(directory.path().join("partners.txt"), "partner.example\n").unwrap();
     let here = format!("\"file:{}/", directory.path().display());
-    let text = uncommented().replace("\"file:/etc/outbound/", &here);
+    let partners = format!("\"{}/partners.txt", directory.path().display());
+    let text = uncommented()
+        .replace("\"file:/etc/outbound/", &here)
+        .replace("\"/etc/outbound/partners.txt", &partners);
     // A service is a module or a server.
     let text = text.replacen("\nurl = ", "\n# url = ", 1);
     let text = text.replacen("\nsigning_key = ", "\n# signing_key = ", 1);

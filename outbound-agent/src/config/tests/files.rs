@@ -106,19 +106,19 @@ fn a_credential_of_the_unit_is_read_from_its_directory() {
 }
 
 #[test]
-fn a_rule_knows_where_it_is_written() {
-    let config = config("[policies.p]\nallow = [\n  \"a.test\",\n  \"b.test\"]");
-    let rules = &config.policies[0].allow.exact[&"b.test".parse().unwrap()];
-    assert_eq!(rules[0].place.as_ref().unwrap().to_string(), "o.toml:5:3");
-    assert_eq!(&*rules[0].label, "allow b.test");
-}
-
-#[test]
-fn keys_of_later_versions_are_unknown() {
-    let told = problems("[later]\na = 1\n[[policies.p.rules]]\nname = \"r\"");
-    assert!(
-        told.contains("later: unknown key; known here: agent, access_log"),
-        "{told}"
+fn the_version_is_required_and_known() {
+    let read = |text| {
+        parse(text, Path::new("o.toml"))
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        read(""),
+        "o.toml:1:1: the key `version` is missing; write version = 1"
     );
-    assert!(told.contains("policies.p.rules: unknown key"), "{told}");
+    assert_eq!(
+        read("version = 2"),
+        "o.toml:1:11: version: 2 is not accepted; this agent reads version 1"
+    );
 }

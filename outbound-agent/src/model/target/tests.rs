@@ -46,9 +46,10 @@ fn what_is_no_target_says_why() {
         "ftp://a",
         "a:0",
         "a:70000",
-        "a.*",
-        "*a.example",
         "*.1.2.3.4",
+        "1.2.3.*",
+        "@",
+        "@a b",
         "10.0.0.0/33",
         "tcp://a",
         "a/path",
@@ -58,4 +59,31 @@ fn what_is_no_target_says_why() {
     ] {
         assert!(text.parse::<Target>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_star_within_a_label_stands_for_characters_of_that_label() {
+    for (text, name, expected) in [
+        ("api-*.example.com", "api-1.example.com", true),
+        ("api-*.example.com", "api-.example.com", true),
+        ("api-*.example.com", "api-1.x.example.com", false),
+        ("API-*.Example.com.", "api-1.example.com", true),
+        ("s3.*.amazonaws.com", "s3.eu-west-1.amazonaws.com", true),
+        ("s3.*.amazonaws.com", "s3.a.b.amazonaws.com", false),
+        ("example.*", "example.net", true),
+        ("example.*", "example.co.uk", false),
+    ] {
+        let Pattern::Glob(glob) = target(text).pattern else {
+            panic!("{text} is no glob");
+        };
+        assert_eq!(glob.matches(name), expected, "{text} {name}");
+    }
+    let Pattern::Glob(glob) = target("s3.*.amazonaws.com").pattern else {
+        panic!("no glob");
+    };
+    assert_eq!(glob.parent(), "amazonaws.com");
+    assert_eq!(
+        target("https://@pypi:8443").pattern,
+        Pattern::Set("pypi".into())
+    );
 }

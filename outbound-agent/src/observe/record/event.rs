@@ -37,6 +37,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::TenantRequests
         | Reason::RequestRate
         | Reason::Quota
+        | Reason::RateLimit
         | Reason::BodyTooLarge
         | Reason::ResponseTooLarge
         | Reason::TooLong

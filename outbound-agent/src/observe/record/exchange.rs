@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderName, Method, StatusCode, Version};
 use uuid::Uuid;
 
-use super::line::Line;
-use super::{Account, ByteCounter, Opened, Records, Who, claim, ending_of_drop, is_security_event};
+use super::line::{Headers, Line};
+use super::{
+    Account, ByteCounter, Opened, Records, Watched, Who, claim, ending_of_drop, is_security_event,
+};
 use crate::model::addr::UpstreamAddr;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
+use crate::model::rule::Extent;
 use crate::model::target::Scheme;
 use crate::observe::labels::{Kind, Use, WorkerOutcome};
 
@@ -46,6 +49,9 @@ pub struct ExchangeRecord {
     status: Option<StatusCode>,
     worker: Option<Worker>,
     bytes: Arc<ByteCounter>,
+    extent: Extent,
+    captured_headers: Vec<(HeaderName, String)>,
+    captured_query: Option<String>,
     is_closed: bool,
 }
 
@@ -87,6 +93,9 @@ impl ExchangeRecord {
             status: None,
             worker: None,
             bytes,
+            extent: Extent::default(),
+            captured_headers: Vec::new(),
+            captured_query: None,
             is_closed: false,
         }
     }
@@ -116,15 +125,25 @@ impl ExchangeRecord {
 
     /// Policy allowed it, by this rule if by one; in audit mode, with the reason for which
     /// enforce mode would have denied it.
-    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Reason>) {
-        self.account.is_allowed = true;
-        self.account.rule = rule.map(Into::into);
-        self.account.would_deny = would_deny;
+    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Watched<'_>>) {
+        self.account.allowed(rule, would_deny);
     }
 
     /// Policy denied it by this rule. That it was denied is what the ending says.
     pub fn denied_by(&mut self, rule: &str) {
         self.account.rule = Some(rule.into());
+    }
+
+    /// How much of it is logged, and what else of the request.
+    pub fn captured(
+        &mut self,
+        extent: Extent,
+        headers: Vec<(HeaderName, String)>,
+        query: Option<String>,
+    ) {
+        self.extent = extent;
+        self.captured_headers = headers;
+        self.captured_query = query;
     }
 
     /// What became of a credential that is bound to its host. Those that went out are named in
@@ -178,6 +197,9 @@ impl ExchangeRecord {
             .metrics
             .exchange_closed(verdict, ending.outcome, duration);
         self.account.count(&self.who.metrics, ending);
+        if self.extent == Extent::None && ending == Ending::COMPLETED {
+            return;
+        }
         let mut id = Uuid::encode_buffer();
         let mut line = self.line(ending);
         line.request_id = Some(self.request_id.hyphenated().encode_lower(&mut id));
@@ -212,6 +234,8 @@ impl ExchangeRecord {
         if let Some(worker) = &self.worker {
             line.worker(&worker.service, worker.outcome.label(), worker.took);
         }
+        line.url_query = self.captured_query.as_deref();
+        line.http_request_headers = Headers::of(&self.captured_headers);
         line
     }
 }

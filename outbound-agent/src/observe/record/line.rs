@@ -1,9 +1,11 @@
 //! One line of the access log: its fields, in order, and how they become JSON.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use http::HeaderName;
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
@@ -64,6 +66,10 @@ line! {
     http_request_method "http.request.method": &'a str,
     url_scheme "url.scheme": &'static str,
     url_path "url.path": &'a str,
+    /// Only where a rule asks for it, as much of it as that asks for.
+    url_query "url.query": &'a str,
+    /// Likewise.
+    http_request_headers "http.request.headers": Headers<'a>,
     http_response_status_code "http.response.status_code": u16,
     /// In lower case, without the last dot.
     dns_question_name "dns.question.name": &'a str,
@@ -80,6 +86,8 @@ line! {
     fault "fault": &'static str,
     /// The reason for which enforce mode would have denied it.
     would_deny "would_deny": &'static str,
+    /// The rule by which it would have, if by one.
+    would_deny_rule "would_deny.rule": &'a str,
     /// Its name.
     credential "credential": &'a str,
     worker_name "worker.name": &'a str,
@@ -93,6 +101,21 @@ line! {
     kernel_counter "kernel.counter": &'static str,
     /// How many of the tenant's refusals have no line, since the last that has one.
     kernel_suppressed "kernel.suppressed": u64,
+}
+
+/// Headers with their values; one that is there more than once has its values in a row.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Headers<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+
+impl<'a> Headers<'a> {
+    pub(super) fn of(captured: &'a [(HeaderName, String)]) -> Option<Self> {
+        let mut headers = BTreeMap::<_, Vec<&'a str>>::new();
+        for (name, value) in captured {
+            headers.entry(name.as_str()).or_default().push(value);
+        }
+        (!headers.is_empty()).then_some(Self(headers))
+    }
 }
 
 /// A server as a name or as an address.
@@ -148,7 +171,10 @@ impl<'a> Line<'a> {
             verdict @ (Verdict::Allow | Verdict::Deny) => Some(verdict.label()),
         };
         self.rule = account.rule.as_deref();
-        self.would_deny = account.would_deny.map(Reason::label);
+        if let Some((reason, rule)) = &account.would_deny {
+            self.would_deny = Some(reason.label());
+            self.would_deny_rule = rule.as_deref();
+        }
         self.credential = account.credential.as_deref();
         self.network_peer_address = account.upstream.map(|upstream| upstream.ip());
         self.network_peer_port = account.upstream.map(|upstream| upstream.port());

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::line::Line;
-use super::{Account, Opened, Records, Who, claim, ending_of_drop};
+use super::{Account, Opened, Records, Watched, Who, claim, ending_of_drop};
 use crate::model::flow::Flow;
 use crate::model::rcode::Rcode;
-use crate::model::reason::{Ending, Reason};
+use crate::model::reason::Ending;
 use crate::model::tenant::Tenant;
 use crate::observe::labels::Kind;
 
@@ -83,10 +83,8 @@ impl QueryRecord {
 
     /// Policy allowed it, by this rule if by one; in audit mode, with the reason for which
     /// enforce mode would have denied it.
-    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Reason>) {
-        self.account.is_allowed = true;
-        self.account.rule = rule.map(Into::into);
-        self.account.would_deny = would_deny;
+    pub fn allowed(&mut self, rule: Option<&str>, would_deny: Option<Watched<'_>>) {
+        self.account.allowed(rule, would_deny);
     }
 
     /// Policy denied it by this rule. That it was denied is what the ending says.

@@ -8,6 +8,7 @@ use http::{Method, StatusCode, Version};
 use outbound_common::Counter;
 use serde_json::{Value, json};
 
+use self::query::NO_RULE;
 use super::*;
 use crate::model::addr::OriginalDst;
 use crate::model::flow::ConnectId;
@@ -187,7 +188,7 @@ fn a_tunnel_is_one_line_and_its_bytes_are_counted_while_it_lives() {
         "outbound_bytes_total{direction=\"sent\",tenant=\"acme\"}",
         11,
     );
-    record.allowed(None, Some(Reason::NoRule));
+    record.allowed(None, Some(NO_RULE));
     record.upstream(UpstreamAddr(address("[2001:db8::1]:443")));
     record.close(Ending::COMPLETED);
     let lines = bench.lines();

@@ -68,21 +68,23 @@ pub struct Refused {
 /// A body that breaks the framing midway.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the body's framing is broken")]
-struct Broken(Reason);
+pub struct Broken(Reason);
 
-/// Why the guard broke off a body, if it is what an error comes from.
-pub fn broken(error: &(dyn Error + 'static)) -> Option<Reason> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        if let Some(Broken(reason)) = inner.and_then(|inner| inner.downcast_ref()) {
-            return Some(*reason);
+impl Broken {
+    /// Why the guard broke off a body, if it is what an error comes from.
+    pub fn within(error: &(dyn Error + 'static)) -> Option<Reason> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let inner = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            if let Some(Self(reason)) = inner.and_then(|inner| inner.downcast_ref()) {
+                return Some(*reason);
+            }
+            cause = error.source();
         }
-        cause = error.source();
+        None
     }
-    None
 }
 
 impl<S> Guard<S> {

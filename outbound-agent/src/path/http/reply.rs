@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use crate::model::reason::Reason;
+use crate::model::rule::Face;
 
 /// What a refusal tells the workload about its own request, and nothing about anybody else's.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct Refusal<'a> {
     pub path: &'a str,
     /// The rule that decided.
     pub rule: Option<&'a str>,
+    /// What the rule says to the workload, if anything.
+    pub face: Option<&'a Face>,
     /// When the same would be answered otherwise, in whole seconds.
     pub retry_after: Option<u64>,
     /// Number of the exchange, as in the access log.
@@ -45,13 +48,16 @@ struct Document<'a> {
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
-    hint: &'static str,
+    hint: &'a str,
     request_id: &'a str,
 }
 
 /// The reply to a request that does not go on: JSON, and the reason in `outbound-reason`.
 pub fn refusal(refusal: &Refusal<'_>) -> Response<Body> {
     let (status, error, hint) = face(refusal.reason);
+    let own = refusal.face;
+    let status = own.and_then(|own| own.status).unwrap_or(status);
+    let hint = own.and_then(|own| own.message.as_deref()).unwrap_or(hint);
     let document = Document {
         error,
         reason: refusal.reason.label(),
@@ -172,6 +178,11 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             S::NOT_IMPLEMENTED,
             "unsupported",
             "the platform does not carry this protocol or method",
+        ),
+        R::RateLimit => (
+            S::TOO_MANY_REQUESTS,
+            "limited",
+            "a rule of this platform allows no more of these requests; try again later",
         ),
         R::ConnectionLimit | R::DnsLimit | R::TenantConnections => (
             S::TOO_MANY_REQUESTS,
@@ -341,6 +352,7 @@ mod tests {
             port: 80,
             path: "/x",
             rule: None,
+            face: None,
             retry_after: None,
             request_id: "1",
         });

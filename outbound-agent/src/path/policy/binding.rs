@@ -1,7 +1,7 @@
 //! Whether a credential goes with a request.
 
-use super::Facts;
 use super::matcher::{self, Way};
+use super::{Facts, Readings};
 use crate::model::credential::Binding;
 use crate::model::target::Scheme;
 
@@ -23,7 +23,7 @@ pub fn fit(binding: &Binding, facts: &Facts<'_>) -> Fit {
         scheme: facts.scheme,
         port: facts.port,
     };
-    if matcher::find(&binding.hosts, way, facts.host).is_none() {
+    if matcher::find(&binding.hosts, way, facts.host, |_rule| true).is_none() {
         return Fit::Elsewhere;
     }
     let may_carry = match facts.scheme {
@@ -31,12 +31,11 @@ pub fn fit(binding: &Binding, facts: &Facts<'_>) -> Fit {
         Scheme::Http => binding.allow_plaintext,
         Scheme::Tcp => false,
     };
+    let asked = facts.request.as_ref();
     let has_method = binding.methods.is_empty()
-        || facts
-            .method
-            .is_some_and(|method| binding.methods.contains(method));
+        || asked.is_some_and(|asked| binding.methods.contains(asked.method));
     let has_path =
-        binding.paths.is_empty() || facts.path.is_some_and(|path| goes_to(binding, path));
+        binding.paths.is_empty() || asked.is_some_and(|asked| goes_to(binding, asked.path));
     if may_carry && has_method && has_path {
         Fit::Goes
     } else {
@@ -44,12 +43,10 @@ pub fn fit(binding: &Binding, facts: &Facts<'_>) -> Fit {
     }
 }
 
-fn goes_to(binding: &Binding, path: &str) -> bool {
-    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-    binding
-        .paths
-        .iter()
-        .any(|pattern| pattern.matches(&segments))
+/// A path that servers may read in two ways has to be one of the credential's in each.
+fn goes_to(binding: &Binding, path: &Readings<'_>) -> bool {
+    let is_one = |path| binding.paths.iter().any(|pattern| pattern.matches(path));
+    path.are_all() && path.each().all(is_one)
 }
 
 #[cfg(test)]
@@ -59,7 +56,18 @@ mod tests {
     use super::*;
     use crate::model::host::Host;
     use crate::model::pattern::PathPattern;
-    use crate::model::target::{List, Targets};
+    use crate::model::targets::{List, Targets};
+    use crate::model::tenant::{Tenant, TenantId};
+    use crate::path::policy::Request;
+
+    fn nobody() -> Tenant {
+        Tenant {
+            id: TenantId::new("nobody").unwrap(),
+            policy: Default::default(),
+            credentials: Vec::new(),
+            limits: Default::default(),
+        }
+    }
 
     #[test]
     fn a_credential_goes_where_it_is_bound_to_and_how() {
@@ -72,12 +80,20 @@ mod tests {
         };
         let judge = |binding: &Binding, scheme, host: &str, method: Method, path| {
             let host: Host = host.parse().unwrap();
+            let tenant = nobody();
             let facts = Facts {
+                tenant: Some(&tenant),
+                executable: "",
                 scheme,
                 host: &host,
                 port: 443,
-                method: Some(&method),
-                path: Some(path),
+                request: Some(Request {
+                    method: &method,
+                    path: &Readings::of(path),
+                    query: None,
+                    headers: &http::HeaderMap::new(),
+                }),
+                is_foreseen: false,
             };
             fit(binding, &facts)
         };
@@ -86,6 +102,13 @@ mod tests {
             (Https, "api.test", Method::GET, "/repos/a", Fit::Goes),
             (Https, "api.test", Method::POST, "/repos/a", Fit::Withheld),
             (Https, "api.test", Method::GET, "/users", Fit::Withheld),
+            (
+                Https,
+                "api.test",
+                Method::GET,
+                "/repos/../users",
+                Fit::Withheld,
+            ),
             (Http, "api.test", Method::GET, "/repos/a", Fit::Withheld),
             (
                 Scheme::Tcp,

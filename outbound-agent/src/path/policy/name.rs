@@ -7,17 +7,22 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::condition::{self, Truth};
+use super::matcher::{self, Best};
 use super::special::{self, Guard};
-use super::{Denial, matcher};
+use super::{Denial, Facts, judge};
 use crate::model::host::Host;
 use crate::model::policy::{Fallback, Mode, Policy};
 use crate::model::reason::Reason;
-use crate::model::target::{Ports, Rule, Scheme};
+use crate::model::target::{Ports, Scheme};
+use crate::model::targets::{Covering, Rule};
+use crate::model::tenant::Tenant;
 
 /// Proof that a tenant may look one name up, or one address.
 #[derive(Debug)]
 pub struct NamePermit {
-    policy: Arc<Policy>,
+    tenant: Arc<Tenant>,
+    executable: Box<str>,
     host: Host,
     rule: Option<Arc<str>>,
     would_deny: Option<Denial>,
@@ -41,114 +46,253 @@ impl NamePermit {
 
     /// Judges an address that the name turned out to have: shown only where it could be dialled.
     pub fn check_address(&mut self, ip: IpAddr) -> Result<(), Denial> {
-        let judged = match self.policy.mode {
-            Mode::Off => Ok(()),
-            Mode::Enforce | Mode::Audit => judge_address(&self.policy, &self.host, ip),
+        let policy = &self.tenant.policy;
+        let asker = Asker {
+            tenant: &self.tenant,
+            executable: &self.executable,
         };
-        match (judged, self.policy.mode) {
-            (Err(denial), Mode::Enforce) => return Err(denial),
-            (Err(denial), Mode::Audit | Mode::Off) => _ = self.would_deny.get_or_insert(denial),
-            (Ok(()), Mode::Enforce | Mode::Audit | Mode::Off) => {}
+        if let Some(floor) = policy.floor.as_deref().filter(|floor| is_on(floor)) {
+            bind(floor, asker.judge_closed(floor, ip), &mut self.would_deny)?;
+        }
+        if is_on(policy) {
+            let judged = asker
+                .judge_closed(policy, ip)
+                .and_then(|()| asker.judge_guarded(policy, &self.host, ip));
+            bind(policy, judged, &mut self.would_deny)?;
         }
         Ok(())
     }
 }
 
-/// Whether a host may be looked up under `policy`.
-pub fn decide_name(policy: &Arc<Policy>, host: &Host) -> Result<NamePermit, Denial> {
-    let judged = match policy.mode {
-        Mode::Off => Ok(None),
-        Mode::Enforce | Mode::Audit => judge(policy, host),
-    };
-    let (rule, would_deny) = match (judged, policy.mode) {
-        (Ok(rule), _) => (rule.map(|rule| Arc::clone(&rule.label)), None),
-        (Err(denial), Mode::Enforce) => return Err(denial),
-        (Err(denial), Mode::Audit | Mode::Off) => (None, Some(denial)),
-    };
+/// Whether a host may be looked up by a tenant's process.
+pub fn decide_name(
+    tenant: &Arc<Tenant>,
+    executable: &str,
+    host: &Host,
+) -> Result<NamePermit, Denial> {
+    let policy = &tenant.policy;
+    let asker = Asker { tenant, executable };
+    let (mut rule, mut would_deny) = (None, None);
+    if let Some(floor) = policy.floor.as_deref().filter(|floor| is_on(floor)) {
+        let judged = asker.judge(floor, host, Guards::Off).map(drop);
+        bind(floor, judged, &mut would_deny)?;
+    }
+    if is_on(policy) {
+        let judged = asker.judge(policy, host, Guards::On);
+        let judged = judged.map(|covering| {
+            rule = covering.map(|covering| Arc::clone(&covering.rule.label));
+        });
+        bind(policy, judged, &mut would_deny)?;
+    }
     Ok(NamePermit {
-        policy: Arc::clone(policy),
+        tenant: Arc::clone(tenant),
+        executable: executable.into(),
         host: host.clone(),
         rule,
         would_deny,
     })
 }
 
-/// As for a request: deny first, then what needs a rule of its own, then allow, then the default.
-fn judge<'a>(policy: &'a Policy, host: &Host) -> Result<Option<&'a Rule>, Denial> {
-    let allows: Vec<&Rule> = matcher::covering(&policy.allow, host).collect();
-    let is_reachable = |scheme: &Scheme| {
-        policy.default == Fallback::Allow
-            || allows.is_empty()
-            || allows.iter().any(|rule| rule.schemes.contains(scheme))
-    };
-    let reachable = Scheme::ALL.into_iter().filter(is_reachable);
-    if let Some(rule) = closing(reachable, || matcher::covering(&policy.deny, host)) {
-        return Err(Denial::by(rule));
-    }
-    if let Host::Address(address) = host {
-        judge_address(policy, host, *address)?;
-    }
-    if special::is_metadata_name(host) && !is_named(policy, host) {
-        return Err(Denial::without_rule(Reason::MetadataAddress));
-    }
-    match (allows.first(), policy.default) {
-        (Some(rule), _) => Ok(Some(rule)),
-        (None, Fallback::Allow) => Ok(None),
-        (None, Fallback::Deny) => Err(Denial::without_rule(Reason::NoRule)),
-    }
+fn is_on(policy: &Policy) -> bool {
+    policy.mode != Mode::Off
 }
 
-/// An address in each of its forms, as when it is dialled.
-fn judge_address(policy: &Policy, host: &Host, address: IpAddr) -> Result<(), Denial> {
-    let forms = special::forms(address);
-    let closed = forms.clone().find_map(|form| {
-        let form = Host::from(form);
-        let named = || matcher::naming(&policy.deny, &form);
-        closing(Scheme::ALL.into_iter(), named)
-    });
-    if let Some(rule) = closed {
-        return Err(Denial::by(rule));
-    }
-    let literal = Host::from(address);
-    let is_covered = |host: &Host| matcher::naming(&policy.allow, host).next().is_some();
-    for form in forms {
-        let guard = special::guard(form);
-        let form = Host::from(form);
-        match guard {
-            Guard::Ordinary => {}
-            Guard::Private => {
-                if !is_covered(&form) && !is_covered(&literal) {
-                    return Err(Denial::without_rule(Reason::PrivateAddress));
-                }
-            }
-            Guard::Metadata => {
-                let by_service_name = special::is_metadata_name(host) && is_named(policy, host);
-                if !by_service_name && !is_named(policy, &form) && !is_named(policy, &literal) {
-                    return Err(Denial::without_rule(Reason::MetadataAddress));
-                }
-            }
-        }
+fn bind(
+    policy: &Policy,
+    judged: Result<(), Denial>,
+    would_deny: &mut Option<Denial>,
+) -> Result<(), Denial> {
+    match (judged, policy.mode) {
+        (Err(denial), Mode::Enforce) => return Err(denial),
+        (Err(denial), Mode::Audit | Mode::Off) => _ = would_deny.get_or_insert(denial),
+        (Ok(()), Mode::Enforce | Mode::Audit | Mode::Off) => {}
     }
     Ok(())
 }
 
-/// Whether an allow names this very host.
-fn is_named(policy: &Policy, host: &Host) -> bool {
-    let exact = policy.allow.exact.get(host);
-    exact.is_some_and(|rules| !rules.is_empty())
+/// Whether addresses and names that a rule has to name are refused without one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guards {
+    On,
+    Off,
 }
 
-/// The rule of a deny list that leaves no port open, where all of `schemes` have one.
-fn closing<'r, R>(schemes: impl Iterator<Item = Scheme>, rules: impl Fn() -> R) -> Option<&'r Rule>
-where
-    R: Iterator<Item = &'r Rule>,
-{
+/// Who looks up.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    tenant: &'a Tenant,
+    executable: &'a str,
+}
+
+impl Asker<'_> {
+    /// As for a request: deny first, then what needs a rule of its own, then allow, then the
+    /// default.
+    fn judge<'p>(
+        self,
+        policy: &'p Policy,
+        host: &Host,
+        guards: Guards,
+    ) -> Result<Option<Covering<'p>>, Denial> {
+        let mut allows = Vec::new();
+        policy.allow.covering(host, |covering| {
+            if self.may_open(covering.rule, host) {
+                allows.push(covering);
+            }
+        });
+        if let Some(rule) = self.silenced(policy, host) {
+            return Err(Denial::by(&rule));
+        }
+        let is_by_name = allows.iter().any(|allow| allow.rule.names_only);
+        let is_reachable = |scheme: &Scheme| {
+            policy.default == Fallback::Allow
+                || allows.is_empty()
+                || allows
+                    .iter()
+                    .any(|allow| allow.rule.schemes.contains(scheme))
+        };
+        let mut denies = Vec::new();
+        policy.deny.covering(host, |covering| {
+            if self.closes(policy, covering.rule, host) {
+                denies.push(covering);
+            }
+        });
+        let reachable = Scheme::ALL.into_iter().filter(is_reachable);
+        if let Some(rule) = closing(reachable, &denies)
+            && !is_by_name
+        {
+            return Err(Denial::by(&rule));
+        }
+        if guards == Guards::On {
+            if let Host::Address(address) = host {
+                self.judge_closed(policy, *address)?;
+                self.judge_guarded(policy, host, *address)?;
+            }
+            if special::is_metadata_name(host) && !self.is_named(policy, host) {
+                return Err(Denial::without_rule(Reason::MetadataAddress));
+            }
+        }
+        let mut best = Best::default();
+        allows.into_iter().for_each(|allow| best.take(allow));
+        match (best.found(), policy.default) {
+            (Some(allow), _) => Ok(Some(allow)),
+            (None, Fallback::Allow) => Ok(None),
+            (None, Fallback::Deny) => Err(Denial::without_rule(Reason::NoRule)),
+        }
+    }
+
+    /// An address that no port of any protocol may be reached at.
+    fn judge_closed(self, policy: &Policy, address: IpAddr) -> Result<(), Denial> {
+        for form in special::forms(address) {
+            let form = Host::from(form);
+            let mut denies = Vec::new();
+            policy.deny.naming(&form, |covering| {
+                if self.closes(policy, covering.rule, &form) {
+                    denies.push(covering);
+                }
+            });
+            if let Some(rule) = closing(Scheme::ALL.into_iter(), &denies) {
+                return Err(Denial::by(&rule));
+            }
+        }
+        Ok(())
+    }
+
+    /// An address in each of its forms, as when it is dialled.
+    fn judge_guarded(self, policy: &Policy, host: &Host, address: IpAddr) -> Result<(), Denial> {
+        let literal = Host::from(address);
+        let is_covered = |host: &Host| {
+            let mut is_covered = false;
+            policy.allow.naming(host, |covering| {
+                is_covered |= self.may_open(covering.rule, host);
+            });
+            is_covered
+        };
+        for form in special::forms(address) {
+            let guard = special::guard(form);
+            let form = Host::from(form);
+            match guard {
+                Guard::Ordinary => {}
+                Guard::Private => {
+                    if !is_covered(&form) && !is_covered(&literal) {
+                        return Err(Denial::without_rule(Reason::PrivateAddress));
+                    }
+                }
+                Guard::Metadata => {
+                    let named = |host: &Host| self.is_named(policy, host);
+                    let by_service_name = special::is_metadata_name(host) && named(host);
+                    if !by_service_name && !named(&form) && !named(&literal) {
+                        return Err(Denial::without_rule(Reason::MetadataAddress));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an allow names this very host.
+    fn is_named(self, policy: &Policy, host: &Host) -> bool {
+        matcher::is_named(&policy.allow, host, |rule| self.may_open(rule, host))
+    }
+
+    /// A rule that is for look-ups alone and denies this one.
+    fn silenced<'p>(self, policy: &'p Policy, host: &Host) -> Option<Covering<'p>> {
+        let mut best = Best::default();
+        policy.deny.covering(host, |covering| {
+            let is_bound = judge::mode(policy, covering.rule) == policy.mode;
+            if covering.rule.names_only && is_bound && self.holds(covering.rule, host) == Truth::Yes
+            {
+                best.take(covering);
+            }
+        });
+        best.found()
+    }
+
+    /// Whether a rule may let something be reached.
+    fn may_open(self, rule: &Rule, host: &Host) -> bool {
+        let is_off = rule
+            .clause
+            .as_ref()
+            .is_some_and(|clause| clause.mode == Some(Mode::Off));
+        !is_off && self.holds(rule, host) != Truth::No
+    }
+
+    /// Whether a rule denies whatever is asked of the host.
+    fn closes(self, policy: &Policy, rule: &Rule, host: &Host) -> bool {
+        let clause = rule.clause.as_ref();
+        let is_by_address = clause.is_some_and(|clause| !clause.conditions.addresses.is_empty());
+        let is_whole = !rule.names_only && !is_by_address;
+        is_whole && judge::mode(policy, rule) == policy.mode && self.holds(rule, host) == Truth::Yes
+    }
+
+    fn holds(self, rule: &Rule, host: &Host) -> Truth {
+        let Some(clause) = &rule.clause else {
+            return Truth::Yes;
+        };
+        let facts = Facts {
+            tenant: Some(self.tenant),
+            executable: self.executable,
+            scheme: Scheme::Tcp,
+            host,
+            port: 0,
+            request: None,
+            is_foreseen: true,
+        };
+        condition::holds(clause, &facts)
+    }
+}
+
+/// The rule that leaves no port open, where all of `schemes` have one.
+fn closing<'r>(
+    schemes: impl Iterator<Item = Scheme>,
+    denies: &[Covering<'r>],
+) -> Option<Covering<'r>> {
     let mut first = None;
     for scheme in schemes {
-        let mut rules = rules();
-        let closes = |rule: &&Rule| rule.ports == Ports::Every && rule.schemes.contains(&scheme);
-        let rule = rules.find(closes)?;
-        first.get_or_insert(rule);
+        let closes = |deny: &&Covering<'_>| {
+            deny.rule.ports == Ports::Every && deny.rule.schemes.contains(&scheme)
+        };
+        let rule = denies.iter().find(closes)?;
+        first.get_or_insert(*rule);
     }
     first
 }

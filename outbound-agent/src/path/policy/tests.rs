@@ -1,10 +1,14 @@
 mod address;
 mod foresee;
+mod modes;
 mod name;
 mod network;
+mod rules;
 
 use super::*;
-use crate::model::target::{List, Targets};
+use crate::model::policy::Fallback;
+use crate::model::targets::List;
+use crate::model::tenant::TenantId;
 
 fn targets(list: List, texts: &[&str]) -> Targets {
     Targets::compile(texts.iter().map(|text| text.parse().unwrap()), list)
@@ -17,15 +21,22 @@ fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<P
         default,
         allow: targets(List::Allow, allow),
         deny: targets(List::Deny, deny),
-        tls: Tls::default(),
-        passthrough: Targets::default(),
-        destination: Addressing::default(),
         true_errors: true,
+        ..Policy::default()
     })
 }
 
 fn enforce(allow: &[&str], deny: &[&str]) -> Arc<Policy> {
     policy(Mode::Enforce, Fallback::Deny, allow, deny)
+}
+
+fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
+    Arc::new(Tenant {
+        id: TenantId::new("acme").unwrap(),
+        policy: Arc::clone(policy),
+        credentials: Vec::new(),
+        limits: Default::default(),
+    })
 }
 
 /// Decides on `scheme://host:port`.
@@ -38,16 +49,17 @@ fn ask(policy: &Arc<Policy>, url: &str) -> Verdict {
         "tcp" => Scheme::Tcp,
         other => panic!("{other}"),
     };
-    decide(
-        policy,
-        &Facts {
-            scheme,
-            host: &host.parse().unwrap(),
-            port: port.parse().unwrap(),
-            method: None,
-            path: None,
-        },
-    )
+    let tenant = tenant(policy);
+    let facts = Facts {
+        tenant: Some(&tenant),
+        executable: "curl",
+        scheme,
+        host: &host.parse().unwrap(),
+        port: port.parse().unwrap(),
+        request: None,
+        is_foreseen: false,
+    };
+    decide(policy, &facts)
 }
 
 #[track_caller]

@@ -74,3 +74,8 @@ fn records_move_into_bodies_and_tasks() {
     moves::<ConnectionRecord>();
     moves::<QueryRecord>();
 }
+
+pub(super) const NO_RULE: Watched<'static> = Watched {
+    reason: Reason::NoRule,
+    rule: None,
+};

@@ -107,28 +107,19 @@ impl Framing {
         loop {
             let rest = &bytes[at..];
             match &mut self.state {
-                State::Head { seen } => {
-                    let start = at;
-                    match head::end(rest, *seen) {
-                        Ok(Some(end)) => match head::read(&rest[..end], self.limits) {
-                            Ok(head) => {
-                                begun = Some(start);
-                                self.requests += 1;
-                                at += end;
-                                self.state = State::after(&head);
-                            }
-                            Err(reason) => return self.refuse(reason, bytes, at),
-                        },
-                        Ok(None) if rest.len() > self.limits.header_bytes => {
-                            return self.refuse(Reason::HeaderTooLarge, bytes, at);
-                        }
-                        Ok(None) => {
-                            *seen = rest.len();
-                            return at;
-                        }
-                        Err(reason) => return self.refuse(reason, bytes, at),
+                State::Head { seen } => match head::next(rest, *seen, self.limits) {
+                    Ok(Some((head, end))) => {
+                        begun = Some(at);
+                        self.requests += 1;
+                        at += end;
+                        self.state = State::after(&head);
                     }
-                }
+                    Ok(None) => {
+                        *seen = rest.len();
+                        return at;
+                    }
+                    Err(reason) => return self.refuse(reason, bytes, at),
+                },
                 State::Length { left, then_switch } => {
                     let taken =
                         usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));

@@ -50,6 +50,20 @@ pub(super) fn end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Reason> {
     Ok(None)
 }
 
+/// The head that stands at the beginning of `bytes`, with its length; none where its end is
+/// still to come. What was `seen` before is not searched again.
+pub(super) fn next(
+    bytes: &[u8],
+    seen: usize,
+    limits: Limits,
+) -> Result<Option<(Head, usize)>, Reason> {
+    match end(bytes, seen)? {
+        Some(end) => Ok(Some((read(&bytes[..end], limits)?, end))),
+        None if bytes.len() > limits.header_bytes => Err(Reason::HeaderTooLarge),
+        None => Ok(None),
+    }
+}
+
 /// Reads a whole head. Fails with the reason that its request is refused for.
 pub(super) fn read(head: &[u8], limits: Limits) -> Result<Head, Reason> {
     if head.len() > limits.header_bytes {

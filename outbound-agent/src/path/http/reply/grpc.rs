@@ -84,6 +84,7 @@ mod tests {
             port: 443,
             path: "/test.Service/Call",
             rule: Some("deny 100%.example"),
+            face: None,
             retry_after: None,
             request_id: "1",
         });

@@ -4,7 +4,11 @@ use crate::path::policy::foresee::{Foreseen, foresee, foresee_as, names};
 
 #[track_caller]
 fn foreseen(policy: &Arc<Policy>, address: &str) -> String {
-    match foresee(policy, OriginalDst(address.parse().unwrap())) {
+    match foresee(
+        &tenant(policy),
+        "curl",
+        OriginalDst(address.parse().unwrap()),
+    ) {
         Foreseen::Allow(permit) => permit.rule().unwrap_or("allow by default").to_owned(),
         Foreseen::Deny(denial) => denied(&denial),
         Foreseen::Open => "open".to_owned(),
@@ -57,7 +61,8 @@ fn a_name_makes_its_address_one_that_may_be_connected_to() {
     let found: Vec<String> = names(&policy, 443).map(ToString::to_string).collect();
     assert_eq!(found, ["api.test"]);
     let asked = OriginalDst("203.0.113.9:443".parse().unwrap());
-    let ask = |name: &str| foresee_as(&policy, &name.parse().unwrap(), asked).is_some();
+    let ask =
+        |name: &str| foresee_as(&tenant(&policy), "curl", &name.parse().unwrap(), asked).is_some();
     assert!(ask("api.test"));
     assert!(!ask("bad.test"));
 }

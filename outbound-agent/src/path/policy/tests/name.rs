@@ -2,13 +2,13 @@ use super::*;
 
 #[track_caller]
 fn name(policy: &Arc<Policy>, host: &str) -> Result<Option<String>, (Reason, Option<String>)> {
-    decide_name(policy, &host.parse().unwrap())
+    decide_name(&tenant(policy), "curl", &host.parse().unwrap())
         .map(|permit| permit.rule().map(str::to_owned))
         .map_err(|denial| (denial.reason, denial.rule.map(Into::into)))
 }
 
 fn permit(policy: &Arc<Policy>, host: &str) -> NamePermit {
-    decide_name(policy, &host.parse().unwrap()).unwrap()
+    decide_name(&tenant(policy), "curl", &host.parse().unwrap()).unwrap()
 }
 
 #[test]

@@ -1,0 +1,199 @@
+//! Whether a rule's conditions hold.
+//!
+//! What cannot be told, as the path inside TLS that nobody ends, is neither yes nor no: a deny
+//! then denies, an allow does not allow. So it is with what can be read in two ways, as a
+//! header that is there twice: one of them is enough for a deny, an allow asks for all.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+use super::reading::{Readings, decoded};
+use super::{Facts, Request, special};
+use crate::model::host::Host;
+use crate::model::pattern::Glob;
+use crate::model::rule::{Action, Clause, Conditions, Presence};
+
+/// Whether something holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    Yes,
+    No,
+    /// That cannot be told.
+    Unknown,
+}
+
+impl Truth {
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Yes, Self::Yes) => Self::Yes,
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(is_so: bool) -> Self {
+        if is_so { Self::Yes } else { Self::No }
+    }
+}
+
+/// Whether a rule's conditions hold, apart from the address that a name turns out to have.
+pub(super) fn holds(clause: &Clause, facts: &Facts<'_>) -> Truth {
+    let Conditions {
+        methods: _,
+        paths: _,
+        query: _,
+        headers: _,
+        addresses: _,
+        tenants,
+        executables,
+    } = &clause.conditions;
+    let is_among = |globs: &[Glob], text: &str| {
+        globs.is_empty() || globs.iter().any(|glob| glob.matches(text))
+    };
+    let who = match facts.tenant {
+        None if !tenants.is_empty() => Truth::Unknown,
+        None => Truth::Yes,
+        Some(tenant) => Truth::from(is_among(tenants, tenant.id.as_str())),
+    };
+    let process = match facts.executable {
+        "" if !executables.is_empty() => Truth::Unknown,
+        name => Truth::from(is_among(executables, name)),
+    };
+    let address = match facts.host {
+        Host::Address(address) => Truth::from(has_address(clause, *address)),
+        Host::Name(_) => Truth::Yes,
+    };
+    who.and(process)
+        .and(address)
+        .and(request_holds(clause, facts.request.as_ref()))
+}
+
+/// Whether an address is one that the rule is for. An allow is for what is dialled, a deny for
+/// every form of it.
+pub(super) fn has_address(clause: &Clause, address: IpAddr) -> bool {
+    let networks = &clause.conditions.addresses;
+    let has = |form: IpAddr| networks.iter().any(|network| network.contains(&form));
+    networks.is_empty()
+        || match clause.action {
+            Action::Allow => has(address.to_canonical()),
+            Action::Deny => special::forms(address).any(has),
+        }
+}
+
+fn request_holds(clause: &Clause, request: Option<&Request<'_>>) -> Truth {
+    let conditions = &clause.conditions;
+    if !conditions.need_request() {
+        return Truth::Yes;
+    }
+    let Some(request) = request else {
+        return Truth::Unknown;
+    };
+    let method = conditions.methods.is_empty() || conditions.methods.contains(request.method);
+    let sense = Sense(clause.action);
+    Truth::from(method)
+        .and(sense.path(conditions, request.path))
+        .and(sense.query(conditions, request.query))
+        .and(sense.headers(conditions, request.headers))
+}
+
+/// How what can be read in several ways is read.
+#[derive(Clone, Copy)]
+struct Sense(Action);
+
+impl Sense {
+    fn of<T>(self, mut ways: impl Iterator<Item = T>, is_so: impl FnMut(T) -> bool) -> bool {
+        match self.0 {
+            Action::Allow => ways.all(is_so),
+            Action::Deny => ways.any(is_so),
+        }
+    }
+
+    fn path(self, conditions: &Conditions, readings: &Readings<'_>) -> Truth {
+        if conditions.paths.is_empty() {
+            return Truth::Yes;
+        }
+        let is_one = |path| {
+            let mut patterns = conditions.paths.iter();
+            patterns.any(|pattern| pattern.matches(path))
+        };
+        match self.of(readings.each(), is_one) {
+            false if readings.are_all() || self.0 == Action::Allow => Truth::No,
+            false => Truth::Unknown,
+            true if readings.are_all() || self.0 == Action::Deny => Truth::Yes,
+            true => Truth::Unknown,
+        }
+    }
+
+    fn query(self, conditions: &Conditions, query: Option<&str>) -> Truth {
+        let asked = conditions.query.iter().map(|(key, presence)| {
+            let values: Vec<_> = values_of(query, key).collect();
+            self.presence(presence, values.iter().map(|value| Some(&**value)))
+        });
+        asked.fold(Truth::Yes, Truth::and)
+    }
+
+    fn headers(self, conditions: &Conditions, headers: &HeaderMap) -> Truth {
+        let asked = conditions.headers.iter().map(|(name, presence)| {
+            let values = headers.get_all(name).iter();
+            self.presence(presence, values.map(|value| value.to_str().ok()))
+        });
+        asked.fold(Truth::Yes, Truth::and)
+    }
+
+    /// `None` is a value that is no text.
+    #[expect(
+        single_use_lifetimes,
+        reason = "an elided lifetime is not allowed in `impl Iterator`"
+    )]
+    fn presence<'v>(
+        self,
+        presence: &Presence,
+        mut values: impl Iterator<Item = Option<&'v str>>,
+    ) -> Truth {
+        let glob = match presence {
+            Presence::Present => return Truth::from(values.next().is_some()),
+            Presence::Absent => return Truth::from(values.next().is_none()),
+            Presence::Value(glob) => glob,
+        };
+        let each = values
+            .map(|value| value.map_or(Truth::Unknown, |value| Truth::from(glob.matches(value))));
+        let of = |one: Truth, other: Truth| match self.0 {
+            Action::Allow => one.and(other),
+            Action::Deny if one == Truth::Yes || other == Truth::Yes => Truth::Yes,
+            Action::Deny if one == Truth::Unknown || other == Truth::Unknown => Truth::Unknown,
+            Action::Deny => Truth::No,
+        };
+        each.reduce(of).unwrap_or(Truth::No)
+    }
+}
+
+/// The values of a key of a query (application/x-www-form-urlencoded).
+pub(super) fn values_of<'q>(
+    query: Option<&'q str>,
+    key: &str,
+) -> impl Iterator<Item = Cow<'q, str>> {
+    pairs(query)
+        .filter(move |(name, _value)| *name == key)
+        .map(|(_name, value)| value)
+}
+
+/// The keys and values of a query; a key without `=` has an empty value.
+pub fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = query.into_iter().flat_map(|query| query.split(['&', ';']));
+    let pairs = pairs.filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (plain(key), plain(value))
+    })
+}
+
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains('+') {
+        return decoded(text);
+    }
+    Cow::Owned(decoded(&text.replace('+', " ")).into_owned())
+}
