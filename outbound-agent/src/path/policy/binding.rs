@@ -62,6 +62,8 @@ mod tests {
 
     fn nobody() -> Tenant {
         Tenant {
+            namespace: None,
+            parameters: None,
             id: TenantId::new("nobody").unwrap(),
             policy: Default::default(),
             credentials: Vec::new(),

@@ -32,6 +32,8 @@ fn enforce(allow: &[&str], deny: &[&str]) -> Arc<Policy> {
 
 fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
     Arc::new(Tenant {
+        namespace: None,
+        parameters: None,
         id: TenantId::new("acme").unwrap(),
         policy: Arc::clone(policy),
         credentials: Vec::new(),
