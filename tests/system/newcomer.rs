@@ -114,7 +114,7 @@ fn what_the_readme_says_can_be_done() {
             .contains("hello from api.example.com/assigned"),
         "{assigned:?}"
     );
-    assert_eq!(origin.connections(), 2);
+    assert_eq!(origin.requests().len(), 2);
     let host_of = |line: &serde_json::Value| line["tenant"] == "acme";
     let carried = host.log().into_iter().filter(|line| line["kind"] == "http");
     assert!(carried.clone().count() == 2 && carried.clone().all(|line| host_of(&line)));
