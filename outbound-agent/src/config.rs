@@ -151,7 +151,8 @@ settings! {
     /// How long the agent waits for whom, and how much it holds at once.
     pub struct Limits {
         /// For a workload's first bytes. A workload that is silent for longer waits for its
-        /// server to speak first: the connection becomes a tunnel, where policy allows that.
+        /// server to speak first: the connection becomes a tunnel, where policy allows that. Where
+        /// it allows HTTP or TLS instead, the workload has as long as `client_hello`.
         detect: Duration as Time = Duration::from_secs(1);
         /// For the whole of a TLS ClientHello, from its first byte.
         client_hello: Duration as Time = Duration::from_secs(10);
