@@ -12,7 +12,7 @@ const RATCHET: [(&str, u64); 5] = [
     ("headers.js", 10),
     ("messages.js", 18),
     ("fetching.js", 12),
-    ("streams.js", 24),
+    ("streams.js", 25),
     ("platform.js", 19),
 ];
 
