@@ -276,6 +276,10 @@ impl Engine {
         }
     }
 
+    pub(crate) fn collect(&self) {
+        self.runtime.run_gc();
+    }
+
     /// Bytes of the engine's heap in use. Walks the heap.
     pub(crate) fn heap_bytes(&self) -> u64 {
         u64::try_from(self.runtime.memory_usage().malloc_size).unwrap_or(0)
