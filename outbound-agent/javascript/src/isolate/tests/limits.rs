@@ -173,6 +173,15 @@ async fn a_body_too_large_for_the_memory_is_refused() {
         .await;
     let text = world.text(reply.unwrap().body).await;
     assert_eq!(text, "the body does not fit into 16777216 bytes of memory");
+    // What was refused is not held against the next one.
+    let small = world.host.body(["a", "b"].map(|chunk| Ok(chunk.into())));
+    let sent = world.send(
+        http::Method::POST,
+        url,
+        http::HeaderMap::new(),
+        crate::Body::Handle(small),
+    );
+    assert!(matches!(sent.await, Err(WorkerError::NotAResponse { .. })));
 }
 
 #[tokio::test]
