@@ -171,6 +171,8 @@ settings! {
         /// For an upstream's response, from the end of the request to the end of the
         /// response's header.
         response_header: Duration as Time = Duration::from_secs(300);
+        /// For an upstream's `100 (Continue)`: then a body that waits for it goes without.
+        expect_continue: Duration as Time = Duration::from_secs(1);
         /// For the next piece of a body.
         body_idle: Duration as Time = Duration::from_secs(300);
         /// For the next byte, in either direction, through a tunnel.

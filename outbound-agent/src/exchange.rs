@@ -25,6 +25,7 @@ use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
+use crate::path::http::interim;
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
@@ -344,10 +345,7 @@ fn outgoing(
     session: &Session,
     metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
-    let (head, body) = request.into_parts();
-    let idle = session.agent.limits.http.body_idle;
-    let (body, sent) = Outgoing::new(body, Arc::clone(metered) as _, idle);
-    (Request::from_parts(head, body), sent)
+    interim::send_off(request, Arc::clone(metered) as _, session.agent.limits.http)
 }
 
 /// A request that was answered.
