@@ -317,6 +317,16 @@ pub fn load_agent(path: &Path) -> Result<Agent, Error> {
         .ok_or(Error::Invalid(problems))
 }
 
+/// Reads where the access log goes, and nothing else.
+pub fn load_access_log(path: &Path) -> Result<AccessLog, Error> {
+    let (table, problems) = read_all(path)?;
+    problems.none_or(Some(())).map_err(Error::Invalid)?;
+    let mut problems = Problems::default();
+    raw::File::read(&table, &mut problems)
+        .access_log
+        .ok_or(Error::Invalid(problems))
+}
+
 fn read_all(path: &Path) -> Result<(Table, Problems), Error> {
     let mut problems = Problems::default();
     let mut table = read(path, true, &mut problems)?;

@@ -173,8 +173,7 @@ async fn forward(
     add_credentials(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
-    let effects = permit.effects();
-    let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
+    let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
     let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
     let answered = metered.in_time(sending).await?;
