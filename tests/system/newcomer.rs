@@ -1,6 +1,6 @@
 use std::fs;
 
-use harness::host::{Host, Invocation, ORIGIN_V4};
+use harness::host::{Ended, Host, Invocation, ORIGIN_V4};
 
 const README: &str = include_str!("../../README.md");
 const UNIT: &str = include_str!("../../outbound-agent/packaging/outbound.service");
@@ -46,6 +46,18 @@ fn command(host: &Host, line: &str) -> Invocation {
     host.outbound(&kept)
 }
 
+/// What runs elsewhere, and asks once it has been assigned.
+fn assign(host: &Host, line: &str) -> Ended {
+    let shell = "echo there; read line; exec curl -sS http://api.example.com/assigned";
+    let running = host.program("sh", &["-c", shell]);
+    let running = running.in_cgroup(&host.cgroup("elsewhere")).start();
+    running.expect("there\n");
+    let pid = running.pid().to_string();
+    command(host, &line.replace("4711", &pid)).output();
+    running.say("go on");
+    running.end()
+}
+
 #[test]
 fn what_the_readme_says_can_be_done() {
     let Some(host) = host() else { return };
@@ -68,23 +80,7 @@ fn what_the_readme_says_can_be_done() {
                 let told = command(&host, line).output();
                 assert_eq!(told, "hello from api.example.com/\n");
             }
-            "assign" => {
-                let cgroup = host.cgroup("elsewhere");
-                let running = host.program(
-                    "sh",
-                    &[
-                        "-c",
-                        "echo there; read line; exec curl -sS $0",
-                        "http://api.example.com/assigned",
-                    ],
-                );
-                let running = running.in_cgroup(&cgroup).start();
-                running.expect("there\n");
-                let pid = running.pid().to_string();
-                command(&host, &line.replace("4711", &pid)).output();
-                running.say("go on");
-                assigned = Some(running.end());
-            }
+            "assign" => assigned = Some(assign(&host, line)),
             "trust" if line.contains("install") => {
                 let directory = host.path("trust").display().to_string();
                 command(&host, &line.replace("/etc/outbound-trust", &directory)).output();
