@@ -48,7 +48,11 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
-            .and_then(|pin_dir| detach::run(&pin_dir))
+            .and_then(|pin_dir| {
+                // Under a configuration that cannot be read the ports stay reserved.
+                let state_dir = settings(&cli.config).ok().map(|agent| agent.state_dir);
+                detach::run(&pin_dir, state_dir.as_deref())
+            })
             .map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
