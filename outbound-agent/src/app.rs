@@ -186,6 +186,7 @@ const fn limits(limits: &config::Limits) -> Limits {
         http: http::Limits {
             request_header: limits.request_header,
             body_idle: limits.body_idle,
+            expect_continue: limits.expect_continue,
             header_bytes: limits.header_bytes,
             headers: limits.headers,
             http2_streams: limits.http2_streams,

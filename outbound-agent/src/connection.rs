@@ -2,6 +2,7 @@
 
 pub mod proxied;
 mod session;
+mod silence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::observe::labels::Protocol;
 use crate::observe::record::{ConnectionRecord, Records, Watched};
 use crate::path::accept::{Accepted, Downlink};
 use crate::path::credentials::Credentials;
-use crate::path::detect::{self, Detected, Hello, detect};
+use crate::path::detect::{self, Detected, Hello};
 use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
@@ -145,7 +146,7 @@ async fn carry_as<S: Downlink>(
     agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
-    match detect(stream, agent.limits.detect).await {
+    match silence::detect(stream, &who, agent).await {
         Ok(Detected::Http(stream)) => {
             let session = session(agent, who, None, record);
             http::serve(stream, agent.limits.http, &agent.tasks, |request| {
@@ -166,7 +167,7 @@ async fn carry_as<S: Downlink>(
             .await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
-        Ok(Detected::Opaque(stream)) => {
+        Ok(Detected::Opaque(stream) | Detected::Silent(stream)) => {
             record.protocol(Protocol::Tcp);
             carry_opaque(stream, &who, agent, record).await
         }

@@ -25,6 +25,7 @@ use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
+use crate::path::http::interim;
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
@@ -172,8 +173,7 @@ async fn forward(
     add_credentials(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
-    let effects = permit.effects();
-    let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
+    let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
     let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
     let answered = metered.in_time(sending).await?;
@@ -344,10 +344,7 @@ fn outgoing(
     session: &Session,
     metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
-    let (head, body) = request.into_parts();
-    let idle = session.agent.limits.http.body_idle;
-    let (body, sent) = Outgoing::new(body, Arc::clone(metered) as _, idle);
-    (Request::from_parts(head, body), sent)
+    interim::send_off(request, Arc::clone(metered) as _, session.agent.limits.http)
 }
 
 /// A request that was answered.

@@ -7,6 +7,8 @@ mod smuggling;
 mod agreement;
 mod proxied;
 mod websocket;
+mod interim;
+mod streams;
 mod policy;
 mod rules;
 mod credentials;

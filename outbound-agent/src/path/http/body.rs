@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::interim::Expected;
 use crate::model::reason::{Ending, Reason};
 use crate::model::traffic::{Pace, Traffic};
 
@@ -242,6 +243,8 @@ pub struct Outgoing {
     traffic: Arc<dyn Traffic>,
     /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that.
     unsent: Option<watch::Sender<()>>,
+    /// Until then nothing of it is read.
+    expected: Option<Expected>,
 }
 
 /// Waits until a request's body has been sent.
@@ -263,9 +266,15 @@ impl Outgoing {
                 inner: Timed::new(inner, idle),
                 traffic,
                 unsent,
+                expected: None,
             },
             Sent(sent),
         )
+    }
+
+    /// Lets it wait until the upstream wants it; without `expected` it goes at once.
+    pub fn expect(&mut self, expected: Option<Expected>) {
+        self.expected = expected;
     }
 }
 
@@ -295,6 +304,10 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(expected) = &mut self.expected {
+            ready!(expected.poll(cx));
+            self.expected = None;
+        }
         let polled = ready!(self.inner.poll_frame(cx));
         if let Some(Ok(frame)) = &polled {
             self.traffic
