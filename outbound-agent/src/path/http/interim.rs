@@ -15,10 +15,10 @@ use hyper::ext::on_informational;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::body::{Outgoing, Sent};
+use super::Limits;
+use super::body::{Outgoing, Sent, Source};
 use super::guard::Watch;
 use super::headers::strip_hop_by_hop;
-use super::{Asking, Limits};
 use crate::model::traffic::Traffic;
 
 /// Where interim responses to one request go: among its extensions, on HTTP/1.1 alone. HTTP/2's
@@ -42,7 +42,7 @@ pub struct Expected {
 /// Makes a request ready to leave: its body is counted and timed, waits where it should, and is
 /// known to have been sent.
 pub fn send_off(
-    mut request: Asking,
+    mut request: Request<Source>,
     traffic: Arc<dyn Traffic>,
     limits: Limits,
 ) -> (Request<Outgoing>, Sent) {
