@@ -1,6 +1,7 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
 mod connect;
+mod credentials;
 mod refused;
 
 use std::borrow::Cow;
@@ -10,26 +11,23 @@ use std::time::Duration;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use serde_json::Map;
 
 use self::refused::Refused;
 use crate::connection::{Session, watched};
 use crate::model::reason::{Ending, Reason};
 use crate::model::rule::Edit;
-use crate::model::template::Subject;
-use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
-use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
+use crate::path::http::Asking;
+use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::websocket;
-use crate::path::http::{Answering, Asking};
 use crate::path::limits::{self, Metered};
 use crate::path::policy::rewrite::{self, Captured};
-use crate::path::policy::{self, Denial, Facts, Fit, Permit, Readings, Verdict};
+use crate::path::policy::{self, Denial, Facts, Permit, Readings, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
@@ -110,13 +108,7 @@ async fn carry(
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
-    if let Some(parent) = request
-        .headers()
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-    {
-        record.traceparent(parent);
-    }
+    trace(&request, record);
     let metered = admit(&request, session, record)?;
     let (mut permit, asked) = permit(&mut request, asked, session, record)?;
     if asked.is_proxied {
@@ -124,7 +116,9 @@ async fn carry(
     }
     let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
-    add_credentials(&mut request, &asked, session, &mut permit, record).await?;
+    let mut request = request.map(Source::from);
+    let mut told = |name: &Arc<str>, used| record.credential(name, used);
+    let scrub = credentials::add(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
     let effects = permit.effects();
@@ -142,6 +136,7 @@ async fn carry(
         None => Refused::failed(failure, record),
     })?;
     record.upstream(peer);
+    let response = credentials::remove(response, &scrub)?;
     match (response.status(), workload) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
             response,
@@ -159,6 +154,14 @@ async fn carry(
             edits,
             metered,
         }),
+    }
+}
+
+/// Writes down the trace that a request belongs to, if it says so.
+fn trace(request: &Asking, record: &mut ExchangeRecord) {
+    let parent = request.headers().get("traceparent");
+    if let Some(parent) = parent.and_then(|value| value.to_str().ok()) {
+        record.traceparent(parent);
     }
 }
 
@@ -208,8 +211,8 @@ fn admit(
     Ok(Arc::new(metered))
 }
 
-fn facts<'a>(
-    request: &'a Asking,
+fn facts<'a, B>(
+    request: &'a Request<B>,
     asked: &'a Asked,
     path: &'a Readings<'a>,
     session: &'a Session,
@@ -241,44 +244,6 @@ fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, 
     }
 }
 
-/// Adds what goes with the request as it leaves. Without what should, it does not leave.
-async fn add_credentials(
-    request: &mut Asking,
-    asked: &Asked,
-    session: &Session,
-    permit: &mut Permit,
-    record: &mut ExchangeRecord,
-) -> Result<(), Reason> {
-    let tenant = &session.who.tenant;
-    let subject = Subject {
-        tenant: &tenant.id,
-        parameters: &Map::new(),
-    };
-    for credential in &tenant.credentials {
-        let name = &credential.name;
-        let path = Readings::of(&asked.path);
-        match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
-            Fit::Elsewhere => continue,
-            Fit::Withheld => {
-                record.credential(name, Use::Skipped);
-                continue;
-            }
-            Fit::Goes => permit.prove_address(),
-        }
-        let store = &session.agent.credentials;
-        let headers = request.headers_mut();
-        let added = store
-            .add(credential, subject, headers, &*session.agent)
-            .await;
-        if let Err(error) = added {
-            record.credential(name, Use::Failed);
-            return Err(error.report(name));
-        }
-        record.credential(name, Use::Injected);
-    }
-    Ok(())
-}
-
 /// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.
 fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
     let protocol = strip_hop_by_hop(request.headers_mut())?;
@@ -289,7 +254,7 @@ fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
 
 /// The request with a body that is counted, timed, and known to have been sent.
 fn outgoing(
-    request: Asking,
+    request: Request<Source>,
     session: &Session,
     metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
@@ -302,13 +267,13 @@ fn outgoing(
 /// A request that its upstream answered.
 enum Carried {
     Response {
-        response: Answering,
+        response: Response<Source>,
         lease: Lease,
         edits: Vec<Edit>,
         metered: Arc<Metered>,
     },
     Upgrade {
-        response: Answering,
+        response: Response<Source>,
         workload: Upgrade,
         edits: Vec<Edit>,
         metered: Arc<Metered>,

@@ -271,6 +271,7 @@ const fn code(reason: Reason) -> Rcode {
         | R::DownstreamTls
         | R::ConnectionLimit
         | R::CredentialUnavailable
+        | R::Unscrubbable
         | R::UpstreamUnresolved
         | R::UpstreamRefused
         | R::UpstreamUnreachable

@@ -1,6 +1,8 @@
 //! The origin sees what the tenant never held.
 
 mod oauth2;
+mod placeholder;
+mod scrub;
 
 use std::path::PathBuf;
 

@@ -9,11 +9,14 @@ use super::kind::compound::Placed;
 use super::policy::compile;
 use super::problem::{KeyPath, Problems};
 use super::raw::credential::{
-    Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2, bearer,
+    AwsSigV4 as RawAws, Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2,
+    Placeholder as RawPlaceholder, bearer,
 };
 use super::secret::SecretReference;
 use super::set::Sets;
-use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, OAuth2, Wrap};
+use crate::model::credential::{
+    AwsSigV4, Binding, Credential, Field, Jwt, Kind, OAuth2, Placeholder, Wrap,
+};
 use crate::model::jwt::Signer;
 use crate::model::secret::{Secret, Source};
 use crate::model::target::{Pattern, Scheme};
@@ -48,6 +51,7 @@ pub(super) fn credential(
             paths: bound.paths,
             allow_plaintext: bound.allow_plaintext,
         },
+        scrub_bodies: bound.scrub_bodies,
         kind,
     }))
 }
@@ -68,6 +72,8 @@ fn kind(raw: &Raw, secrets: &mut Secrets<'_>) -> Option<Kind> {
         }
         Raw::Jwt(raw) => jwt(raw, secrets),
         Raw::OAuth2(raw) => oauth2(raw, secrets),
+        Raw::AwsSigV4(raw) => aws(raw, secrets),
+        Raw::Placeholder(raw) => placeholder(raw, secrets),
     }
 }
 
@@ -104,6 +110,35 @@ fn oauth2(raw: &RawOAuth2, secrets: &mut Secrets<'_>) -> Option<Kind> {
         client_secret,
         client_auth: raw.client_auth,
         form: form.into_iter().filter_map(field).collect(),
+    })))
+}
+
+fn aws(raw: &RawAws, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    let access_key_id = secrets.source("access_key_id", &raw.access_key_id, fits_header);
+    let secret = &raw.secret_access_key;
+    let secret_access_key = secrets.source("secret_access_key", secret, |_any| Ok(()));
+    let session_token = match &raw.session_token {
+        None => None,
+        Some(token) => Some(secrets.source("session_token", token, fits_header)?),
+    };
+    Some(Kind::AwsSigV4(Box::new(AwsSigV4 {
+        access_key_id: access_key_id?,
+        secret_access_key: secret_access_key?,
+        session_token,
+        region: raw.region.as_str().into(),
+        service: raw.service.as_str().into(),
+        body_limit: raw.body_limit,
+    })))
+}
+
+fn placeholder(raw: &RawPlaceholder, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    let secret = secrets.source("secret", &raw.secret, fits_header)?;
+    Some(Kind::Placeholder(Box::new(Placeholder {
+        placeholder: raw.placeholder.as_str().into(),
+        secret,
+        in_query: raw.in_query,
+        in_body: raw.in_body,
+        body_limit: raw.body_limit,
     })))
 }
 

@@ -361,6 +361,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::ResponseTooLarge
         | Reason::TooLong
         | Reason::CredentialUnavailable
+        | Reason::Unscrubbable
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused
         | Reason::UpstreamUnreachable

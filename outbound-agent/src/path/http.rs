@@ -6,6 +6,7 @@
 pub mod guard;
 mod resets;
 pub mod body;
+pub mod filter;
 pub mod headers;
 pub mod normalize;
 pub mod reply;
