@@ -3,6 +3,7 @@
 mod oauth2;
 mod placeholder;
 mod scrub;
+mod sigv4;
 
 use std::path::PathBuf;
 
