@@ -50,34 +50,7 @@ impl Chunks {
         let line = std::str::from_utf8(&self.taken[..line_end]).map_err(|_invalid| ())?;
         match self.part {
             Part::Nothing => Err(()),
-            Part::Chunk => {
-                let (size, old) = line.split_once(MARK).ok_or(())?;
-                let length = usize::from_str_radix(size, 16).map_err(|_invalid| ())?;
-                if length > self.limit || old.len() != SIGNATURE {
-                    return Err(());
-                }
-                let (start, end) = (line_end + 2, line_end + 2 + length);
-                // The last chunk's end is the body's, or that of the trailers.
-                let whole = if length == 0 { end } else { end + 2 };
-                let Some(data) = self
-                    .taken
-                    .get(start..end)
-                    .filter(|_| self.taken.len() >= whole)
-                else {
-                    return Ok(None);
-                };
-                let (size, data) = (size.to_owned(), data.to_vec());
-                let text = self.sign("AWS4-HMAC-SHA256-PAYLOAD", Some(hash(b"")), &hash(&data));
-                let mut out = format!("{size}{MARK}{text}\r\n").into_bytes();
-                out.extend_from_slice(&data);
-                if length > 0 {
-                    out.extend_from_slice(b"\r\n");
-                } else {
-                    self.part = Part::Trailer;
-                }
-                self.taken.drain(..whole);
-                Ok(Some(out))
-            }
+            Part::Chunk => self.chunk(line_end),
             Part::Trailer if line.is_empty() => {
                 self.part = Part::Nothing;
                 self.taken.drain(..2);
@@ -101,6 +74,37 @@ impl Chunks {
                 Ok(Some(out.into_bytes()))
             }
         }
+    }
+
+    /// A chunk whose first line ends there.
+    fn chunk(&mut self, line_end: usize) -> Result<Option<Vec<u8>>, ()> {
+        let line = std::str::from_utf8(&self.taken[..line_end]).map_err(|_invalid| ())?;
+        let (size, old) = line.split_once(MARK).ok_or(())?;
+        let length = usize::from_str_radix(size, 16).map_err(|_invalid| ())?;
+        if length > self.limit || old.len() != SIGNATURE {
+            return Err(());
+        }
+        let (start, end) = (line_end + 2, line_end + 2 + length);
+        // The last chunk's end is the body's, or that of the trailers.
+        let whole = if length == 0 { end } else { end + 2 };
+        let Some(data) = self
+            .taken
+            .get(start..end)
+            .filter(|_| self.taken.len() >= whole)
+        else {
+            return Ok(None);
+        };
+        let (size, data) = (size.to_owned(), data.to_vec());
+        let text = self.sign("AWS4-HMAC-SHA256-PAYLOAD", Some(hash(b"")), &hash(&data));
+        let mut out = format!("{size}{MARK}{text}\r\n").into_bytes();
+        out.extend_from_slice(&data);
+        if length > 0 {
+            out.extend_from_slice(b"\r\n");
+        } else {
+            self.part = Part::Trailer;
+        }
+        self.taken.drain(..whole);
+        Ok(Some(out))
     }
 
     /// Signs the next link of the chain.

@@ -110,6 +110,18 @@ fn the_examples_of_s3_are_signed_as_published() {
     );
 }
 
+/// The body of the example, with these signatures.
+fn chunked(signatures: [&str; 3]) -> Vec<u8> {
+    let chunk = |size: usize, signature: &str| {
+        let end = if size == 0 { "" } else { "\r\n" };
+        let data = "a".repeat(size);
+        format!("{size:x};chunk-signature={signature}\r\n{data}{end}")
+    };
+    let [first, second, last] = signatures;
+    let body = chunk(65536, first) + &chunk(1024, second) + &chunk(0, last) + "\r\n";
+    body.into_bytes()
+}
+
 #[test]
 fn chunks_are_signed_as_published_wherever_the_pieces_end() {
     let (seed, _) = signature(&Request {
@@ -130,25 +142,13 @@ fn chunks_are_signed_as_published_wherever_the_pieces_end() {
         seed.text,
         "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
     );
-    let chunk = |size: usize, signature: &str| {
-        let end = if size == 0 { "" } else { "\r\n" };
-        format!(
-            "{size:x};chunk-signature={signature}\r\n{}{end}",
-            "a".repeat(size)
-        )
-    };
-    let body = |signatures: [&str; 3]| {
-        let [first, second, last] = signatures;
-        let body = chunk(65536, first) + &chunk(1024, second) + &chunk(0, last) + "\r\n";
-        body.into_bytes()
-    };
-    let theirs = body(
+    let theirs = chunked(
         ["0"; 3]
             .map(|digit| digit.repeat(64))
             .each_ref()
             .map(String::as_str),
     );
-    let ours = body([
+    let ours = chunked([
         "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
         "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
         "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
