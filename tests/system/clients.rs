@@ -21,6 +21,8 @@ mod git;
 mod raw;
 /// Who tries QUIC first.
 mod quic;
+/// PyJWT, which reads what the agent signs.
+mod jwt;
 /// What handshakes look like to OpenSSL, GnuTLS and Go.
 mod handshake;
 
