@@ -2,7 +2,9 @@
 
 mod connect;
 mod credentials;
+mod errand;
 mod refused;
+mod worker;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use http_body::Body as _;
 
 use self::refused::Refused;
 use crate::connection::{Session, watched};
+use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
 use crate::model::rule::Edit;
 use crate::observe::record::{ExchangeRecord, Requested};
@@ -21,6 +24,7 @@ use crate::path::http::Asking;
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
+use crate::path::http::interim;
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
@@ -38,7 +42,6 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
     if request.method() == Method::CONNECT {
         return connect::handle(request, session).await;
     }
-    let session = &*session;
     let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
@@ -65,14 +68,14 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
         });
     }
     let carried = match &asked {
-        Ok(asked) => carry(request, asked, session, &mut record).await,
+        Ok(asked) => carry(request, asked, &session, &mut record).await,
         Err(reason) => Err((*reason).into()),
     };
     match carried {
-        Ok(carried) => carried.respond(record, session),
+        Ok(carried) => carried.respond(record, &session),
         Err(refused) => {
             let asked = asked.as_ref().ok();
-            refused.respond(&method, &target, asked, is_grpc, record, session)
+            refused.respond(&method, &target, asked, is_grpc, record, &session)
         }
     }
 }
@@ -97,32 +100,72 @@ impl Session {
     }
 }
 
-/// Decide, add credentials, send.
+/// Decide, have the worker answer where there is one, add credentials, send.
 async fn carry(
     mut request: Asking,
     asked: &Asked,
-    session: &Session,
+    session: &Arc<Session>,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
-    let tenant = &session.who.tenant;
+    let who = &session.who;
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
     trace(&request, record);
     let metered = admit(&request, session, record)?;
-    let (mut permit, asked) = permit(&mut request, asked, session, record)?;
+    let (permit, asked) = permit(&mut request, asked, session, record)?;
     if asked.is_proxied {
         take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
     }
     let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
-    let mut request = request.map(Source::from);
+    let permitted = Permitted {
+        request: request.map(Source::from),
+        asked,
+        permit,
+        workload,
+        is_websocket,
+        metered,
+    };
+    let namespace = who.tenant.namespace.as_ref();
+    match namespace.and_then(|namespace| namespace.outbound.as_ref()) {
+        // What a worker needs is large, and most requests pass none.
+        Some(outbound) => Box::pin(worker::carry(permitted, outbound, session, record)).await,
+        None => forward(permitted, session, record).await,
+    }
+}
+
+/// A request that policy has permitted.
+struct Permitted<'a> {
+    request: Request<Source>,
+    asked: Cow<'a, Asked>,
+    permit: Permit,
+    /// The workload's side of the protocol that it asks to change to.
+    workload: Option<Upgrade>,
+    is_websocket: bool,
+    metered: Arc<Metered>,
+}
+
+/// Add credentials, send.
+async fn forward(
+    permitted: Permitted<'_>,
+    session: &Session,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let Permitted {
+        mut request,
+        asked,
+        mut permit,
+        workload,
+        is_websocket,
+        metered,
+    } = permitted;
+    let tenant = &session.who.tenant;
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
     let scrub = credentials::add(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
-    let effects = permit.effects();
-    let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
+    let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
     let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
     let answered = metered.in_time(sending).await?;
@@ -136,10 +179,11 @@ async fn carry(
         None => Refused::failed(failure, record),
     })?;
     record.upstream(peer);
-    let response = credentials::remove(response, &scrub)?;
+    let mut response = credentials::remove(response, &scrub)?;
     match (response.status(), workload) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
-            response,
+            upstream: Upgrade::of_response(&mut response),
+            response: response.map(drop),
             workload,
             edits,
             metered,
@@ -173,7 +217,8 @@ fn permit<'a>(
     session: &Session,
     record: &mut ExchangeRecord,
 ) -> Result<(Permit, Cow<'a, Asked>), Refused> {
-    let first = decide(request, asked, session)?;
+    let policy = &session.who.tenant.policy;
+    let first = decide(request, asked, policy, session)?;
     let Some(effects) = first.effects() else {
         return Ok((first, Cow::Borrowed(asked)));
     };
@@ -193,7 +238,7 @@ fn permit<'a>(
         path: request.uri().path().into(),
         ..asked.clone()
     };
-    let permit = decide(request, &asked, session)?.rewritten_by(first);
+    let permit = decide(request, &asked, policy, session)?.rewritten_by(first);
     Ok((permit, Cow::Owned(asked)))
 }
 
@@ -233,12 +278,14 @@ fn facts<'a, B>(
     }
 }
 
-fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
+fn decide<B>(
+    request: &Request<B>,
+    asked: &Asked,
+    policy: &Arc<Policy>,
+    session: &Session,
+) -> Result<Permit, Denial> {
     let path = Readings::of(&asked.path);
-    match policy::decide(
-        &session.who.tenant.policy,
-        &facts(request, asked, &path, session),
-    ) {
+    match policy::decide(policy, &facts(request, asked, &path, session)) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
@@ -258,23 +305,28 @@ fn outgoing(
     session: &Session,
     metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
-    let (head, body) = request.into_parts();
-    let idle = session.agent.limits.http.body_idle;
-    let (body, sent) = Outgoing::new(body, Arc::clone(metered) as _, idle);
-    (Request::from_parts(head, body), sent)
+    interim::send_off(request, Arc::clone(metered) as _, session.agent.limits.http)
 }
 
-/// A request that its upstream answered.
+/// A request that was answered.
 enum Carried {
+    /// By its upstream.
     Response {
         response: Response<Source>,
         lease: Lease,
         edits: Vec<Edit>,
         metered: Arc<Metered>,
     },
-    Upgrade {
+    /// By a worker.
+    Worker {
         response: Response<Source>,
+        metered: Arc<Metered>,
+    },
+    /// By its upstream, with another protocol.
+    Upgrade {
+        response: Response<()>,
         workload: Upgrade,
+        upstream: Upgrade,
         edits: Vec<Edit>,
         metered: Arc<Metered>,
         is_websocket: bool,
@@ -302,14 +354,20 @@ impl Carried {
                 });
                 response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
             }
+            Self::Worker { response, metered } => {
+                record.status(response.status());
+                let idle = metered.at_most(session.agent.limits.http.body_idle);
+                let on_end = Box::new(move |ending| record.close(ending));
+                response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
+            }
             Self::Upgrade {
                 mut response,
                 workload,
+                upstream,
                 edits,
                 metered,
                 is_websocket,
             } => {
-                let upstream = Upgrade::of_response(&mut response);
                 let protocol = strip_hop_by_hop(response.headers_mut());
                 rewrite::edit(response.headers_mut(), &edits);
                 if is_websocket {
@@ -322,7 +380,7 @@ impl Carried {
                 let tunnel = metered.upgraded();
                 let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
                 session.agent.tasks.spawn("upgrade", carried);
-                response.map(|_none| Body::empty())
+                response.map(|()| Body::empty())
             }
         }
     }

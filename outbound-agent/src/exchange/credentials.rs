@@ -46,9 +46,10 @@ pub(super) async fn add(
     going.sort_by_key(|credential| credential.kind.is_last());
     let taken = std::mem::replace(request, Request::new(Source::empty()));
     let (mut head, mut body) = taken.into_parts();
+    let (parameters, none) = (tenant.parameters.as_ref(), Map::new());
     let subject = Subject {
         tenant: &tenant.id,
-        parameters: &Map::new(),
+        parameters: parameters.map_or(&none, |parameters| parameters.values()),
     };
     for credential in going {
         let mut leaving = Leaving {

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::interim::Expected;
 use crate::model::reason::{Ending, Reason};
 use crate::model::traffic::{Pace, Traffic};
 
@@ -27,6 +28,9 @@ pub enum Error {
     /// Nothing came for too long.
     #[error("nothing of the body came in time")]
     Idle,
+    /// A worker made it and did not finish it.
+    #[error("the outbound worker did not finish the body")]
+    Unfinished,
     /// A limit of the tenant.
     #[error("the body was stopped: {}", .0.label())]
     Stopped(Reason),
@@ -84,13 +88,13 @@ impl Streamed {
             None => self.end(Ending::COMPLETED),
             Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
             Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
+            Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
             Some(Err(Error::Stopped(reason))) => self.end(Ending::of(*reason)),
             Some(Err(Error::Filtered)) => self.end(Ending::of(Reason::UpstreamMalformed)),
             Some(Ok(frame)) => {
-                self.traffic
-                    .count_received(frame.data_ref().map_or(0, Bytes::len));
-                let pace = self.traffic.pace_received();
-                if let Err(reason) = self.inner.follow(pace) {
+                let traffic = &self.traffic;
+                traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
+                if let Err(reason) = self.inner.follow(traffic.pace_received()) {
                     self.end(Ending::of(reason));
                     return Poll::Ready(Some(Err(Error::Stopped(reason))));
                 }
@@ -243,6 +247,8 @@ pub struct Outgoing {
     traffic: Arc<dyn Traffic>,
     /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that.
     unsent: Option<watch::Sender<()>>,
+    /// Until then nothing of it is read.
+    expected: Option<Expected>,
 }
 
 /// Waits until a request's body has been sent.
@@ -264,9 +270,15 @@ impl Outgoing {
                 inner: Timed::new(inner, idle),
                 traffic,
                 unsent,
+                expected: None,
             },
             Sent(sent),
         )
+    }
+
+    /// Lets it wait until the upstream wants it; without `expected` it goes at once.
+    pub fn expect(&mut self, expected: Option<Expected>) {
+        self.expected = expected;
     }
 }
 
@@ -296,6 +308,10 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(expected) = &mut self.expected {
+            ready!(expected.poll(cx));
+            self.expected = None;
+        }
         let polled = ready!(self.inner.poll_frame(cx));
         if let Some(Ok(frame)) = &polled {
             self.traffic

@@ -2,6 +2,7 @@ mod address;
 mod foresee;
 mod modes;
 mod name;
+mod network;
 mod rules;
 
 use super::*;
@@ -35,6 +36,8 @@ fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
         policy: Arc::clone(policy),
         credentials: Vec::new(),
         limits: Default::default(),
+        namespace: None,
+        parameters: None,
     })
 }
 
