@@ -13,6 +13,7 @@ mod policy;
 pub mod problem;
 mod raw;
 pub mod reference;
+mod roots;
 mod rule;
 pub mod secret;
 mod section;

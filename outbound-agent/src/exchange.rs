@@ -14,6 +14,8 @@ use serde_json::Map;
 
 use self::refused::Refused;
 use crate::connection::{Session, watched};
+use crate::model::certificates::Identity;
+use crate::model::credential::Kind;
 use crate::model::reason::{Ending, Reason};
 use crate::model::rule::Edit;
 use crate::model::template::Subject;
@@ -33,6 +35,7 @@ use crate::path::policy::{self, Denial, Facts, Fit, Permit, Readings, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
+use crate::path::upstream::tls::Trust;
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
@@ -124,13 +127,17 @@ async fn carry(
     }
     let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
-    add_credentials(&mut request, &asked, session, &mut permit, record).await?;
+    let identity = add_credentials(&mut request, &asked, session, &mut permit, record).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
+    let trust = Trust {
+        roots: tenant.policy.roots.clone(),
+        identity,
+    };
     let effects = permit.effects();
     let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
     let upstream = &session.agent.upstream;
-    let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
+    let sending = upstream.send(&tenant.id, &mut permit, aim, trust, request, sent);
     let answered = metered.in_time(sending).await?;
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {
@@ -241,15 +248,17 @@ fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, 
     }
 }
 
-/// Adds what goes with the request as it leaves. Without what should, it does not leave.
+/// Adds what goes with the request as it leaves, and gives what goes with its connection. Without
+/// what should go with it, it does not leave.
 async fn add_credentials(
     request: &mut Asking,
     asked: &Asked,
     session: &Session,
     permit: &mut Permit,
     record: &mut ExchangeRecord,
-) -> Result<(), Reason> {
+) -> Result<Option<Identity>, Reason> {
     let tenant = &session.who.tenant;
+    let mut identity = None;
     let subject = Subject {
         tenant: &tenant.id,
         parameters: &Map::new(),
@@ -263,6 +272,11 @@ async fn add_credentials(
                 record.credential(name, Use::Skipped);
                 continue;
             }
+            // A connection shows one certificate.
+            Fit::Goes if identity.is_some() && matches!(credential.kind, Kind::Mtls { .. }) => {
+                record.credential(name, Use::Skipped);
+                continue;
+            }
             Fit::Goes => permit.prove_address(),
         }
         let store = &session.agent.credentials;
@@ -270,13 +284,16 @@ async fn add_credentials(
         let added = store
             .add(credential, subject, headers, &*session.agent)
             .await;
-        if let Err(error) = added {
-            record.credential(name, Use::Failed);
-            return Err(error.report(name));
+        match added {
+            Ok(shown) => identity = identity.or(shown),
+            Err(error) => {
+                record.credential(name, Use::Failed);
+                return Err(error.report(name));
+            }
         }
         record.credential(name, Use::Injected);
     }
-    Ok(())
+    Ok(identity)
 }
 
 /// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.

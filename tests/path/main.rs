@@ -15,6 +15,7 @@ mod tunnel;
 mod tls;
 mod authority;
 mod hello;
+mod mtls;
 mod dns;
 mod drain;
 

@@ -9,10 +9,11 @@ use super::kind::compound::Placed;
 use super::policy::compile;
 use super::problem::{KeyPath, Problems};
 use super::raw::credential::{
-    Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2, bearer,
+    Bound, Credential as Raw, Jwt as RawJwt, Mtls as RawMtls, OAuth2 as RawOAuth2, bearer,
 };
 use super::secret::SecretReference;
 use super::set::Sets;
+use crate::model::certificates::Identity;
 use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, OAuth2, Wrap};
 use crate::model::jwt::Signer;
 use crate::model::secret::{Secret, Source};
@@ -32,6 +33,9 @@ pub(super) fn credential(
     let path = KeyPath::Key(&credentials, name);
     let bound = raw.bound();
     bound_hosts(&bound, &path, problems);
+    if matches!(raw, Raw::Mtls(_)) {
+        needs_tls(&bound, &path, problems);
+    }
     let mut secrets = Secrets {
         path: &path,
         environment: &environment,
@@ -68,6 +72,7 @@ fn kind(raw: &Raw, secrets: &mut Secrets<'_>) -> Option<Kind> {
         }
         Raw::Jwt(raw) => jwt(raw, secrets),
         Raw::OAuth2(raw) => oauth2(raw, secrets),
+        Raw::Mtls(raw) => secrets.identity(raw),
     }
 }
 
@@ -127,6 +132,15 @@ fn bound_hosts(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
     }
 }
 
+/// A client's certificate is part of TLS.
+fn needs_tls(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
+    let Some(first) = bound.hosts.first().filter(|_| bound.allow_plaintext) else {
+        return;
+    };
+    let message = "there is no certificate without TLS; leave it out";
+    problems.add(&first.place, KeyPath::Key(path, "allow_plaintext"), message);
+}
+
 /// The secrets of one credential, while it is compiled.
 struct Secrets<'a> {
     path: &'a KeyPath<'a>,
@@ -161,6 +175,27 @@ impl Secrets<'_> {
                     .add(place, KeyPath::Key(self.path, key), message);
             })
             .ok()
+    }
+
+    /// A certificate and its key. They are judged together, where both can be read now.
+    fn identity(&mut self, raw: &RawMtls) -> Option<Kind> {
+        let certificate = self.source("certificate", &raw.certificate, |_any| Ok(()));
+        let readable = |reference: &Placed<SecretReference>| match reference.value {
+            SecretReference::Command(_) => None,
+            _ => reference.value.resolve(self.environment).ok(),
+        };
+        let shown = readable(&raw.certificate);
+        let key = self.source("key", &raw.key, |key| {
+            let Some(certificate) = &shown else {
+                return Ok(());
+            };
+            let identity = Identity::read(certificate, key);
+            identity.map(drop).map_err(|why| why.to_string())
+        });
+        Some(Kind::Mtls {
+            certificate: certificate?,
+            key: key?,
+        })
     }
 
     /// A secret that goes into a header.

@@ -57,6 +57,13 @@ pub enum Kind {
     Jwt(Box<Jwt>),
     /// A token that the agent fetches (RFC 6749 section 4.4).
     OAuth2(Box<OAuth2>),
+    /// A client's certificate (RFC 8446 section 4.4.2), which goes with the connection.
+    Mtls {
+        /// The certificate, and the chain behind it.
+        certificate: Source,
+        /// Its key.
+        key: Source,
+    },
 }
 
 /// A header that the agent alone writes: the tenant's own of that name is removed.

@@ -4,6 +4,7 @@
 //! header of that name goes first, so that it cannot stand beside ours. What cannot be obtained
 //! fails the request: nothing goes out without.
 
+mod identities;
 pub mod oauth2;
 mod percent;
 mod secrets;
@@ -18,10 +19,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio::task::JoinError;
 
+use self::identities::Identities;
 use self::oauth2::Ask;
 use self::secrets::Secrets;
 use self::tokens::Tokens;
 use crate::config::secret::SecretError;
+use crate::model::certificates::{self, Identity};
 use crate::model::credential::{Credential, Kind};
 use crate::model::jwt;
 use crate::model::reason::Reason;
@@ -33,6 +36,7 @@ use crate::model::template::{FillError, Subject};
 pub struct Credentials {
     secrets: Secrets,
     tokens: Tokens,
+    identities: Identities,
 }
 
 /// How long to wait for secrets, and how long to use them.
@@ -73,6 +77,9 @@ pub enum Error {
     /// Whoever gives it out.
     #[error(transparent)]
     Token(#[from] oauth2::Refusal),
+    /// The client's certificate.
+    #[error("its certificate cannot be shown")]
+    Identity(#[from] certificates::Error),
     /// The header.
     #[error("it holds a character that no header can carry")]
     NoHeader,
@@ -91,6 +98,7 @@ impl Error {
             | Self::Key(_)
             | Self::Sign(_)
             | Self::Token(_)
+            | Self::Identity(_)
             | Self::NoHeader => {
                 tracing::warn!(credential, error, "credential unavailable");
             }
@@ -105,18 +113,19 @@ impl Credentials {
         Self {
             secrets: Secrets::new(limits),
             tokens: Tokens::default(),
+            identities: Identities::default(),
         }
     }
 
     /// Adds one credential to a request of `subject`; `ask` is the way to those who give tokens
-    /// out.
+    /// out. What goes with the connection instead is given back.
     pub async fn add(
         &self,
         credential: &Credential,
         subject: Subject<'_>,
         headers: &mut HeaderMap,
         ask: &dyn Ask,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Identity>, Error> {
         let (name, value) = match &credential.kind {
             Kind::Header { field, secret } => {
                 let secret = self.secrets.get(secret).await?;
@@ -140,8 +149,14 @@ impl Credentials {
                     .await?;
                 (&oauth2.field.name, oauth2.field.wrap.fill(&token))
             }
+            Kind::Mtls { certificate, key } => {
+                let (certificate, key) =
+                    tokio::try_join!(self.secrets.get(certificate), self.secrets.get(key))?;
+                let identity = self.identities.get(&credential.name, certificate, key)?;
+                return Ok(Some(identity));
+            }
         };
-        insert(headers, name, &value)
+        insert(headers, name, &value).map(|()| None)
     }
 
     /// Forgets tokens that nobody can use any more.
