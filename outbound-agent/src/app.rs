@@ -29,6 +29,7 @@ use crate::path::tls::issuers::Issuers;
 use crate::path::upstream::resolve::{self, Resolver};
 use crate::path::upstream::tls::{self, Verifier};
 use crate::path::upstream::{self, Upstream};
+use crate::path::worker::{self, Workers};
 use crate::path::{credentials, detect, dns, http};
 use crate::server::{self, Listening, Server, Sockets};
 
@@ -55,6 +56,9 @@ pub enum Error {
     /// Whom it trusts.
     #[error(transparent)]
     Verifier(#[from] tls::Error),
+    /// The outbound workers.
+    #[error(transparent)]
+    Worker(#[from] worker::Error),
     /// What tenants have taken.
     #[error(transparent)]
     Limits(#[from] path::limits::Error),
@@ -72,11 +76,13 @@ impl App {
         let room = Arc::new(Semaphore::new(config.limits.connections));
         let sockets = Sockets::bind(config.agent.port, config.agent.dns_port, &room)?;
         let tasks = Tasks::new();
-        let agent_ports = vec![
+        let workers = Workers::start(&config.services, config.limits.body_idle, &tasks)?;
+        let mut agent_ports = vec![
             sockets.port(),
             sockets.dns_port(),
             config.agent.metrics.port(),
         ];
+        agent_ports.extend(workers.address().map(|address| address.port()));
         let upstream = upstream(config, agent_ports.clone(), tasks.clone())?;
         let agent = Arc::new(Agent {
             flows,
@@ -86,6 +92,7 @@ impl App {
             accounts: Accounts::open(&config.agent.state_dir)?,
             credentials: Credentials::new(credential_limits(&config.limits)),
             upstream,
+            workers,
             rates: Rates::default(),
             names: dns::Accounts::new(dns_limits(&config.limits)),
             tasks: tasks.clone(),
@@ -179,6 +186,7 @@ const fn limits(limits: &config::Limits) -> Limits {
         http: http::Limits {
             request_header: limits.request_header,
             body_idle: limits.body_idle,
+            expect_continue: limits.expect_continue,
             header_bytes: limits.header_bytes,
             headers: limits.headers,
             http2_streams: limits.http2_streams,
@@ -255,7 +263,10 @@ async fn forget_idle(agent: Arc<Agent>, every: Duration) {
     loop {
         tokio::select! {
             biased; // Ends first.
-            () = agent.tasks.draining() => return agent.upstream.close_idle(),
+            () = agent.tasks.draining() => {
+                agent.workers.close_idle();
+                return agent.upstream.close_idle();
+            }
             () = tokio::time::sleep(every) => {
                 agent.upstream.forget_idle();
                 agent.rates.forget();

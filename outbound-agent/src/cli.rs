@@ -42,6 +42,10 @@ pub enum Command {
     Unassign(Unassign),
     /// Say whether the configuration is right, or what would happen to a request
     Check(Check),
+    /// Print the smallest allow list for what a tenant was seen to do
+    Suggest(Suggest),
+    /// Say what this configuration would have decided differently about what was logged
+    Replay(Replay),
     /// Show what the running agent does
     Status(Status),
     /// Show how workloads come to trust the agent's certificate authority
@@ -157,6 +161,32 @@ pub struct Check {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `outbound suggest`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What counts is what this tenant itself did, and of that what was let through \
+                  or lacked nothing but a rule."
+)]
+pub struct Suggest {
+    /// The tenant
+    #[arg(long, value_name = "NAME")]
+    pub tenant: String,
+    /// A file of the access log [default: what the configuration says]
+    pub log: Option<PathBuf>,
+}
+
+/// `outbound replay`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: outbound replay /var/log/outbound/access.jsonl --config new.toml\n\n\
+                  Exit status: 0 where nothing would be decided differently, 1 where something \
+                  would. A line has neither headers nor a query; names are not looked up."
+)]
+pub struct Replay {
+    /// A file of the access log
+    pub log: PathBuf,
 }
 
 /// `outbound status`

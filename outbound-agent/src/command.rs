@@ -3,6 +3,9 @@
 pub mod run;
 pub mod assign;
 pub mod check;
+mod record;
+mod suggest;
+mod replay;
 pub mod status;
 pub mod trust;
 pub mod doctor;
@@ -38,12 +41,18 @@ pub fn dispatch(cli: Cli) -> ExitCode {
             .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
             .map(|()| ExitCode::SUCCESS),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
+        Command::Suggest(wanted) => suggest_rules(&wanted, &cli.config).map(|()| ExitCode::SUCCESS),
+        Command::Replay(replay) => replay_log(&replay.log, &cli.config),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
-            .and_then(|pin_dir| detach::run(&pin_dir))
+            .and_then(|pin_dir| {
+                // Under a configuration that cannot be read the ports stay reserved.
+                let state_dir = settings(&cli.config).ok().map(|agent| agent.state_dir);
+                detach::run(&pin_dir, state_dir.as_deref())
+            })
             .map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -54,6 +63,32 @@ pub fn dispatch(cli: Cli) -> ExitCode {
 
 fn run_agent(config: &Path) -> anyhow::Result<()> {
     daemon::run(&config::load(config)?)
+}
+
+fn suggest_rules(wanted: &crate::cli::Suggest, config: &Path) -> anyhow::Result<()> {
+    let log = match &wanted.log {
+        Some(log) => log.clone(),
+        None => match config::load_access_log(config)?.target {
+            config::LogTarget::File(path) => path,
+            config::LogTarget::Stdout | config::LogTarget::Journald => {
+                anyhow::bail!("the access log is no file; name one with its lines")
+            }
+        },
+    };
+    let list = suggest::suggest(&log, &wanted.tenant);
+    let list = list.with_context(|| format!("cannot read {}", log.display()))?;
+    Ok(output::say(list)?)
+}
+
+fn replay_log(log: &Path, config: &Path) -> anyhow::Result<ExitCode> {
+    let config = config::load(config)?;
+    let differences = replay::replay(log, &config);
+    let differences = differences.with_context(|| format!("cannot read {}", log.display()))?;
+    output::say(differences.text())?;
+    Ok(match differences.are_none() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8> {

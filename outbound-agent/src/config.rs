@@ -12,6 +12,7 @@ mod kind;
 mod policy;
 pub mod problem;
 mod raw;
+mod service;
 pub mod reference;
 mod roots;
 mod rule;
@@ -41,6 +42,7 @@ use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::Policy;
 use crate::model::tenant::Tenant;
+use crate::model::worker::{Namespace, Service};
 
 /// What the agent runs on.
 #[derive(Clone, Debug)]
@@ -55,6 +57,10 @@ pub struct Config {
     pub limits: Limits,
     /// Certificates, both ways.
     pub tls: Tls,
+    /// Every outbound worker, also one that no namespace has.
+    pub services: Vec<Arc<Service>>,
+    /// Every namespace, also one that no tenant is in.
+    pub namespaces: Vec<Arc<Namespace>>,
     /// Every policy, also one that no tenant has.
     pub policies: Vec<Arc<Policy>>,
     /// Every tenant.
@@ -146,7 +152,8 @@ settings! {
     /// How long the agent waits for whom, and how much it holds at once.
     pub struct Limits {
         /// For a workload's first bytes. A workload that is silent for longer waits for its
-        /// server to speak first: the connection becomes a tunnel, where policy allows that.
+        /// server to speak first: the connection becomes a tunnel, where policy allows that. Where
+        /// it allows HTTP or TLS instead, the workload has as long as `client_hello`.
         detect: Duration as Time = Duration::from_secs(1);
         /// For the whole of a TLS ClientHello, from its first byte.
         client_hello: Duration as Time = Duration::from_secs(10);
@@ -165,6 +172,8 @@ settings! {
         /// For an upstream's response, from the end of the request to the end of the
         /// response's header.
         response_header: Duration as Time = Duration::from_secs(300);
+        /// For an upstream's `100 (Continue)`: then a body that waits for it goes without.
+        expect_continue: Duration as Time = Duration::from_secs(1);
         /// For the next piece of a body.
         body_idle: Duration as Time = Duration::from_secs(300);
         /// For the next byte, in either direction, through a tunnel.
@@ -306,6 +315,16 @@ pub fn load_agent(path: &Path) -> Result<Agent, Error> {
     let mut problems = Problems::default();
     raw::File::read(&table, &mut problems)
         .agent
+        .ok_or(Error::Invalid(problems))
+}
+
+/// Reads where the access log goes, and nothing else.
+pub fn load_access_log(path: &Path) -> Result<AccessLog, Error> {
+    let (table, problems) = read_all(path)?;
+    problems.none_or(Some(())).map_err(Error::Invalid)?;
+    let mut problems = Problems::default();
+    raw::File::read(&table, &mut problems)
+        .access_log
         .ok_or(Error::Invalid(problems))
 }
 

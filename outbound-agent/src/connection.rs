@@ -2,6 +2,7 @@
 
 pub mod proxied;
 mod session;
+mod silence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::observe::labels::Protocol;
 use crate::observe::record::{ConnectionRecord, Records, Watched};
 use crate::path::accept::{Accepted, Downlink};
 use crate::path::credentials::Credentials;
-use crate::path::detect::{self, Detected, Hello, detect};
+use crate::path::detect::{self, Detected, Hello};
 use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
@@ -35,6 +36,7 @@ use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
 use crate::path::tunnel;
 use crate::path::upstream::Upstream;
+use crate::path::worker::Workers;
 use crate::query;
 
 /// What every connection needs: built once, shared by all.
@@ -53,6 +55,8 @@ pub struct Agent {
     pub credentials: Credentials,
     /// The way out.
     pub upstream: Upstream,
+    /// The operator's code, which requests may have to pass.
+    pub workers: Workers,
     /// How often tenants did what rules let them do only so often.
     pub rates: Rates,
     /// What tenants asked the resolver, and what they were told.
@@ -142,7 +146,7 @@ async fn carry_as<S: Downlink>(
     agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
-    match detect(stream, agent.limits.detect).await {
+    match silence::detect(stream, &who, agent).await {
         Ok(Detected::Http(stream)) => {
             let session = session(agent, who, None, record);
             http::serve(stream, agent.limits.http, &agent.tasks, |request| {
@@ -163,7 +167,7 @@ async fn carry_as<S: Downlink>(
             .await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
-        Ok(Detected::Opaque(stream)) => {
+        Ok(Detected::Opaque(stream) | Detected::Silent(stream)) => {
             record.protocol(Protocol::Tcp);
             carry_opaque(stream, &who, agent, record).await
         }

@@ -1,7 +1,9 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
 mod connect;
+mod errand;
 mod refused;
+mod worker;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,14 +18,16 @@ use self::refused::Refused;
 use crate::connection::{Session, watched};
 use crate::model::certificates::Identity;
 use crate::model::credential::Kind;
+use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
 use crate::model::rule::Edit;
 use crate::model::template::Subject;
 use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
-use crate::path::http::body::{Body, Outgoing, Sent, Streamed};
+use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
+use crate::path::http::interim;
 use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
@@ -43,7 +47,6 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
     if request.method() == Method::CONNECT {
         return connect::handle(request, session).await;
     }
-    let session = &*session;
     let mut record = session.exchanges.open();
     let method = request.method().clone();
     let target = request.uri().clone();
@@ -70,14 +73,14 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
         });
     }
     let carried = match &asked {
-        Ok(asked) => carry(request, asked, session, &mut record).await,
+        Ok(asked) => carry(request, asked, &session, &mut record).await,
         Err(reason) => Err((*reason).into()),
     };
     match carried {
-        Ok(carried) => carried.respond(record, session),
+        Ok(carried) => carried.respond(record, &session),
         Err(refused) => {
             let asked = asked.as_ref().ok();
-            refused.respond(&method, &target, asked, is_grpc, record, session)
+            refused.respond(&method, &target, asked, is_grpc, record, &session)
         }
     }
 }
@@ -102,14 +105,14 @@ impl Session {
     }
 }
 
-/// Decide, add credentials, send.
+/// Decide, have the worker answer where there is one, add credentials, send.
 async fn carry(
     mut request: Asking,
     asked: &Asked,
-    session: &Session,
+    session: &Arc<Session>,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
-    let tenant = &session.who.tenant;
+    let who = &session.who;
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
@@ -121,27 +124,69 @@ async fn carry(
         record.traceparent(parent);
     }
     let metered = admit(&request, session, record)?;
-    let (mut permit, asked) = permit(&mut request, asked, session, record)?;
+    let (permit, asked) = permit(&mut request, asked, session, record)?;
     if asked.is_proxied {
         take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
     }
     let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request);
-    let identity = add_credentials(&mut request, &asked, session, &mut permit, record).await?;
+    let permitted = Permitted {
+        request: request.map(Source::from),
+        asked,
+        permit,
+        workload,
+        is_websocket,
+        metered,
+    };
+    let namespace = who.tenant.namespace.as_ref();
+    match namespace.and_then(|namespace| namespace.outbound.as_ref()) {
+        // What a worker needs is large, and most requests pass none.
+        Some(outbound) => Box::pin(worker::carry(permitted, outbound, session, record)).await,
+        None => forward(permitted, session, record).await,
+    }
+}
+
+/// A request that policy has permitted.
+struct Permitted<'a> {
+    request: Request<Source>,
+    asked: Cow<'a, Asked>,
+    permit: Permit,
+    /// The workload's side of the protocol that it asks to change to.
+    workload: Option<Upgrade>,
+    is_websocket: bool,
+    metered: Arc<Metered>,
+}
+
+/// Add credentials, send.
+async fn forward(
+    permitted: Permitted<'_>,
+    session: &Session,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let Permitted {
+        mut request,
+        asked,
+        mut permit,
+        workload,
+        is_websocket,
+        metered,
+    } = permitted;
+    let tenant = &session.who.tenant;
+    let mut told = |name: &Arc<str>, used| record.credential(name, used);
+    let identity = add_credentials(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
     let trust = Trust {
         roots: tenant.policy.roots.clone(),
         identity,
     };
-    let effects = permit.effects();
-    let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
+    let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
     let sending = upstream.send(&tenant.id, &mut permit, aim, trust, request, sent);
     let answered = metered.in_time(sending).await?;
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {
-        response,
+        mut response,
         peer,
         lease,
     } = answered.map_err(|failure| match metered.stopped() {
@@ -151,7 +196,8 @@ async fn carry(
     record.upstream(peer);
     match (response.status(), workload) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
-            response,
+            upstream: Upgrade::of_response(&mut response),
+            response: response.map(drop),
             workload,
             edits,
             metered,
@@ -177,7 +223,8 @@ fn permit<'a>(
     session: &Session,
     record: &mut ExchangeRecord,
 ) -> Result<(Permit, Cow<'a, Asked>), Refused> {
-    let first = decide(request, asked, session)?;
+    let policy = &session.who.tenant.policy;
+    let first = decide(request, asked, policy, session)?;
     let Some(effects) = first.effects() else {
         return Ok((first, Cow::Borrowed(asked)));
     };
@@ -197,7 +244,7 @@ fn permit<'a>(
         path: request.uri().path().into(),
         ..asked.clone()
     };
-    let permit = decide(request, &asked, session)?.rewritten_by(first);
+    let permit = decide(request, &asked, policy, session)?.rewritten_by(first);
     Ok((permit, Cow::Owned(asked)))
 }
 
@@ -215,8 +262,8 @@ fn admit(
     Ok(Arc::new(metered))
 }
 
-fn facts<'a>(
-    request: &'a Asking,
+fn facts<'a, B>(
+    request: &'a Request<B>,
     asked: &'a Asked,
     path: &'a Readings<'a>,
     session: &'a Session,
@@ -237,31 +284,34 @@ fn facts<'a>(
     }
 }
 
-fn decide(request: &Asking, asked: &Asked, session: &Session) -> Result<Permit, Denial> {
+fn decide<B>(
+    request: &Request<B>,
+    asked: &Asked,
+    policy: &Arc<Policy>,
+    session: &Session,
+) -> Result<Permit, Denial> {
     let path = Readings::of(&asked.path);
-    match policy::decide(
-        &session.who.tenant.policy,
-        &facts(request, asked, &path, session),
-    ) {
+    match policy::decide(policy, &facts(request, asked, &path, session)) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => Err(denial),
     }
 }
 
-/// Adds what goes with the request as it leaves, and gives what goes with its connection. Without
-/// what should go with it, it does not leave.
+/// Adds what goes with the request as it leaves, tells what became of each, and gives what goes
+/// with its connection. Without what should go with it, it does not leave.
 async fn add_credentials(
-    request: &mut Asking,
+    request: &mut Request<Source>,
     asked: &Asked,
     session: &Session,
     permit: &mut Permit,
-    record: &mut ExchangeRecord,
+    told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
 ) -> Result<Option<Identity>, Reason> {
     let tenant = &session.who.tenant;
     let mut identity = None;
+    let (parameters, none) = (tenant.parameters.as_ref(), Map::new());
     let subject = Subject {
         tenant: &tenant.id,
-        parameters: &Map::new(),
+        parameters: parameters.map_or(&none, |parameters| parameters.values()),
     };
     for credential in &tenant.credentials {
         let name = &credential.name;
@@ -269,12 +319,12 @@ async fn add_credentials(
         match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
             Fit::Elsewhere => continue,
             Fit::Withheld => {
-                record.credential(name, Use::Skipped);
+                told(name, Use::Skipped);
                 continue;
             }
             // A connection shows one certificate.
             Fit::Goes if identity.is_some() && matches!(credential.kind, Kind::Mtls { .. }) => {
-                record.credential(name, Use::Skipped);
+                told(name, Use::Skipped);
                 continue;
             }
             Fit::Goes => permit.prove_address(),
@@ -287,11 +337,11 @@ async fn add_credentials(
         match added {
             Ok(shown) => identity = identity.or(shown),
             Err(error) => {
-                record.credential(name, Use::Failed);
+                told(name, Use::Failed);
                 return Err(error.report(name));
             }
         }
-        record.credential(name, Use::Injected);
+        told(name, Use::Injected);
     }
     Ok(identity)
 }
@@ -306,27 +356,32 @@ fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
 
 /// The request with a body that is counted, timed, and known to have been sent.
 fn outgoing(
-    request: Asking,
+    request: Request<Source>,
     session: &Session,
     metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
-    let (head, body) = request.into_parts();
-    let idle = session.agent.limits.http.body_idle;
-    let (body, sent) = Outgoing::new(body, Arc::clone(metered) as _, idle);
-    (Request::from_parts(head, body), sent)
+    interim::send_off(request, Arc::clone(metered) as _, session.agent.limits.http)
 }
 
-/// A request that its upstream answered.
+/// A request that was answered.
 enum Carried {
+    /// By its upstream.
     Response {
         response: Answering,
         lease: Lease,
         edits: Vec<Edit>,
         metered: Arc<Metered>,
     },
+    /// By a worker.
+    Worker {
+        response: Response<Source>,
+        metered: Arc<Metered>,
+    },
+    /// By its upstream, with another protocol.
     Upgrade {
-        response: Answering,
+        response: Response<()>,
         workload: Upgrade,
+        upstream: Upgrade,
         edits: Vec<Edit>,
         metered: Arc<Metered>,
         is_websocket: bool,
@@ -354,14 +409,20 @@ impl Carried {
                 });
                 response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
             }
+            Self::Worker { response, metered } => {
+                record.status(response.status());
+                let idle = metered.at_most(session.agent.limits.http.body_idle);
+                let on_end = Box::new(move |ending| record.close(ending));
+                response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
+            }
             Self::Upgrade {
                 mut response,
                 workload,
+                upstream,
                 edits,
                 metered,
                 is_websocket,
             } => {
-                let upstream = Upgrade::of_response(&mut response);
                 let protocol = strip_hop_by_hop(response.headers_mut());
                 rewrite::edit(response.headers_mut(), &edits);
                 if is_websocket {
@@ -374,7 +435,7 @@ impl Carried {
                 let tunnel = metered.upgraded();
                 let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
                 session.agent.tasks.spawn("upgrade", carried);
-                response.map(|_none| Body::empty())
+                response.map(|()| Body::empty())
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod set;
 pub mod targets;
 pub mod rule;
 pub mod policy;
+pub mod worker;
 pub mod certificates;
 pub mod credential;
 pub mod reason;

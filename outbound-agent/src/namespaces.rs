@@ -221,6 +221,10 @@ impl Namespaces {
                 return Ok(None);
             }
             sys::bring_loopback_up().map_err(|source| Error::Loopback { inode, source })?;
+            let ports = self.server.ports();
+            if let Err(error) = redirect::reserved::reserve(&ports) {
+                debug!(%error, netns = inode, "cannot reserve the agent's ports");
+            }
             let listening = self.server.listen();
             let listening = listening.map_err(|source| Error::Listen { inode, source })?;
             Ok(Some((cookie, listening)))

@@ -12,6 +12,7 @@
 //! | 4 | [`tls`] | TLS bytes of a host whose requests are seen | [`tls::Plain`] |
 //! | 5 | [`http`] | HTTP bytes | requests, [`http::normalize::Asked`] |
 //! | 6 | [`policy`] | [`policy::Facts`] | [`policy::Verdict`], and with it the permit |
+//! | 7 | [`worker`] | the permitted request of a tenant with a worker | that worker's response, its requests as errands |
 //! | 8 | [`credentials`] | the permitted request | the request with what the tenant never holds |
 //! | 9 | [`upstream`] | permit and request | the response |
 //! | 9b | [`tunnel`] | both ends | both ends closed, bytes counted |
@@ -24,6 +25,7 @@ pub mod detect;
 pub mod tls;
 pub mod http;
 pub mod policy;
+pub mod worker;
 pub mod credentials;
 pub mod upstream;
 pub mod tunnel;

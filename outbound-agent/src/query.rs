@@ -270,6 +270,15 @@ const fn code(reason: Reason) -> Rcode {
         | R::DownstreamAborted
         | R::DownstreamTls
         | R::ConnectionLimit
+        | R::NotDispatched
+        | R::WorkerException
+        | R::WorkerCpu
+        | R::WorkerTimeout
+        | R::WorkerMemory
+        | R::WorkerDied
+        | R::WorkerUnavailable
+        | R::WorkerLimit
+        | R::WorkerLoop
         | R::CredentialUnavailable
         | R::UpstreamUnresolved
         | R::UpstreamRefused

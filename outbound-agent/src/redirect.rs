@@ -14,6 +14,7 @@ mod others;
 mod flows;
 mod pending;
 mod refusals;
+pub mod reserved;
 mod sockets;
 
 use std::io;

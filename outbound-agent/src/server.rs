@@ -90,6 +90,11 @@ impl Server {
         }
     }
 
+    /// Its ports, the same in every namespace.
+    pub const fn ports(&self) -> [u16; 2] {
+        [self.port, self.dns_port]
+    }
+
     /// The same, that holds connects in every namespace that it listens in from now on.
     #[must_use]
     pub fn holding(self, holds: Arc<Holds>) -> Self {

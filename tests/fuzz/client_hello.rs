@@ -52,6 +52,7 @@ async fn look(stream: Stream, input: &[u8]) -> (String, Option<Hello>) {
         Ok(Detected::Http(replay)) => ("http".into(), all(replay, input).await),
         Ok(Detected::Http2(replay)) => ("http2".into(), all(replay, input).await),
         Ok(Detected::Opaque(replay)) => ("opaque".into(), all(replay, input).await),
+        Ok(Detected::Silent(_nothing)) => ("silent".into(), None),
         Ok(Detected::Tls(hello, replay)) => {
             all(replay, input).await;
             ("tls".into(), Some(hello))

@@ -83,6 +83,7 @@ async fn read(stream: Stream) -> Vec<Seen> {
     let limits = Limits {
         request_header: Duration::from_secs(3600),
         body_idle: Duration::from_secs(3600),
+        expect_continue: Duration::from_secs(3600),
         header_bytes: 16 << 10,
         headers: 32,
         http2_streams: 8,

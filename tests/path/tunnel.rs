@@ -157,3 +157,30 @@ async fn broken_tls_is_malformed() {
     assert_eq!(Reply::read(&mut stream).await.status, 0);
     agent.expect_log(&[("reason", "malformed"), ("fault", "downstream")]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_workload_that_may_not_tunnel_is_waited_for() {
+    let origin = Origin::http().await;
+    let agent = Agent::start(
+        r#"
+        [limits]
+        detect = "1ms"
+        [resolver]
+        hosts = { "api.test" = ["127.0.0.1"] }
+        [policies.p]
+        allow = ["api.test:*", "http://127.0.0.0/8:*"]
+        [[tenants]]
+        name = "acme"
+        policy = "p"
+        cgroup = "/acme"
+        "#,
+    );
+    let host = format!("api.test:{}", origin.address.port());
+    let mut slow = agent.connect("acme", origin.address).await;
+    // Longer than a millisecond.
+    let quick = agent.get("acme", origin.address, &host, "/quick").await;
+    assert_eq!(quick.status, 200);
+    let request = format!("GET /slow HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    slow.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(Reply::read(&mut slow).await.status, 200);
+}

@@ -21,6 +21,10 @@ mod git;
 mod raw;
 /// Who tries QUIC first.
 mod quic;
+/// Java.
+mod java;
+/// pip, npm and apt.
+mod packages;
 /// What handshakes look like to OpenSSL, GnuTLS and Go.
 mod handshake;
 
@@ -50,6 +54,9 @@ fn host() -> Option<Host> {
     let host = Host::new()?;
     let names = NAMES.map(|name| format!("{name:?} = [{ORIGIN_V4:?}]\n"));
     host.configure("resolver", &format!("[resolver.hosts]\n{}", names.concat()));
+    // A client is slow to start where many do.
+    let patient = "detect = \"30s\"\nclient_hello = \"30s\"\ntls_handshake = \"30s\"\n";
+    host.configure("limits", &format!("[limits]\n{patient}"));
     host.write("token", SECRET);
     let token = host.path("token").display().to_string();
     host.configure("policies", &POLICIES.replace("TOKEN", &token));

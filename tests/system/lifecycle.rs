@@ -6,6 +6,34 @@ use serde_json::Value;
 use crate::scene::{Prober, SECRET, curl, host, origin};
 
 #[test]
+fn the_agents_ports_are_reserved_beside_what_is_there_until_it_is_taken_off() {
+    let Some(host) = host() else { return };
+    const FILE: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+    let shell = |script: &str| {
+        host.program("sh", &["-c", script])
+            .output()
+            .trim()
+            .to_owned()
+    };
+    let reserved = || shell(&format!("cat {FILE}"));
+    shell(&format!("echo 8080,9000-9002 > {FILE}"));
+    let agent = host.agent();
+    let with_ours = reserved();
+    assert!(with_ours.starts_with("8080,9000-9002,"), "{with_ours}");
+    // A namespace of a tenant's own has them from the start.
+    let tenants = ["run", "--netns", "--tenant", "acme", "--", "cat", FILE];
+    let ours = with_ours.trim_start_matches("8080,9000-9002,");
+    assert_eq!(host.outbound(&tenants).output().trim(), ours);
+    agent.kill();
+    assert_eq!(reserved(), with_ours);
+    let agent = host.agent();
+    assert_eq!(reserved(), with_ours);
+    agent.stop();
+    host.outbound(&["detach"]).output();
+    assert_eq!(reserved(), "8080,9000-9002");
+}
+
+#[test]
 fn sigterm_lets_what_is_under_way_end_and_takes_nothing_new() {
     let Some(host) = host() else { return };
     let origin = origin(&host);

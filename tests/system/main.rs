@@ -39,3 +39,7 @@ mod patterns;
 mod doctor;
 /// Programs that tenants use, each with what it asks for, what it is refused and what it says.
 mod clients;
+/// HTTP/2 as no client should speak it.
+mod abuse;
+/// What README and unit tell newcomers to do.
+mod newcomer;

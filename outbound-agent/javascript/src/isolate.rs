@@ -211,6 +211,11 @@ impl Isolate {
         self.engine.heap_bytes()
     }
 
+    /// Frees what only cycles keep alive: for an isolate that has nothing to do.
+    pub fn collect(&self) {
+        self.engine.collect();
+    }
+
     /// What lives on after a response lives on for so long and no longer.
     fn bound_rest(&self, number: u32) {
         let shared = self.engine.shared.clone();

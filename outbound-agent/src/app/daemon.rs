@@ -130,6 +130,7 @@ fn fence(
     )?;
     let held = Held::start(config, &app, flows)?;
     let own_cookie = listen_here(&redirect, &app)?;
+    reserve_ports(config, &app);
     let refusals = redirect.refusals()?;
     let listeners = redirect.listeners()?;
     let mut server = app.server().clone();
@@ -262,6 +263,14 @@ fn listen_here(redirect: &Redirect, app: &App) -> anyhow::Result<u64> {
         .context("cannot tell the network namespace")?;
     redirect.listen(cookie, app.listening().entry())?;
     Ok(cookie)
+}
+
+/// Keeps others from coming to the agent's ports by chance while it is away.
+fn reserve_ports(config: &Config, app: &App) {
+    let ports = [app.port(), app.dns_port()];
+    if let Err(error) = redirect::reserved::reserve_for_good(&ports, &config.agent.state_dir) {
+        warn!(%error, ?ports, "cannot reserve the agent's ports (ip_local_reserved_ports)");
+    }
 }
 
 /// Writes down what the kernel refused.

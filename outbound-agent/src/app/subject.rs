@@ -13,8 +13,8 @@ use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::namespaces::{Home, Namespaces, Trust};
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace,
-    Status, TenantView, TrustView,
+    Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace, Runs,
+    SharedHook, Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
@@ -91,6 +91,29 @@ impl Host {
     }
 }
 
+impl Host {
+    fn shared_hooks(&self) -> Vec<SharedHook> {
+        let found = redirect::cgroup_root().and_then(|root| redirect::shared(&self.pin_dir, &root));
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot list the programs of others");
+            Vec::new()
+        });
+        let shared = found.into_iter().map(|one| SharedHook {
+            cgroup: one.cgroup,
+            hook: one.attach_type.to_owned(),
+            programs: one
+                .programs
+                .into_iter()
+                .map(|program| Runs {
+                    name: program.name,
+                    ours: program.is_ours,
+                })
+                .collect(),
+        });
+        shared.collect()
+    }
+}
+
 impl Subject for Host {
     fn status(&self) -> Status {
         let waiting_for = self.readiness.waiting_for();
@@ -122,6 +145,7 @@ impl Subject for Host {
             listeners: self.listeners.clone(),
             pin_dir: self.pin_dir.clone(),
             attachments: attachments(&self.pin_dir),
+            shared_hooks: self.shared_hooks(),
             features,
             trust: self.trust(None),
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::client;
-use crate::observe::admin::view::{Attachment, Status};
+use crate::observe::admin::view::{Attachment, SharedHook, Status};
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,7 @@ fn table(status: &Status) -> String {
     );
     rows.add("pinned at", status.pin_dir.display().to_string());
     rows.all("attached", attachments(&status.attachments));
+    rows.all("others", status.shared_hooks.iter().map(shared));
     rows.all(
         "kernel",
         status
@@ -156,6 +157,16 @@ fn table(status: &Status) -> String {
             }),
     );
     rows.text()
+}
+
+/// The order in which the programs of a hook run, others' in brackets.
+fn shared(hook: &SharedHook) -> String {
+    let programs = hook.programs.iter().map(|program| match program.ours {
+        true => program.name.clone(),
+        false => format!("[{}]", program.name),
+    });
+    let order = programs.collect::<Vec<_>>().join(", ");
+    format!("{}  {}: {order}", hook.cgroup.display(), hook.hook)
 }
 
 fn state(status: &Status) -> String {

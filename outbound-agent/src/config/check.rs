@@ -12,6 +12,7 @@ use super::policy::{Compiled, policies};
 use super::problem::{KeyPath, Problems};
 use super::raw;
 use super::section::nearest;
+use super::service;
 use super::set::Sets;
 use super::{Config, TenantSpec};
 use crate::model::limits::Limits;
@@ -34,18 +35,23 @@ pub(super) fn check(
             (name, compiled)
         })
         .collect();
+    let services = service::services(file.services, &environment, problems);
+    let namespaces = service::namespaces(file.dispatch_namespaces, &services, problems);
     let policies = policies(&file.policies, &sets, &credentials, problems);
     let fair = Limits {
         connections: file.limits.as_ref().map(|all| (all.connections / 4).max(1)),
         ..Limits::default()
     };
-    let tenants = tenants(file.tenants, &policies, fair, problems);
+    let known = (&policies, &namespaces);
+    let tenants = tenants(file.tenants, known, fair, problems);
     Some(Config {
         agent: file.agent?,
         access_log: file.access_log?,
         resolver: file.resolver?,
         limits: file.limits?,
         tls: file.tls?,
+        services: services.into_values().flatten().collect(),
+        namespaces: namespaces.into_values().flatten().collect(),
         policies: policies
             .into_values()
             .flatten()
@@ -65,7 +71,7 @@ fn watched(file: &raw::File) -> Vec<PathBuf> {
 
 fn tenants(
     raw: Vec<Option<raw::Tenant>>,
-    policies: &BTreeMap<String, Option<Compiled>>,
+    (policies, namespaces): (&BTreeMap<String, Option<Compiled>>, &service::Namespaces),
     fair: Limits,
     problems: &mut Problems,
 ) -> Vec<TenantSpec> {
@@ -80,6 +86,8 @@ fn tenants(
             name,
             policy,
             cgroup,
+            namespace,
+            outbound,
             inbound,
             limits,
         } = tenant;
@@ -93,8 +101,12 @@ fn tenants(
             let message = format!("cgroup \"{cgroups}\" is already given to {owner} at {first}");
             problems.add(&cgroup.place, KeyPath::Key(&path, "cgroup"), message);
         }
-        let path = KeyPath::Key(&path, "policy");
-        let Some((policy, credentials, base)) = refer(&policy, policies, "policy", &path, problems)
+        let Some(joined) = service::join(namespace, outbound, namespaces, &path, problems) else {
+            continue;
+        };
+        let within = KeyPath::Key(&path, "policy");
+        let Some((policy, credentials, base)) =
+            refer(&policy, policies, "policy", &within, problems)
         else {
             continue;
         };
@@ -103,6 +115,8 @@ fn tenants(
                 id: name.value,
                 policy: Arc::clone(policy),
                 credentials: credentials.clone(),
+                namespace: joined.namespace,
+                parameters: joined.parameters,
                 limits: limits.compile().or(*base).or(fair),
             }),
             cgroups,

@@ -5,6 +5,7 @@ pub(super) mod credential;
 pub(super) mod effect;
 pub(super) mod rule;
 pub(super) mod unit;
+pub(super) mod worker;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};

@@ -3,6 +3,7 @@
 pub(super) mod credential;
 mod limits;
 mod rule;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use super::cgroups::{CgroupPattern, Cgroups};
 use super::document::{Node, Table, Value};
 use super::kind::compound::{InPlace, List, Nested, Optional, Placed};
 use super::kind::rule::Tables;
+use super::kind::worker::Members;
 use super::kind::{FilePath, Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
@@ -19,10 +21,12 @@ use crate::model::place::Place;
 use crate::model::policy::{Addressing, Fallback, Mode, Tls};
 use crate::model::target::Target;
 use crate::model::tenant::TenantId;
+use crate::model::worker::Values;
 use credential::Credential;
 pub(super) use limits::TenantLimits;
 
 pub(super) use rule::{Rule, Set};
+pub(super) use worker::{DispatchNamespace, Limits as ServiceLimits, Network, Outbound, Service};
 
 section! {
     /// Rules, by name. Tenants refer to them.
@@ -105,6 +109,11 @@ section! {
         /// fenced, and what it had connected is ended. A cgroup that is named by its path is no
         /// pattern's; one that two tenants' patterns match is neither's.
         cgroup: Placed<Cgroups> as InPlace<CgroupPattern>;
+        /// The namespace whose outbound worker its requests pass. Without one: none do.
+        namespace: Option<Placed<String>> as Optional<InPlace<Text>> = None;
+        /// The parameters that the namespace declares, for what runs in its cgroup. Where they
+        /// are not written, nothing leaves before a dispatch has given them.
+        outbound: Option<Placed<Values>> as Optional<InPlace<Members>> = None;
         /// Whether its servers may answer peers that connect to them.
         inbound: bool as Flag = false;
         /// What it may take: the keys of `[policies.NAME.limits]`, each instead of its policy's.
@@ -143,6 +152,8 @@ pub(super) struct File {
     pub(super) resolver: Option<Resolver>,
     pub(super) limits: Option<Limits>,
     pub(super) tls: Option<super::Tls>,
+    pub(super) dispatch_namespaces: Vec<Option<DispatchNamespace>>,
+    pub(super) services: BTreeMap<String, Option<Service>>,
     pub(super) sets: BTreeMap<String, Option<Set>>,
     pub(super) policies: BTreeMap<String, Option<Policy>>,
     pub(super) credentials: BTreeMap<String, Option<Credential>>,
@@ -163,10 +174,12 @@ impl File {
             resolver: settings(table, "resolver", problems),
             limits: settings(table, "limits", problems),
             tls: settings(table, "tls", problems),
+            dispatch_namespaces: listed(table, "dispatch_namespaces", problems),
+            services: services(table, problems),
             sets: named(table, "sets", problems),
             policies: named(table, "policies", problems),
             credentials: named(table, "credentials", problems),
-            tenants: tenants(table, problems),
+            tenants: listed(table, "tenants", problems),
         }
     }
 }
@@ -214,12 +227,14 @@ fn one_authority(table: &Table, problems: &mut Problems) {
     }
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "agent",
     "access_log",
     "resolver",
     "limits",
     "tls",
+    "dispatch_namespaces",
+    "services",
     "sets",
     "policies",
     "credentials",
@@ -286,17 +301,22 @@ fn named<S: FromNode>(
     table.0.iter().map(read).collect()
 }
 
-fn tenants(table: &Table, problems: &mut Problems) -> Vec<Option<Tenant>> {
-    let Some(entry) = table.0.get("tenants") else {
+fn services(table: &Table, problems: &mut Problems) -> BTreeMap<String, Option<Service>> {
+    worker::say_what_is_amiss(table, problems);
+    named(table, "services", problems)
+}
+
+fn listed<S: Section>(table: &Table, key: &str, problems: &mut Problems) -> Vec<Option<S>> {
+    let Some(entry) = table.0.get(key) else {
         return Vec::new();
     };
-    let path = KeyPath::Key(&KeyPath::Top, "tenants");
+    let path = KeyPath::Key(&KeyPath::Top, key);
     let Value::Array(nodes) = &entry.node.value else {
-        let message = format!("{} is not accepted; write [[tenants]]", entry.node.shown());
+        let message = format!("{} is not accepted; write [[{key}]]", entry.node.shown());
         problems.add(&entry.place, path, message);
         return Vec::new();
     };
     let read =
-        |(index, node): (usize, &Node)| Tenant::read(node, &KeyPath::Index(&path, index), problems);
+        |(index, node): (usize, &Node)| S::read(node, &KeyPath::Index(&path, index), problems);
     nodes.iter().enumerate().map(read).collect()
 }

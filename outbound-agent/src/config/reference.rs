@@ -1,7 +1,9 @@
 //! The reference of the configuration: `docs/configuration.md`, made of the declarations.
 
 use super::group::GROUPS;
-use super::raw::{Policy, Rule, Set, Tenant, TenantLimits, credential};
+use super::raw::{
+    DispatchNamespace, Policy, Rule, Service, ServiceLimits, Set, Tenant, TenantLimits, credential,
+};
 use super::section::{Key, Section, Unwritten};
 use super::{AccessLog, Agent, Limits, Resolver, Tls};
 
@@ -39,6 +41,9 @@ pub(super) fn sections() -> Vec<(&'static str, &'static str, Vec<Key>)> {
         section::<Resolver>("[resolver]"),
         section::<Limits>("[limits]"),
         section::<Tls>("[tls]"),
+        section::<DispatchNamespace>("[[dispatch_namespaces]]"),
+        section::<Service>("[services.NAME]"),
+        section::<ServiceLimits>("[services.NAME.limits]"),
         section::<Policy>("[policies.NAME]"),
         section::<Rule>("[[policies.NAME.rules]]"),
         section::<Set>("[sets.NAME]"),

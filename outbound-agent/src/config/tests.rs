@@ -6,6 +6,7 @@ use crate::model::policy::{Fallback, Mode, Tls};
 
 mod credentials;
 mod files;
+mod worker;
 mod rules;
 mod documents;
 
@@ -87,10 +88,13 @@ fn everything_that_is_written_is_taken() {
         resolver,
         limits,
         tls,
+        services,
+        namespaces,
         policies,
         tenants,
         watched,
     } = config(WHOLE);
+    assert!(services.is_empty() && namespaces.is_empty());
     assert!(watched.is_empty());
     assert_eq!(agent.admin_group.as_deref(), Some("outbound"));
     assert_eq!(agent.metrics.to_string(), "[::1]:9000");

@@ -74,6 +74,24 @@ closed_list! {
         ConnectionLimit = "connection_limit",
         /// More DNS queries, or longer names in them, than the limits allow.
         DnsLimit = "dns_limit",
+        /// The tenant's namespace has a worker that nothing has dispatched it to.
+        NotDispatched = "not_dispatched",
+        /// The outbound worker threw, or gave no response.
+        WorkerException = "worker_exception",
+        /// The outbound worker used up its time on a processor.
+        WorkerCpu = "worker_cpu",
+        /// The outbound worker did not answer in time.
+        WorkerTimeout = "worker_timeout",
+        /// The outbound worker used up its memory.
+        WorkerMemory = "worker_memory",
+        /// The outbound worker's process died, or is not back yet.
+        WorkerDied = "worker_died",
+        /// The outbound worker cannot be reached or does not load.
+        WorkerUnavailable = "worker_unavailable",
+        /// Too many invocations of the outbound worker at once.
+        WorkerLimit = "worker_limit",
+        /// The request was made by the outbound worker that it would invoke.
+        WorkerLoop = "worker_loop",
         /// More requests than the rule's `rate` allows.
         RateLimit = "rate_limit",
         /// The tenant has as many connections at once as its limits allow.
@@ -151,6 +169,8 @@ closed_list! {
     }
 }
 
+const DENIED: (Outcome, Option<Fault>) = (Outcome::Denied, None);
+
 /// How it ended, why, and whose doing it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -174,9 +194,7 @@ impl Ending {
     pub const fn of(reason: Reason) -> Self {
         use Reason as R;
         let (outcome, fault) = match reason {
-            R::RuleDeny | R::NoRule | R::PrivateAddress | R::MetadataAddress => {
-                (Outcome::Denied, None)
-            }
+            R::RuleDeny | R::NoRule | R::PrivateAddress | R::MetadataAddress => DENIED,
             R::UnknownFlow
             | R::UnknownTenant
             | R::FlowMismatch
@@ -197,6 +215,13 @@ impl Ending {
             | R::LogUnavailable
             | R::Draining
             | R::Kernel => (Outcome::Refused, None),
+            R::NotDispatched | R::WorkerLimit | R::WorkerLoop => (Outcome::Refused, None),
+            R::WorkerTimeout => (Outcome::TimedOut, Some(Fault::Worker)),
+            R::WorkerException
+            | R::WorkerCpu
+            | R::WorkerMemory
+            | R::WorkerDied
+            | R::WorkerUnavailable => (Outcome::Failed, Some(Fault::Worker)),
             R::Malformed
             | R::TwoHosts
             | R::TwoLengths
@@ -220,9 +245,10 @@ impl Ending {
             | R::UpstreamTlsUnverified
             | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
         };
+        let reason = Some(reason);
         Self {
             outcome,
-            reason: Some(reason),
+            reason,
             fault,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::credential::Credential;
 use super::limits::Limits;
 use super::policy::Policy;
+use super::worker::{Namespace, Parameters};
 
 /// The kernel's 64-bit number of a cgroup: the inode of its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +56,10 @@ pub struct Tenant {
     pub policy: Arc<Policy>,
     /// What is added for it.
     pub credentials: Vec<Arc<Credential>>,
+    /// Whose outbound worker its requests pass, if it is in a namespace.
+    pub namespace: Option<Arc<Namespace>>,
+    /// What its dispatch gave to that worker; `None` where nobody has dispatched it.
+    pub parameters: Option<Arc<Parameters>>,
     /// What it may take of what all share.
     pub limits: Limits,
 }

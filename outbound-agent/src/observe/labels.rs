@@ -53,6 +53,30 @@ closed_list! {
 }
 
 closed_list! {
+    /// What an outbound worker did with a request.
+    WorkerOutcome {
+        /// It gave a response.
+        Responded = "responded",
+        /// It failed, and the request went on without it.
+        Forwarded = "forwarded",
+        /// It threw, or gave no response.
+        Exception = "exception",
+        /// It used up its time on a processor.
+        Cpu = "cpu",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It used up its memory.
+        Memory = "memory",
+        /// Its process died, or was not back yet.
+        Died = "died",
+        /// It could not be reached, or does not load.
+        Unavailable = "unavailable",
+        /// It was not asked: too many invocations, or one in a circle.
+        Refused = "refused",
+    }
+}
+
+closed_list! {
     /// What became of a credential that is bound to a request's host.
     Use {
         /// It went out.

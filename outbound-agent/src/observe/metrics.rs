@@ -14,7 +14,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder};
 
-use super::labels::{Direction, Held, Protocol, Reload, Use, Verdict};
+use super::labels::{Direction, Held, Protocol, Reload, Use, Verdict, WorkerOutcome};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
@@ -49,6 +49,8 @@ struct Inner {
     kernel_events: KernelCollector,
     access_log_lost: IntCounter,
     config_reloads: IntCounterVec,
+    worker_calls: IntCounterVec,
+    worker_durations: HistogramVec,
 }
 
 impl Metrics {
@@ -72,6 +74,8 @@ impl Metrics {
                 .counters(&registry)?
                 .get_metric_with_label_values(&none)?,
             config_reloads: families::CONFIG_RELOADS.counters(&registry)?,
+            worker_calls: families::WORKER_CALLS.counters(&registry)?,
+            worker_durations: families::WORKER_DURATION.durations(&registry)?,
             traffic,
             registry: registry.clone(),
         };
@@ -120,6 +124,14 @@ impl Metrics {
     /// A line of the access log was dropped.
     pub fn access_log_lost(&self) {
         self.0.access_log_lost.inc();
+    }
+
+    /// An outbound worker was invoked; services are as many as the configuration has.
+    pub fn worker_called(&self, service: &str, outcome: WorkerOutcome, took: Duration) {
+        let calls = &self.0.worker_calls;
+        calls.with_label_values(&[service, outcome.label()]).inc();
+        let durations = self.0.worker_durations.with_label_values(&[service]);
+        durations.observe(took.as_secs_f64());
     }
 
     /// The configuration was reloaded, or was not.

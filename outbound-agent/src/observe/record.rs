@@ -31,6 +31,7 @@ use crate::model::tenant::Tenant;
 
 mod account;
 mod bytes;
+mod event;
 mod exchange;
 mod held;
 mod line;
@@ -41,6 +42,7 @@ mod tests;
 
 pub use account::Watched;
 pub use bytes::ByteCounter;
+pub use event::is_security_event;
 pub use exchange::{ExchangeRecord, Requested};
 pub use query::QueryRecord;
 pub use refusal::KernelRefusal;
@@ -318,59 +320,5 @@ const fn claim(ending: Ending) -> Claim {
         Outcome::Completed | Outcome::Failed | Outcome::TimedOut | Outcome::Aborted => {
             Claim::Carried
         }
-    }
-}
-
-/// Whether what ends for this reason was attempted by something that probes the agent, rather
-/// than by a workload that policy or the network stopped.
-pub const fn is_security_event(reason: Reason) -> bool {
-    match reason {
-        Reason::UnknownFlow
-        | Reason::UnknownTenant
-        | Reason::FlowMismatch
-        | Reason::AgentAddress
-        | Reason::MetadataAddress
-        | Reason::Malformed
-        | Reason::TwoHosts
-        | Reason::TwoLengths
-        | Reason::InvalidLength
-        | Reason::TransferCoding
-        | Reason::InvalidChunk
-        | Reason::InvalidHeader
-        | Reason::BareLineEnd
-        | Reason::DestinationMismatch
-        | Reason::Kernel => true,
-        Reason::RuleDeny
-        | Reason::NoRule
-        | Reason::PrivateAddress
-        | Reason::NoServerName
-        | Reason::NoHost
-        | Reason::HeaderTooLarge
-        | Reason::UnsupportedProtocol
-        | Reason::DownstreamTimeout
-        | Reason::DownstreamAborted
-        | Reason::DownstreamTls
-        | Reason::ConnectionLimit
-        | Reason::DnsLimit
-        | Reason::RateLimit
-        | Reason::TenantConnections
-        | Reason::TenantRequests
-        | Reason::RequestRate
-        | Reason::Quota
-        | Reason::BodyTooLarge
-        | Reason::ResponseTooLarge
-        | Reason::TooLong
-        | Reason::CredentialUnavailable
-        | Reason::UpstreamUnresolved
-        | Reason::UpstreamRefused
-        | Reason::UpstreamUnreachable
-        | Reason::UpstreamTimeout
-        | Reason::UpstreamReset
-        | Reason::UpstreamTls
-        | Reason::UpstreamTlsUnverified
-        | Reason::UpstreamMalformed
-        | Reason::LogUnavailable
-        | Reason::Draining
-        | Reason::Internal => false,
     }
 }

@@ -25,8 +25,10 @@ pub enum Detected<S> {
     Http2(Replay<S>),
     /// TLS, with what its ClientHello says.
     Tls(Hello, Replay<S>),
-    /// Anything else, and peers that wait for the server to speak first.
+    /// Anything else.
     Opaque(Replay<S>),
+    /// Nothing yet: a peer that waits for the server to speak first, or a slow one.
+    Silent(Replay<S>),
 }
 
 /// What a ClientHello says; all of it is the workload's claim.
@@ -41,7 +43,7 @@ pub struct Hello {
 /// How long and how much to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For the first byte; a peer that is still silent is taken to wait for the server.
+    /// For the first byte.
     pub first_byte: Duration,
     /// For the rest of a ClientHello or of a request's first word.
     pub rest: Duration,
@@ -60,7 +62,7 @@ pub async fn detect<S: AsyncRead + Unpin>(
     )
     .await
     {
-        Err(_silent) => return Ok(Detected::Opaque(Replay::new(Bytes::new(), stream))),
+        Err(_silent) => return Ok(Detected::Silent(Replay::new(Bytes::new(), stream))),
         Ok(Ok(1..)) => {}
         Ok(Ok(0) | Err(_)) => return Err((stream, Reason::DownstreamAborted)),
     }

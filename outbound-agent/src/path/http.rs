@@ -5,6 +5,7 @@
 
 pub mod guard;
 mod resets;
+pub mod interim;
 pub mod body;
 pub mod headers;
 pub mod normalize;
@@ -42,6 +43,8 @@ pub struct Limits {
     pub request_header: Duration,
     /// Between two pieces of a body.
     pub body_idle: Duration,
+    /// For an upstream's `100 (Continue)`.
+    pub expect_continue: Duration,
     /// Size of a request's head.
     pub header_bytes: usize,
     /// Number of header fields.

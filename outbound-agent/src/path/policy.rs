@@ -33,7 +33,7 @@ use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::{Addressing, Mode, Policy, Tls};
 use crate::model::reason::Reason;
-use crate::model::rule::{Clause, Effects, Face};
+use crate::model::rule::{Clause, Edit, Effects, Face};
 use crate::model::target::Scheme;
 use crate::model::targets::{Rule, Targets};
 use crate::model::tenant::Tenant;
@@ -191,6 +191,12 @@ impl Permit {
     /// What the rule does to what it allows.
     pub fn effects(&self) -> Option<&Effects> {
         Some(&self.effects.as_ref()?.effects)
+    }
+
+    /// What the rule changes of the response's header.
+    pub fn response_edits(&self) -> Vec<Edit> {
+        let effects = self.effects();
+        effects.map_or_else(Vec::new, |effects| effects.response.clone())
     }
 
     /// For what the rule of `first` has rewritten: that rule's effects, and nothing of those of

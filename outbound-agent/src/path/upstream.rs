@@ -304,6 +304,10 @@ impl Upstream {
         limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered> {
         target::fit(&mut request, destination, &connection.sender);
+        if let Sender::Http2(_) = connection.sender {
+            // hyper passes over its interim responses.
+            request.body_mut().expect(None);
+        }
         let sending = async {
             match &mut connection.sender {
                 Sender::Http1(sender) => sender.try_send_request(request).await,
@@ -316,10 +320,16 @@ impl Upstream {
         };
         tokio::select! {
             biased; // A response that is there is not late.
-            answered = sending => answered.map_err(|mut error| Unanswered {
-                reason: reason(error.error()),
-                unsent: error.take_message().map(Box::new),
-            }),
+            answered = sending => match answered {
+                Ok(response) => target::own(response).ok_or(Unanswered {
+                    reason: Reason::UpstreamMalformed,
+                    unsent: None,
+                }),
+                Err(mut error) => Err(Unanswered {
+                    reason: reason(error.error()),
+                    unsent: error.take_message().map(Box::new),
+                }),
+            },
             () = late => Err(Unanswered { reason: Reason::UpstreamTimeout, unsent: None }),
         }
     }

@@ -211,7 +211,7 @@ fn text(body: String) -> Answer {
     Response::new(Full::from(body).boxed())
 }
 
-/// As many as are asked for, or the range of them (RFC 9110 section 14.2; both ends named).
+/// As many as are asked for, or the range of them (RFC 9110 section 14.2; its begin named).
 fn octets(length: u64, headers: &HeaderMap) -> Answer {
     let range = headers.get(header::RANGE).and_then(|range| {
         let (from, to) = range
@@ -219,7 +219,12 @@ fn octets(length: u64, headers: &HeaderMap) -> Answer {
             .ok()?
             .strip_prefix("bytes=")?
             .split_once('-')?;
-        let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+        let from: u64 = from.parse().ok()?;
+        let to = if to.is_empty() {
+            length.checked_sub(1)?
+        } else {
+            to.parse().ok()?
+        };
         (from <= to && to < length).then_some((from, to))
     });
     let left = range.map_or(length, |(from, to)| to - from + 1);

@@ -79,7 +79,7 @@ fn gnutls_verifies_and_shakes_hands() {
         let path = format!("/gnutls-{name}");
         // It reads a line whenever there is something to read, and buffers all that there is.
         let program = format!(
-            "stdbuf -i0 gnutls-cli --x509cafile=$SSL_CERT_FILE --alpn=http/1.1 \
+            "stdbuf -i0 gnutls-cli --alpn=http/1.1 \
              --priority=NORMAL:-VERS-ALL:+{version}"
         );
         let client = inside(&stage, &program, &path, "api.test").start();

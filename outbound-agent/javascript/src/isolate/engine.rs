@@ -40,6 +40,7 @@ impl Engine {
         let runtime = Runtime::new().map_err(broken)?;
         runtime.set_memory_limit(shared.limits.memory_bytes);
         runtime.set_max_stack_size(STACK_BYTES);
+        runtime.set_gc_threshold(COLLECT_AT_BYTES);
         let watched = shared.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || watched.budget.is_spent())));
         runtime.set_loader(module.resolver(), module.loader());
@@ -273,6 +274,10 @@ impl Engine {
             shared.answer(number, Err(error));
             shared.end(number);
         }
+    }
+
+    pub(crate) fn collect(&self) {
+        self.runtime.run_gc();
     }
 
     /// Bytes of the engine's heap in use. Walks the heap.

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) poison: Cell<Option<Poison>>,
     /// The heap turned out full: throw the isolate away as soon as the engine is left.
     pub(crate) exhausted: Cell<bool>,
+    /// Bodies that are being read into memory and are not yet the engine's.
+    pub(crate) held_bytes: Cell<usize>,
     /// Operations that ended with their invocation; the prelude still waits for them.
     pub(crate) dead: RefCell<Vec<u32>>,
     pub(crate) invocations: RefCell<HashMap<u32, Invocation>>,
@@ -46,6 +48,7 @@ impl Shared {
             current: Cell::new(0),
             poison: Cell::new(None),
             exhausted: Cell::new(false),
+            held_bytes: Cell::new(0),
             dead: RefCell::default(),
             invocations: RefCell::default(),
             engine: RefCell::default(),

@@ -7,6 +7,9 @@ mod tunnels;
 mod web;
 mod world;
 
+use http::{HeaderMap, Method};
+
+use crate::{Body, BodyError};
 use world::World;
 
 #[tokio::test]
@@ -48,4 +51,46 @@ async fn what_is_waited_for_lives_on_and_the_rest_is_dropped() {
     let text = "answer to GET https://slow.test/log";
     assert_eq!(*world.host.console.borrow(), [text]);
     assert_eq!(reply.rest.finished().await.cut, 0);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_its_invocation_with_it() {
+    let world = World::new(
+        "export default { fetch: (request) => fetch('https://hangs.test/', { method: 'POST', body: request.body }) }",
+    );
+    let handle = world.host.body([Ok("upload".into())]);
+    let asked = || !world.host.requests.borrow().is_empty();
+    let send = world.send(
+        Method::POST,
+        "https://api.test/",
+        HeaderMap::new(),
+        Body::Handle(handle),
+    );
+    tokio::select! {
+        biased;
+        _ = send => panic!("there is no answer"),
+        () = world.until(asked) => {}
+    }
+    assert_eq!(world.isolate.outstanding(), 0);
+    world.until(|| true).await;
+}
+
+#[tokio::test]
+async fn an_isolate_is_dropped_with_all_that_it_has_under_way() {
+    let source = "let kept; export default { async fetch(request, env, ctx) { kept = request; const r = await fetch('https://chunks.test/'); kept.reader = r.body.getReader(); ctx.waitUntil(kept.reader.read().then(() => new Promise((r) => setTimeout(r, 1e6)))); setInterval(() => {}, 1); return new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(9)) } })) } }";
+    let world = World::new(source);
+    let reply = world.get("https://api.test/").await.unwrap();
+    let Body::Stream(mut chunks) = reply.body else {
+        panic!("not streamed");
+    };
+    world.until(|| world.isolate.outstanding() == 1).await;
+    let host = world.host.clone();
+    drop(world);
+    let mut last = None;
+    while let Some(chunk) = chunks.next().await {
+        last = Some(chunk);
+    }
+    assert_eq!(last, Some(Err(BodyError::Cut)));
+    assert_eq!(host.cancelled.borrow().len(), 1);
+    assert_eq!(reply.rest.finished().await.cut, 2);
 }

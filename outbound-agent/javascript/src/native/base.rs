@@ -42,6 +42,8 @@ fn clock<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
         }))
     })?;
     let shared = table.shared.clone();
+    table.add("invocation", move || shared.current.get())?;
+    let shared = table.shared.clone();
     table.add("forget", move |operation: u32| {
         let task = shared.with_current(|invocation| invocation.operations.remove(&operation));
         if let Some(task) = task.flatten() {

@@ -113,12 +113,15 @@ pub(super) fn take(shared: &Shared, ctx: &Ctx<'_>, number: u32) -> rquickjs::Res
     })
 }
 
-/// Reads all of a body, as far as it may be held in memory.
+/// Reads all of a body, as far as it and the others that are being read may be held in memory.
 fn whole(
     shared: &Rc<Shared>,
     source: Source,
 ) -> impl Future<Output = Result<bytes::Bytes, String>> + 'static {
-    let most = shared.limits.memory_bytes;
+    let mut held = Held {
+        shared: shared.clone(),
+        bytes: 0,
+    };
     async move {
         let mut rest = Some(source);
         let mut all = BytesMut::new();
@@ -129,11 +132,35 @@ fn whole(
             if all.is_empty() && rest.is_none() {
                 return Ok(chunk);
             }
-            if all.len() + chunk.len() > most {
-                return Err(format!("the body does not fit into {most} bytes of memory"));
-            }
+            held.add(chunk.len())?;
             all.extend_from_slice(&chunk);
         }
         Ok(all.freeze())
+    }
+}
+
+/// What one body takes of the memory of its isolate while it is read.
+struct Held {
+    shared: Rc<Shared>,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, more: usize) -> Result<(), String> {
+        let most = self.shared.limits.memory_bytes;
+        let total = self.shared.held_bytes.get().saturating_add(more);
+        if total > most {
+            return Err(format!("the body does not fit into {most} bytes of memory"));
+        }
+        self.bytes += more;
+        self.shared.held_bytes.set(total);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let total = self.shared.held_bytes.get();
+        self.shared.held_bytes.set(total.saturating_sub(self.bytes));
     }
 }

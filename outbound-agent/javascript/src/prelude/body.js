@@ -65,7 +65,8 @@ function handOn(stream) {
   const body = coreOf(stream).detach();
   if (body !== 0) return body;
   const reader = stream.getReader();
-  const [reading, writing] = native.writer();
+  const numbers = native.writer();
+  const { 0: reading, 1: writing } = numbers;
   const pump = async () => {
     for (;;) {
       const { value, done } = await reader.read();

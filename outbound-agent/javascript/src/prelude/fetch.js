@@ -72,8 +72,9 @@ function begin(method, url, headers, content, flight) {
   return wait(operation);
 }
 
-const arrived = ([status, statusText, head, body], url, redirected) =>
-  received(status, statusText, head, body, url, redirected);
+/** A response of what Rust gave: status, reason, numbers of head and body. */
+const arrived = (parts, url, redirected) =>
+  received(parts[0], parts[1], parts[2], parts[3], url, redirected);
 
 function discard(response) {
   const { body } = responseState(response);

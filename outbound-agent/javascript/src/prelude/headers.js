@@ -14,7 +14,7 @@ const spaceAround = /^[\t\n\r ]+|[\t\n\r ]+$/g;
 const forbidden = /[\0\r\n]/;
 
 // Ways in for the other classes of the prelude.
-let headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire, addType;
+let headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire, addType, share;
 
 class Headers {
   /** Number of a head in Rust that was not looked into yet; 0 when `#list` is all there is. */
@@ -47,6 +47,13 @@ class Headers {
     };
     isHeaders = (value) => typeof value === 'object' && value !== null && #list in value;
     listOf = (headers) => headers.#fields();
+    /** Gives empty headers what others have, unlooked at where they are. */
+    share = (headers, from) => {
+      if (headers.#head !== 0 || headers.#list.length > 0) return false;
+      headers.#head = from.#head;
+      headers.#list = from.#head === 0 ? copy(from.#list) : [];
+      return true;
+    };
     /** The content type that a body brings, unless there is one. */
     addType = (headers, type) => {
       const list = headers.#fields();
@@ -170,12 +177,8 @@ export { Headers, headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire,
 /** Puts what a `HeadersInit` says into headers. */
 export function fill(headers, init, api) {
   if (isHeaders(init)) {
+    if (share(headers, init)) return;
     const list = listOf(init);
-    const target = listOf(headers);
-    if (target.length === 0) {
-      for (let i = 0; i < list.length; i++) target[i] = list[i];
-      return;
-    }
     for (let i = 0; i < list.length; i += 2) headers.append(list[i], list[i + 1]);
     return;
   }

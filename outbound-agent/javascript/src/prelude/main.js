@@ -1,6 +1,6 @@
 // The web's classes on the global object, and the ways in from Rust.
 
-import { expose, forget, native, settle } from 'outbound:native';
+import { expose, forget as forgetOperations, native, settle } from 'outbound:native';
 import { AbortController, AbortSignal } from 'outbound:abort';
 import { Blob, File } from 'outbound:blob';
 import { structuredClone } from 'outbound:clone';
@@ -18,7 +18,7 @@ import { ReadableStream, ReadableStreamBYOBReader, ReadableStreamDefaultControll
 import { Request } from 'outbound:request';
 import { Response } from 'outbound:response';
 import { URLSearchParams } from 'outbound:searchparams';
-import { clearInterval, clearTimeout, performance, queueMicrotask, setInterval, setTimeout } from 'outbound:timers';
+import { clearInterval, clearTimeout, forgetTimers, performance, queueMicrotask, setInterval, setTimeout } from 'outbound:timers';
 import {
   ByteLengthQueuingStrategy,
   CountQueuingStrategy,
@@ -30,7 +30,13 @@ import {
 import { URL } from 'outbound:url';
 import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from 'outbound:writable';
 
-export { adopt, dispatch, forget, settle, tunnel };
+export { adopt, dispatch, settle, tunnel };
+
+/** Operations that ended with their invocation. */
+export function forget(operations) {
+  forgetOperations(operations);
+  forgetTimers(operations);
+}
 
 export function install(functions, bindings) {
   Object.assign(native, functions);

@@ -56,23 +56,19 @@ export function forget(operations) {
 
 /** Puts non-enumerable members on the global object, as the web does. */
 export function expose(members) {
+  const hidden = { value: undefined, writable: true, configurable: true, enumerable: false };
   for (const name in members) {
-    Object.defineProperty(globalThis, name, {
-      value: members[name],
-      writable: true,
-      configurable: true,
-      enumerable: false,
-    });
+    hidden.value = members[name];
+    Object.defineProperty(globalThis, name, hidden);
   }
 }
 
 /** Makes the members of a prototype enumerable and names its class, as Web IDL does. */
 export function finish(constructor, name = constructor.name) {
   const { prototype } = constructor;
+  const shown = { enumerable: true };
   for (const member of Object.getOwnPropertyNames(prototype)) {
-    if (member !== 'constructor') {
-      Object.defineProperty(prototype, member, { enumerable: true });
-    }
+    if (member !== 'constructor') Object.defineProperty(prototype, member, shown);
   }
   Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
   return constructor;

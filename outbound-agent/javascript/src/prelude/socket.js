@@ -44,7 +44,8 @@ class Socket {
   }
   #answer() {
     if (this.#decided === 'answer') return;
-    const [reading, writing] = native.writer();
+    const numbers = native.writer();
+    const { 0: reading, 1: writing } = numbers;
     this.#writing = writing;
     this.#decide('answer', '', 0, reading);
     this.#readable = readableOf(this.#body);

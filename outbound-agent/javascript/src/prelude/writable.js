@@ -30,7 +30,9 @@ class Core {
   write = ignore;
   close = ignore;
   abort = ignore;
-  aborter = new AbortController();
+  /** Made when somebody wants its signal. */
+  aborter = null;
+  stopped = null;
   closed = PromiseOf.withResolvers();
   ready = null;
 
@@ -121,7 +123,8 @@ class Core {
 
   stop(reason) {
     if (this.state !== 'writable') return resolved(undefined);
-    this.aborter.abort(reason);
+    if (this.aborter !== null) this.aborter.abort(reason);
+    else this.stopped = { reason };
     this.fail(reason);
     const { abort } = this;
     return then(outcome(() => abort(reason)), ignore);
@@ -136,7 +139,12 @@ class Controller {
     this.#core = core;
   }
   get signal() {
-    return this.#core.aborter.signal;
+    const core = this.#core;
+    if (core.aborter === null) {
+      core.aborter = new AbortController();
+      if (core.stopped !== null) core.aborter.abort(core.stopped.reason);
+    }
+    return core.aborter.signal;
   }
   error(reason = undefined) {
     this.#core.fail(reason);

@@ -83,6 +83,15 @@ test('timers run in order, and can be cleared', async () => {
   equal(count, 3);
   throws('TypeError', () => setTimeout('code'), 'callback');
 });
+test('timers that are late run in the order they were due', async () => {
+  const seen = [];
+  const done = new Promise((resolve) => setTimeout(() => { seen.push(4); resolve(); }, 4));
+  for (const delay of [3, 1, 2, 0]) setTimeout(() => seen.push(delay), delay);
+  setTimeout(() => { throw new Error('told to the operator'); }, 1);
+  for (const start = performance.now(); performance.now() - start < 10; );
+  await done;
+  equal(seen, [0, 1, 2, 3, 4]);
+});
 test('performance counts up', () => ok(performance.now() >= 0 && performance.timeOrigin > 1e12));
 test('events are dispatched', () => {
   const target = new EventTarget();

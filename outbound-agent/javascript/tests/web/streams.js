@@ -206,3 +206,9 @@ test('an identity transform of a received body is that body', async () => {
   ok(t.readable === out);
   equal(await new Response(out).text(), 'abc');
 });
+test('the signal of a stream that was aborted before is aborted', async () => {
+  let controller;
+  const s = new WritableStream({ start: (c) => { controller = c; } });
+  await s.abort('early');
+  equal([controller.signal.aborted, controller.signal.reason], [true, 'early']);
+});

@@ -7,7 +7,7 @@ use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, TenantView,
+    Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, Runs, TenantView,
     TrustView,
 };
 use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
@@ -39,6 +39,20 @@ impl Subject for Agent {
             }],
             pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
             attachments: attached(),
+            shared_hooks: vec![SharedHook {
+                cgroup: "/tenants.slice".into(),
+                hook: "inet4_connect".to_owned(),
+                programs: vec![
+                    Runs {
+                        name: "theirs".to_owned(),
+                        ours: false,
+                    },
+                    Runs {
+                        name: "connect4".to_owned(),
+                        ours: true,
+                    },
+                ],
+            }],
             features: vec![
                 feature("comm", None),
                 feature("families", Some("needs Linux 6.0")),
@@ -123,6 +137,7 @@ listeners   127.0.0.1:9464  metrics
 pinned at   /sys/fs/bpf/outbound
 attached    /tenants.slice: connect4 connect6
             /other.slice: egress
+others      /tenants.slice  inet4_connect: [theirs], connect4
 kernel      comm: yes
             families: no; needs Linux 6.0
 "

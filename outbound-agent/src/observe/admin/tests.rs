@@ -30,6 +30,7 @@ impl Subject for Two {
             listeners: Vec::new(),
             pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
             attachments: Vec::new(),
+            shared_hooks: Vec::new(),
             features: Vec::new(),
             trust: Some(TrustView::default()),
         }

@@ -34,6 +34,9 @@ pub struct Status {
     pub pin_dir: PathBuf,
     /// Which programs are attached where.
     pub attachments: Vec<Attachment>,
+    /// Hooks of the agent's cgroups on which programs of others run as well.
+    #[serde(default)]
+    pub shared_hooks: Vec<SharedHook>,
     /// What the kernel has of what we can use.
     pub features: Vec<Feature>,
     /// What workloads have to trust; absent where that is another thing for each tenant.
@@ -48,6 +51,26 @@ pub struct Listener {
     pub name: String,
     /// An address and a port, or a path.
     pub address: String,
+}
+
+/// A hook on which programs of others run beside ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SharedHook {
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+    /// The hook, in the kernel's words.
+    pub hook: String,
+    /// In the order in which they run.
+    pub programs: Vec<Runs>,
+}
+
+/// A program that runs on a hook.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Runs {
+    /// Its name, or its number where it has none.
+    pub name: String,
+    /// Whether it is ours.
+    pub ours: bool,
 }
 
 /// One program on one cgroup.

@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Outcome, Reason};
-use crate::observe::labels::{Direction, Held, Protocol, Reload, Use, Verdict};
+use crate::observe::labels::{Direction, Held, Protocol, Reload, Use, Verdict, WorkerOutcome};
 
 /// One metric.
 pub(super) struct Family {
@@ -37,6 +37,8 @@ pub(super) enum Label {
     Held,
     Reason,
     Rcode,
+    Service,
+    Worker,
     Credential,
     Use,
     Counter,
@@ -76,6 +78,10 @@ families! {
         "Exchanges, connections, DNS queries and system calls that were denied or refused.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
         "Exchanges, connections and DNS queries that audit mode let through and enforce mode would deny.";
+    WORKER_CALLS: Counter "outbound_worker_calls_total" [Service, Worker]
+        "Invocations of outbound workers.";
+    WORKER_DURATION: Histogram "outbound_worker_duration_seconds" [Service]
+        "From the invocation of an outbound worker to the head of its response.";
     CREDENTIALS: Counter "outbound_credentials_total" [Credential, Use]
         "Requests to hosts that a credential is bound to, by what became of it.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
@@ -149,6 +155,8 @@ impl Label {
         Self::Held,
         Self::Reason,
         Self::Rcode,
+        Self::Service,
+        Self::Worker,
         Self::Credential,
         Self::Use,
         Self::Counter,
@@ -167,6 +175,8 @@ impl Label {
             Self::Held => "verdict",
             Self::Reason => "reason",
             Self::Rcode => "rcode",
+            Self::Service => "service",
+            Self::Worker => "outcome",
             Self::Credential => "credential",
             Self::Use => "use",
             Self::Counter => "counter",
@@ -200,6 +210,12 @@ impl Label {
             Self::Direction => list(Direction::ALL.iter().map(|value| value.label())),
             Self::Reason => list(Reason::ALL.iter().map(|value| value.label())),
             Self::Rcode => list(Rcode::ALL.iter().map(|value| value.label())),
+            Self::Service => "the name of an outbound worker's service".to_owned(),
+            Self::Worker => format!(
+                "in `{}`: {}",
+                WORKER_CALLS.name,
+                list(WorkerOutcome::ALL.iter().map(|value| value.label()))
+            ),
             Self::Credential => "a credential's name in the configuration".to_owned(),
             Self::Use => list(Use::ALL.iter().map(|value| value.label())),
             Self::Counter => list(Counter::ALL.iter().map(|value| value.label())),

@@ -1,6 +1,7 @@
 //! The account of one HTTP exchange.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode, Version};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
 use crate::model::rule::Extent;
 use crate::model::target::Scheme;
-use crate::observe::labels::{Kind, Use};
+use crate::observe::labels::{Kind, Use, WorkerOutcome};
 
 /// What was asked for. Any query in `path` is left out of the log.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +47,20 @@ pub struct ExchangeRecord {
     request: Option<Request>,
     account: Account,
     status: Option<StatusCode>,
+    worker: Option<Worker>,
     bytes: Arc<ByteCounter>,
     extent: Extent,
     captured_headers: Vec<(HeaderName, String)>,
     captured_query: Option<String>,
     is_closed: bool,
+}
+
+/// What an outbound worker did with it.
+#[derive(Debug)]
+struct Worker {
+    service: Arc<str>,
+    outcome: WorkerOutcome,
+    took: Duration,
 }
 
 /// [`Requested`], kept.
@@ -81,6 +91,7 @@ impl ExchangeRecord {
             request: None,
             account: Account::default(),
             status: None,
+            worker: None,
             bytes,
             extent: Extent::default(),
             captured_headers: Vec::new(),
@@ -153,6 +164,16 @@ impl ExchangeRecord {
         self.account.upstream = Some(address);
     }
 
+    /// It passed an outbound worker, which took this long until its response began.
+    pub fn worker(&mut self, service: &Arc<str>, outcome: WorkerOutcome, took: Duration) {
+        self.records.metrics.worker_called(service, outcome, took);
+        self.worker = Some(Worker {
+            service: Arc::clone(service),
+            outcome,
+            took,
+        });
+    }
+
     /// The status of the response, whoever wrote it.
     pub const fn status(&mut self, status: StatusCode) {
         self.status = Some(status);
@@ -210,6 +231,9 @@ impl ExchangeRecord {
         line.account(&self.account, ending);
         line.carried(&self.bytes, self.opened);
         line.trace_id = self.trace_id.as_deref();
+        if let Some(worker) = &self.worker {
+            line.worker(&worker.service, worker.outcome.label(), worker.took);
+        }
         line.url_query = self.captured_query.as_deref();
         line.http_request_headers = Headers::of(&self.captured_headers);
         line

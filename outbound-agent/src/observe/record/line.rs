@@ -90,6 +90,9 @@ line! {
     would_deny_rule "would_deny.rule": &'a str,
     /// Its name.
     credential "credential": &'a str,
+    worker_name "worker.name": &'a str,
+    worker_outcome "worker.outcome": &'static str,
+    worker_duration_ms "worker.duration_ms": f64,
     bytes_sent "bytes.sent": u64,
     bytes_received "bytes.received": u64,
     duration_ms "duration_ms": f64,
@@ -190,6 +193,13 @@ impl<'a> Line<'a> {
         self.bytes_sent = Some(bytes.sent());
         self.bytes_received = Some(bytes.received());
         self.took(opened);
+    }
+
+    /// What the outbound worker did, and how long it took until its response began.
+    pub(super) fn worker(&mut self, name: &'a str, outcome: &'static str, took: Duration) {
+        self.worker_name = Some(name);
+        self.worker_outcome = Some(outcome);
+        self.worker_duration_ms = Some(millis(took));
     }
 
     /// How long it took.

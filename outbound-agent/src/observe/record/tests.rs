@@ -58,7 +58,6 @@ impl Bench {
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
-
 fn acme() -> Arc<Tenant> {
     Arc::new(Tenant {
         id: TenantId::new("acme").unwrap(),
@@ -67,6 +66,8 @@ fn acme() -> Arc<Tenant> {
             ..Policy::default()
         }),
         credentials: Vec::new(),
+        namespace: None,
+        parameters: None,
         limits: crate::model::limits::Limits::default(),
     })
 }

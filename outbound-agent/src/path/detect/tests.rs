@@ -109,15 +109,15 @@ async fn what_is_neither_is_opaque() {
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_taken_to_wait_for_the_server() {
+async fn a_silent_peer_is_told_from_one_that_speaks() {
     assert!(matches!(
         detect_bytes(b"").await,
-        Ok(Detected::Opaque(_)) | Err(Reason::DownstreamAborted)
+        Ok(Detected::Silent(_)) | Err(Reason::DownstreamAborted)
     ));
     let (_workload, agent) = duplex(1);
     assert!(matches!(
         detect(agent, LIMITS).await,
-        Ok(Detected::Opaque(_))
+        Ok(Detected::Silent(_))
     ));
 }
 

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::interim::Expected;
 use crate::model::reason::{Ending, Reason};
 use crate::model::traffic::{Pace, Traffic};
 
@@ -27,9 +28,24 @@ pub enum Error {
     /// Nothing came for too long.
     #[error("nothing of the body came in time")]
     Idle,
+    /// A worker made it and did not finish it.
+    #[error("the outbound worker did not finish the body")]
+    Unfinished,
     /// A limit of the tenant.
     #[error("the body was stopped: {}", .0.label())]
     Stopped(Reason),
+}
+
+/// A body as it comes, from whoever sends it.
+pub enum Source {
+    /// The other side of a connection.
+    Incoming(Incoming),
+    /// All of it is here.
+    Whole(Bytes),
+    /// A connection's again, that is counted and reports its end.
+    Streamed(Box<Streamed>),
+    /// Somebody within the agent.
+    Made(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>),
 }
 
 /// The body of a response to the workload.
@@ -50,12 +66,37 @@ pub struct Streamed {
 impl Streamed {
     /// Passes `inner` on, counts it as received and says how it ended. Between two pieces of
     /// it `idle` may pass.
-    pub fn new(inner: Incoming, traffic: Arc<dyn Traffic>, idle: Duration, on_end: OnEnd) -> Self {
+    pub fn new(
+        inner: impl Into<Source>,
+        traffic: Arc<dyn Traffic>,
+        idle: Duration,
+        on_end: OnEnd,
+    ) -> Self {
         Self {
-            inner: Timed::new(inner, idle),
+            inner: Timed::new(inner.into(), idle),
             traffic,
             on_end: Some(on_end),
         }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = ready!(self.inner.poll_frame(cx));
+        match &polled {
+            None => self.end(Ending::COMPLETED),
+            Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
+            Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
+            Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
+            Some(Err(Error::Stopped(reason))) => self.end(Ending::of(*reason)),
+            Some(Ok(frame)) => {
+                let traffic = &self.traffic;
+                traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
+                if let Err(reason) = self.inner.follow(traffic.pace_received()) {
+                    self.end(Ending::of(reason));
+                    return Poll::Ready(Some(Err(Error::Stopped(reason))));
+                }
+            }
+        }
+        Poll::Ready(polled)
     }
 
     fn end(&mut self, ending: Ending) {
@@ -107,27 +148,10 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let streamed = match &mut *self {
-            Self::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Self::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Streamed(streamed) => streamed,
-        };
-        let polled = ready!(streamed.inner.poll_frame(cx));
-        match &polled {
-            None => streamed.end(Ending::COMPLETED),
-            Some(Err(Error::Broken(_))) => streamed.end(Ending::of(Reason::UpstreamReset)),
-            Some(Err(Error::Idle)) => streamed.end(Ending::of(Reason::UpstreamTimeout)),
-            Some(Err(Error::Stopped(reason))) => streamed.end(Ending::of(*reason)),
-            Some(Ok(frame)) => {
-                let traffic = &streamed.traffic;
-                traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
-                if let Err(reason) = streamed.inner.follow(traffic.pace_received()) {
-                    streamed.end(Ending::of(reason));
-                    return Poll::Ready(Some(Err(Error::Stopped(reason))));
-                }
-            }
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(take_whole(bytes)),
+            Self::Streamed(streamed) => streamed.poll_frame(cx),
         }
-        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -145,12 +169,82 @@ impl http_body::Body for Body {
     }
 }
 
+/// The one frame of a body that is all here.
+fn take_whole(bytes: &mut Bytes) -> Option<Result<Frame<Bytes>, Error>> {
+    let bytes = std::mem::take(bytes);
+    (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+}
+
+impl Source {
+    /// No body at all.
+    pub const fn empty() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
+impl From<Incoming> for Source {
+    fn from(incoming: Incoming) -> Self {
+        Self::Incoming(incoming)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incoming(_) => "Incoming",
+            Self::Whole(_) => "Whole",
+            Self::Streamed(_) => "Streamed",
+            Self::Made(_) => "Made",
+        })
+    }
+}
+
+impl http_body::Body for Source {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut *self {
+            Self::Incoming(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::Broken)))
+            }
+            Self::Whole(bytes) => Poll::Ready(take_whole(bytes)),
+            Self::Streamed(streamed) => streamed.poll_frame(cx),
+            Self::Made(made) => made.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(streamed) => streamed.inner.body.is_end_stream(),
+            Self::Made(made) => made.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Streamed(streamed) => streamed.inner.body.size_hint(),
+            Self::Made(made) => made.size_hint(),
+        }
+    }
+}
+
 /// The body of a request to the upstream.
 pub struct Outgoing {
     inner: Timed,
     traffic: Arc<dyn Traffic>,
     /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that.
     unsent: Option<watch::Sender<()>>,
+    /// Until then nothing of it is read.
+    expected: Option<Expected>,
 }
 
 /// Waits until a request's body has been sent.
@@ -159,7 +253,12 @@ pub struct Sent(watch::Receiver<()>);
 
 impl Outgoing {
     /// Passes `inner` on and counts it as sent. Between two pieces of it `idle` may pass.
-    pub fn new(inner: Incoming, traffic: Arc<dyn Traffic>, idle: Duration) -> (Self, Sent) {
+    pub fn new(
+        inner: impl Into<Source>,
+        traffic: Arc<dyn Traffic>,
+        idle: Duration,
+    ) -> (Self, Sent) {
+        let inner = inner.into();
         let (unsent, sent) = watch::channel(());
         let unsent = (!inner.is_end_stream()).then_some(unsent);
         (
@@ -167,9 +266,15 @@ impl Outgoing {
                 inner: Timed::new(inner, idle),
                 traffic,
                 unsent,
+                expected: None,
             },
             Sent(sent),
         )
+    }
+
+    /// Lets it wait until the upstream wants it; without `expected` it goes at once.
+    pub fn expect(&mut self, expected: Option<Expected>) {
+        self.expected = expected;
     }
 }
 
@@ -199,6 +304,10 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(expected) = &mut self.expected {
+            ready!(expected.poll(cx));
+            self.expected = None;
+        }
         let polled = ready!(self.inner.poll_frame(cx));
         if let Some(Ok(frame)) = &polled {
             self.traffic
@@ -226,7 +335,7 @@ impl http_body::Body for Outgoing {
 
 /// A body that must not stand still while somebody waits for it.
 struct Timed {
-    body: Incoming,
+    body: Source,
     idle: Duration,
     /// Made when a body first has to be waited for: most never have to.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -236,7 +345,7 @@ struct Timed {
 }
 
 impl Timed {
-    const fn new(body: Incoming, idle: Duration) -> Self {
+    const fn new(body: Source, idle: Duration) -> Self {
         Self {
             body,
             idle,
@@ -265,7 +374,7 @@ impl Timed {
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.is_waiting = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Error::Broken)));
+            return Poll::Ready(frame);
         }
         let deadline = self
             .deadline

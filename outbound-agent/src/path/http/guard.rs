@@ -14,16 +14,18 @@ mod head;
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, BytesMut};
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::framing::Framing;
 pub use self::framing::Limits;
+use super::interim::Interim;
 use crate::model::reason::Reason;
 
 /// A connection of which only well-formed requests are read.
@@ -36,6 +38,8 @@ pub struct Guard<S> {
     /// How much of `held` may be passed on.
     cleared: usize,
     watch: Watch,
+    /// Interim responses that are on their way out.
+    writing: BytesMut,
 }
 
 /// Says what the guard found. Clones say the same.
@@ -54,6 +58,10 @@ struct Found {
     has_switched: bool,
     /// Waits for an answer.
     waker: Option<Waker>,
+    /// Interim responses to the next request that is answered.
+    interim: BytesMut,
+    /// Waits for interim responses.
+    writer: Option<Waker>,
 }
 
 /// Why a request is not read.
@@ -97,6 +105,7 @@ impl<S> Guard<S> {
             held: BytesMut::new(),
             cleared: 0,
             watch: watch.clone(),
+            writing: BytesMut::new(),
         };
         (guard, watch)
     }
@@ -126,6 +135,10 @@ fn stand_in(line: Option<(Method, Box<str>)>) -> BytesMut {
 impl Watch {
     /// Marks the request number `index` (from 0) where it stands for one that is refused.
     pub fn mark<B>(&self, index: u64, request: &mut Request<B>) {
+        if request.version() == Version::HTTP_11 {
+            let watch = self.clone();
+            request.extensions_mut().insert(Interim { watch, index });
+        }
         if let Some((refused_at, refused)) = self.lock().refused
             && refused_at == index
         {
@@ -133,10 +146,24 @@ impl Watch {
         }
     }
 
+    /// Writes an interim response (RFC 9110 section 15.2) to request number `index`, unless that
+    /// has its answer already, or nobody reads them.
+    pub(super) fn interim(&self, index: u64, head: &[u8]) {
+        let mut found = self.lock();
+        if found.answered > index || found.interim.len() + head.len() > MAX_INTERIM {
+            return;
+        }
+        found.interim.extend_from_slice(head);
+        if let Some(writer) = found.writer.take() {
+            writer.wake();
+        }
+    }
+
     /// The next request was answered: what follows is HTTP, or another protocol.
     pub fn answered(&self, has_switched: bool) {
         let mut found = self.lock();
         found.answered += 1;
+        found.interim.clear();
         found.has_switched = has_switched;
         if let Some(waker) = found.waker.take() {
             waker.wake();
@@ -266,12 +293,39 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Guard<S> {
+    /// Writes the rest of what has begun to go out.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.writing.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, &self.writing))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.writing.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what is to go out now; where that is nothing, is woken when there is something.
+    fn has_interim(&mut self, cx: &Context<'_>) -> bool {
+        let mut found = self.watch.lock();
+        self.writing = mem::take(&mut found.interim);
+        if self.writing.is_empty() {
+            match &found.writer {
+                Some(writer) if writer.will_wake(cx.waker()) => {}
+                Some(_) | None => found.writer = Some(cx.waker().clone()),
+            }
+        }
+        !self.writing.is_empty()
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
@@ -280,6 +334,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 
@@ -287,8 +342,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         self.inner.is_write_vectored()
     }
 
+    /// hyper flushes when all that it has to say is written: in front of an answer, that is
+    /// where interim responses belong.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let guard = &mut *self;
+        loop {
+            ready!(guard.poll_interim(cx))?;
+            ready!(Pin::new(&mut guard.inner).poll_flush(cx))?;
+            if !guard.has_interim(cx) {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -296,6 +360,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 }
 
+/// Waits to be written in front of one answer.
+const MAX_INTERIM: usize = 64 * 1024;
 /// Read at once while a head is put together.
 const READ: usize = 4096;
 

@@ -270,6 +270,31 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "upstream_timeout",
             "the destination did not answer in time",
         ),
+        R::NotDispatched => (
+            S::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the platform has not dispatched this workload; tell its operator",
+        ),
+        R::WorkerException => (
+            S::INTERNAL_SERVER_ERROR,
+            "worker_failed",
+            "the platform's outbound worker failed; tell its operator the request_id",
+        ),
+        R::WorkerTimeout => (
+            S::GATEWAY_TIMEOUT,
+            "worker_failed",
+            "the platform's outbound worker did not answer in time; tell its operator the request_id",
+        ),
+        R::WorkerCpu | R::WorkerMemory | R::WorkerDied | R::WorkerUnavailable | R::WorkerLimit => (
+            S::SERVICE_UNAVAILABLE,
+            "worker_failed",
+            "the platform's outbound worker is not available; try again",
+        ),
+        R::WorkerLoop => (
+            S::LOOP_DETECTED,
+            "worker_failed",
+            "the platform's outbound worker made this request itself; tell its operator",
+        ),
         R::LogUnavailable | R::Draining => (
             S::SERVICE_UNAVAILABLE,
             "unavailable",

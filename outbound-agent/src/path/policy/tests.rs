@@ -2,6 +2,7 @@ mod address;
 mod foresee;
 mod modes;
 mod name;
+mod network;
 mod rules;
 
 use super::*;

@@ -1,9 +1,9 @@
 //! How a request names its target, in each version of HTTP. Both names come from the permit's
 //! destination, never from what the workload wrote.
 
-use http::header::{HOST, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Parts, PathAndQuery};
-use http::{Request, Uri, Version};
+use http::{Request, Response, Uri, Version};
 
 use super::super::policy::Destination;
 use super::pool::Sender;
@@ -38,4 +38,14 @@ pub(super) fn fit<B>(request: &mut Request<B>, destination: &Destination, sender
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
+}
+
+/// Makes a response the agent's own: its version is (RFC 9110 section 2.5), so that a body that
+/// ends with its connection is framed anew. Nothing where its body has two lengths, of which
+/// the workload could read the other one (RFC 9112 section 6.3).
+pub(super) fn own<B>(mut response: Response<B>) -> Option<Response<B>> {
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers();
+    let has_two = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    (!has_two).then_some(response)
 }

@@ -173,6 +173,15 @@ async fn a_body_too_large_for_the_memory_is_refused() {
         .await;
     let text = world.text(reply.unwrap().body).await;
     assert_eq!(text, "the body does not fit into 16777216 bytes of memory");
+    // What was refused is not held against the next one.
+    let small = world.host.body(["a", "b"].map(|chunk| Ok(chunk.into())));
+    let sent = world.send(
+        http::Method::POST,
+        url,
+        http::HeaderMap::new(),
+        crate::Body::Handle(small),
+    );
+    assert!(matches!(sent.await, Err(WorkerError::NotAResponse { .. })));
 }
 
 #[tokio::test]
@@ -187,4 +196,24 @@ async fn an_invocation_makes_so_many_requests_and_no_more() {
         world.answer().await,
         "fetch: at most 2 requests per invocation"
     );
+}
+
+#[tokio::test]
+async fn an_isolate_does_not_grow_with_its_requests() {
+    let source = "export default { async fetch(request, env, ctx) { setInterval(() => {}, 1e6); setTimeout(() => {}, 1e6); fetch('https://hangs.test/'); const r = await fetch(request); r.clone(); const t = new TransformStream({ transform: (c, k) => k.enqueue(c) }); AbortSignal.any([AbortSignal.timeout(1e6)]); return new Response(r.body.pipeThrough(t), r) } }";
+    let world = World::with(source, AMPLE, Bindings::default());
+    let mut heap = Vec::new();
+    for requests in [100, 400] {
+        for _ in 0..requests {
+            let reply = world.get("https://api.test/").await.unwrap();
+            let text = world.text(reply.body).await;
+            assert_eq!(text, "answer to GET https://api.test/");
+        }
+        world.until(|| world.isolate.outstanding() == 0).await;
+        // The next one is what tells the prelude of those that ended with this one.
+        world.get("https://api.test/").await.unwrap();
+        world.isolate.collect();
+        heap.push(world.isolate.heap_bytes());
+    }
+    assert!(heap[1] < heap[0] + (64 << 10), "{heap:?}");
 }

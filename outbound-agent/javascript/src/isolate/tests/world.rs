@@ -62,7 +62,7 @@ impl World {
         Self::of(names.iter().map(read), names[0], limits, bindings)
     }
 
-    fn of(
+    pub(super) fn of(
         files: impl IntoIterator<Item = (String, String)>,
         entrypoint: &str,
         limits: Limits,

@@ -1,0 +1,208 @@
+//! Story 2 with a worker: the tenant's permitted request is handed to the operator's code, and
+//! its answer to the tenant.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body as _;
+use tracing::warn;
+
+use super::errand::Runner;
+use super::{Carried, Permitted, Refused, forward};
+use crate::connection::{Session, watched};
+use crate::model::reason::Reason;
+use crate::model::worker::{OnError, Outbound};
+use crate::observe::labels::WorkerOutcome;
+use crate::observe::record::ExchangeRecord;
+use crate::path::http::body::Source;
+use crate::path::http::headers::strip_hop_by_hop;
+use crate::path::http::upgrade::Upgrade;
+use crate::path::limits::Metered;
+use crate::path::worker::{Failure, Invocation, REQUEST, WORKER};
+
+/// Has the worker answer the request, and writes down what became of that.
+pub(super) async fn carry(
+    permitted: Permitted<'_>,
+    outbound: &Outbound,
+    session: &Arc<Session>,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let Permitted {
+        request,
+        asked,
+        permit,
+        workload,
+        is_websocket,
+        metered,
+    } = permitted;
+    let service = &outbound.service;
+    let began = Instant::now();
+    record.allowed(permit.rule(), watched(permit.would_deny()));
+    let spare = Spare::of(&request, service.on_error);
+    let method = request.method().clone();
+    let runner = Runner::new(session, service, &request, permit, (record, &metered))?;
+    let made_by = request.headers().get(WORKER);
+    let invoked = match made_by.is_some_and(|name| name == &*service.name) {
+        true => Err(circle()),
+        false => invoke(for_the_worker(request, &runner)?, &runner, session).await,
+    };
+    let told = runner.take_told();
+    told.tell(record);
+    let failure = match invoked {
+        Ok(response) => {
+            record.worker(&service.name, WorkerOutcome::Responded, began.elapsed());
+            let response = framed(response, &method);
+            let sides = workload.zip(told.upgraded);
+            return answer(response, sides, is_websocket, metered);
+        }
+        Err(failure) => failure,
+    };
+    complain(&failure, &service.name, session, record);
+    let again = spare.and_then(|spare| spare.with(failure.unused));
+    if let Some((request, permit)) = again.zip(runner.take_permit()) {
+        record.worker(&service.name, WorkerOutcome::Forwarded, began.elapsed());
+        let permitted = Permitted {
+            request,
+            asked,
+            permit,
+            workload,
+            is_websocket,
+            metered,
+        };
+        return forward(permitted, session, record).await;
+    }
+    record.worker(&service.name, outcome(failure.reason), began.elapsed());
+    match (failure.reason, told.failed) {
+        // What the worker lets pass is told as it would be without one.
+        (Reason::WorkerException, Some(failed)) => Err(failed.into()),
+        (reason, Some(_) | None) => Err(reason.into()),
+    }
+}
+
+async fn invoke(
+    request: Request<Source>,
+    runner: &Arc<Runner>,
+    session: &Session,
+) -> Result<Response<Source>, Failure> {
+    let invocation = Invocation {
+        tenant: Arc::clone(&session.who.tenant),
+        request,
+        errands: Arc::clone(runner) as _,
+    };
+    session.agent.workers.invoke(invocation).await
+}
+
+/// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.
+fn for_the_worker(
+    mut request: Request<Source>,
+    runner: &Runner,
+) -> Result<Request<Source>, Reason> {
+    let path = request.uri().path_and_query();
+    let path = path.map_or("/", |path| path.as_str());
+    let url = format!("{}{path}", runner.origin());
+    *request.uri_mut() = url.parse::<Uri>().map_err(|_invalid| Reason::Malformed)?;
+    let headers = request.headers_mut();
+    headers.remove(header::CONNECTION);
+    headers.insert(REQUEST, runner.mark().clone());
+    Ok(request)
+}
+
+/// The response without what a worker cannot say: how it is sent.
+fn framed(mut response: Response<Source>, method: &Method) -> Response<Source> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return response;
+    }
+    strip_hop_by_hop(response.headers_mut());
+    // Framing follows from the body, where there is one.
+    if *method != Method::HEAD && response.status() != StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+/// The worker's response, or the protocol that the upstream has changed to.
+fn answer(
+    response: Response<Source>,
+    sides: Option<(Upgrade, Upgrade)>,
+    is_websocket: bool,
+    metered: Arc<Metered>,
+) -> Result<Carried, Refused> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (workload, upstream) = sides.ok_or(Reason::WorkerException)?;
+        return Ok(Carried::Upgrade {
+            response: response.map(drop),
+            workload,
+            upstream,
+            edits: Vec::new(),
+            metered,
+            is_websocket,
+        });
+    }
+    if is_websocket && response.status().is_success() {
+        return Err(Reason::WorkerException.into());
+    }
+    Ok(Carried::Worker { response, metered })
+}
+
+/// A request as it was before the worker had it.
+struct Spare {
+    head: http::request::Parts,
+    is_bodyless: bool,
+}
+
+impl Spare {
+    fn of(request: &Request<Source>, on_error: OnError) -> Option<Self> {
+        match on_error {
+            OnError::Fail => return None,
+            OnError::Forward => {}
+        }
+        let mut copy = Request::new(());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        Some(Self {
+            head: copy.into_parts().0,
+            is_bodyless: request.body().is_end_stream(),
+        })
+    }
+
+    /// Whole again, where nothing of the body is gone.
+    fn with(self, unused: Option<Source>) -> Option<Request<Source>> {
+        let body = unused.or_else(|| self.is_bodyless.then(Source::empty))?;
+        Some(Request::from_parts(self.head, body))
+    }
+}
+
+fn circle() -> Failure {
+    Failure {
+        reason: Reason::WorkerLoop,
+        text: "the worker itself made this request".to_owned(),
+        unused: None,
+    }
+}
+
+/// What went wrong is for the operator alone.
+fn complain(failure: &Failure, service: &str, session: &Session, record: &ExchangeRecord) {
+    warn!(
+        tenant = %session.who.tenant.id,
+        service,
+        request_id = %record.request_id(),
+        reason = failure.reason.label(),
+        error = failure.text,
+        "outbound worker failed"
+    );
+}
+
+const fn outcome(reason: Reason) -> WorkerOutcome {
+    match reason {
+        Reason::WorkerCpu => WorkerOutcome::Cpu,
+        Reason::WorkerTimeout => WorkerOutcome::Timeout,
+        Reason::WorkerMemory => WorkerOutcome::Memory,
+        Reason::WorkerDied => WorkerOutcome::Died,
+        Reason::WorkerUnavailable => WorkerOutcome::Unavailable,
+        Reason::WorkerLimit | Reason::WorkerLoop | Reason::NotDispatched => WorkerOutcome::Refused,
+        _ => WorkerOutcome::Exception,
+    }
+}

@@ -1,0 +1,334 @@
+//! Outbound workers: what an operator wrote about them, and what a dispatch hands to one.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use serde_json::{Map, Value};
+
+use super::policy::Policy;
+use super::secret::Secret;
+
+/// Names and what they stand for.
+pub type Values = Map<String, Value>;
+
+/// A worker: the operator's code, and what it may do and use.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Where its code is.
+    pub code: Code,
+    /// What it finds on `env`.
+    pub vars: Values,
+    /// What it finds there as well; never in a log.
+    pub secrets: Vec<(Box<str>, Secret)>,
+    /// What one invocation may take.
+    pub limits: Limits,
+    /// Who shares its global state.
+    pub isolation: Isolation,
+    /// Where it runs.
+    pub hosting: Hosting,
+    /// What becomes of a request that it fails.
+    pub on_error: OnError,
+    /// Whether it may send a tenant's request where that tenant's policy does not lead.
+    pub trusted: bool,
+    /// Where its own requests may go.
+    pub network: Arc<Policy>,
+}
+
+/// Where the code of a worker is.
+pub enum Code {
+    /// A module that the agent runs.
+    Module(PathBuf),
+    /// A server that somebody else runs.
+    Url {
+        /// Scheme, host, port and the path before the request's.
+        address: Uri,
+        /// What the agent's headers to it are signed with.
+        key: Secret,
+    },
+}
+
+/// What one invocation may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time on a processor.
+    pub cpu: Duration,
+    /// Time until its response begins, and from then on for what it promised to finish.
+    pub wall: Duration,
+    /// Memory of its isolate, in bytes.
+    pub memory: usize,
+    /// Invocations at once.
+    pub concurrency: usize,
+}
+
+/// Who shares a worker's global state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// The requests of one tenant.
+    #[default]
+    Tenant,
+    /// All of them.
+    Service,
+}
+
+/// Where a worker runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hosting {
+    /// In a process of its own, which can do nothing but ask the agent.
+    #[default]
+    Process,
+    /// In the agent: faster, and as safe as the engine.
+    Thread,
+}
+
+/// What becomes of a request that a worker fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// It fails.
+    #[default]
+    Fail,
+    /// It goes on without the worker, where nothing of its body is gone.
+    Forward,
+}
+
+/// Tenants that share an outbound worker.
+#[derive(Debug)]
+pub struct Namespace {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the operator's dispatcher calls it.
+    pub binding: Box<str>,
+    /// The worker, if there is one.
+    pub outbound: Option<Outbound>,
+}
+
+/// How a namespace's requests meet their worker.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The worker.
+    pub service: Arc<Service>,
+    /// Which export of the module; the default one where it is `None`.
+    pub entrypoint: Option<Box<str>>,
+    /// The parameters that a dispatch has to give.
+    pub parameters: Vec<Box<str>>,
+}
+
+/// What a dispatch gave, checked against what its namespace declares.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parameters(Values);
+
+/// Why what was given are not a namespace's parameters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// One is not there.
+    #[error("the parameter `{name}` is missing; namespace {namespace} declares {declared}")]
+    Missing {
+        /// Which.
+        name: Box<str>,
+        /// Whose.
+        namespace: Arc<str>,
+        /// All of them.
+        declared: String,
+    },
+    /// One is not declared.
+    #[error("the parameter `{name}` is not declared; namespace {namespace} declares {declared}")]
+    Undeclared {
+        /// Which.
+        name: String,
+        /// Whose.
+        namespace: Arc<str>,
+        /// All of them.
+        declared: String,
+    },
+}
+
+/// The parameter that is the request's own URL where a dispatch gives none.
+pub const URL_PARAMETER: &str = "url";
+
+impl Namespace {
+    /// Checks what a dispatch gives: what is declared, the whole of it, and nothing else.
+    /// A declared `url` may be left out.
+    pub fn check(&self, given: Values) -> Result<Parameters, ParameterError> {
+        let declared = self.parameters();
+        let is_declared = |name: &str| declared.iter().any(|known| **known == *name);
+        if let Some(name) = given.keys().find(|name| !is_declared(name)) {
+            return Err(ParameterError::Undeclared {
+                name: name.clone(),
+                namespace: Arc::clone(&self.name),
+                declared: listed(declared),
+            });
+        }
+        let mut required = declared.iter().filter(|name| ***name != *URL_PARAMETER);
+        if let Some(name) = required.find(|name| !given.contains_key(&***name)) {
+            return Err(ParameterError::Missing {
+                name: name.clone(),
+                namespace: Arc::clone(&self.name),
+                declared: listed(declared),
+            });
+        }
+        Ok(Parameters(given))
+    }
+
+    /// What a dispatch has to give.
+    pub fn parameters(&self) -> &[Box<str>] {
+        self.outbound
+            .as_ref()
+            .map_or(&[], |outbound| &outbound.parameters)
+    }
+}
+
+fn listed(declared: &[Box<str>]) -> String {
+    if declared.is_empty() {
+        "none".to_owned()
+    } else {
+        declared.join(", ")
+    }
+}
+
+impl Parameters {
+    /// As they were given.
+    pub const fn values(&self) -> &Values {
+        &self.0
+    }
+}
+
+impl Outbound {
+    /// What the worker finds on `env` besides its secrets: the parameters; `vars`; and where no
+    /// parameter, var or secret has its name, each member of a parameter that is an object.
+    pub fn env(&self, parameters: &Parameters, url: &str) -> Values {
+        let mut env = parameters.0.clone();
+        if !env.contains_key(URL_PARAMETER)
+            && self.parameters.iter().any(|name| **name == *URL_PARAMETER)
+        {
+            env.insert(URL_PARAMETER.to_owned(), url.into());
+        }
+        for (name, value) in &self.service.vars {
+            env.entry(name).or_insert_with(|| value.clone());
+        }
+        let secrets = &self.service.secrets;
+        let is_secret = |name: &str| secrets.iter().any(|(secret, _)| **secret == *name);
+        for value in parameters.0.values() {
+            let members = value.as_object().into_iter().flatten();
+            for (name, member) in members.filter(|(name, _)| !is_secret(name)) {
+                env.entry(name).or_insert_with(|| member.clone());
+            }
+        }
+        env
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Module(path) => write!(f, "Module({})", path.display()),
+            Self::Url { address, .. } => write!(f, "Url({address})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn values(value: Value) -> Values {
+        value.as_object().unwrap().clone()
+    }
+
+    fn namespace(parameters: &[&str], vars: Value) -> Namespace {
+        let service = Service {
+            name: "egress".into(),
+            code: Code::Module("/egress.js".into()),
+            vars: values(vars),
+            secrets: vec![("KEY".into(), Secret::new(b"hush".to_vec()))],
+            limits: Limits {
+                cpu: Duration::from_millis(50),
+                wall: Duration::from_secs(30),
+                memory: 64 << 20,
+                concurrency: 256,
+            },
+            isolation: Isolation::default(),
+            hosting: Hosting::default(),
+            on_error: OnError::default(),
+            trusted: false,
+            network: Arc::default(),
+        };
+        Namespace {
+            name: "production".into(),
+            binding: "dispatcher".into(),
+            outbound: Some(Outbound {
+                service: Arc::new(service),
+                entrypoint: None,
+                parameters: parameters.iter().map(|name| Box::from(*name)).collect(),
+            }),
+        }
+    }
+
+    fn env(namespace: &Namespace, given: Value) -> Value {
+        let parameters = namespace.check(values(given)).unwrap();
+        let outbound = namespace.outbound.as_ref().unwrap();
+        outbound.env(&parameters, "https://api.test/v1").into()
+    }
+
+    #[test]
+    fn a_dispatch_gives_what_is_declared_and_nothing_else() {
+        let namespace = namespace(&["customer", "plan"], json!({}));
+        let check = |given| namespace.check(values(given)).map_err(|e| e.to_string());
+        assert!(check(json!({"customer": "acme", "plan": 7})).is_ok());
+        assert_eq!(
+            check(json!({"customer": "acme"})).unwrap_err(),
+            "the parameter `plan` is missing; namespace production declares customer, plan"
+        );
+        assert_eq!(
+            check(json!({"customer": "acme", "plan": 7, "plam": 7})).unwrap_err(),
+            "the parameter `plam` is not declared; namespace production declares customer, plan"
+        );
+    }
+
+    #[test]
+    fn a_namespace_without_a_worker_declares_nothing() {
+        let bare = Namespace {
+            name: "bare".into(),
+            binding: "dispatcher".into(),
+            outbound: None,
+        };
+        assert!(bare.check(Values::new()).is_ok());
+        let told = bare.check(values(json!({"a": 1}))).unwrap_err().to_string();
+        assert!(told.ends_with("namespace bare declares none"), "{told}");
+    }
+
+    #[test]
+    fn members_of_an_object_are_on_env_where_nothing_else_has_their_name() {
+        let namespace = namespace(
+            &["params_object", "plan"],
+            json!({"LOG": "l", "region": "eu"}),
+        );
+        let given = json!({
+            "params_object": {"customer_name": "acme", "plan": "x", "region": "y", "KEY": "z"},
+            "plan": "free",
+        });
+        let expected = json!({
+            "params_object": given["params_object"],
+            "customer_name": "acme",
+            "plan": "free",
+            "region": "eu",
+            "LOG": "l",
+        });
+        assert_eq!(env(&namespace, given), expected);
+    }
+
+    #[test]
+    fn a_declared_url_that_was_not_given_is_the_requests() {
+        let namespace = namespace(&["url"], json!({}));
+        assert_eq!(
+            env(&namespace, json!({})),
+            json!({"url": "https://api.test/v1"})
+        );
+        assert_eq!(env(&namespace, json!({"url": "u"})), json!({"url": "u"}));
+    }
+}

@@ -1,0 +1,66 @@
+//! What no well-behaved workload does.
+
+use crate::model::reason::Reason;
+
+/// Whether what ends for this reason was attempted by something that probes the agent, rather
+/// than by a workload that policy or the network stopped.
+pub const fn is_security_event(reason: Reason) -> bool {
+    match reason {
+        Reason::UnknownFlow
+        | Reason::UnknownTenant
+        | Reason::FlowMismatch
+        | Reason::AgentAddress
+        | Reason::MetadataAddress
+        | Reason::Malformed
+        | Reason::TwoHosts
+        | Reason::TwoLengths
+        | Reason::InvalidLength
+        | Reason::TransferCoding
+        | Reason::InvalidChunk
+        | Reason::InvalidHeader
+        | Reason::BareLineEnd
+        | Reason::DestinationMismatch
+        | Reason::Kernel => true,
+        Reason::RuleDeny
+        | Reason::NoRule
+        | Reason::PrivateAddress
+        | Reason::NoServerName
+        | Reason::NoHost
+        | Reason::HeaderTooLarge
+        | Reason::UnsupportedProtocol
+        | Reason::DownstreamTimeout
+        | Reason::DownstreamAborted
+        | Reason::DownstreamTls
+        | Reason::ConnectionLimit
+        | Reason::DnsLimit
+        | Reason::TenantConnections
+        | Reason::TenantRequests
+        | Reason::RequestRate
+        | Reason::Quota
+        | Reason::RateLimit
+        | Reason::BodyTooLarge
+        | Reason::ResponseTooLarge
+        | Reason::TooLong
+        | Reason::NotDispatched
+        | Reason::WorkerException
+        | Reason::WorkerCpu
+        | Reason::WorkerTimeout
+        | Reason::WorkerMemory
+        | Reason::WorkerDied
+        | Reason::WorkerUnavailable
+        | Reason::WorkerLimit
+        | Reason::WorkerLoop
+        | Reason::CredentialUnavailable
+        | Reason::UpstreamUnresolved
+        | Reason::UpstreamRefused
+        | Reason::UpstreamUnreachable
+        | Reason::UpstreamTimeout
+        | Reason::UpstreamReset
+        | Reason::UpstreamTls
+        | Reason::UpstreamTlsUnverified
+        | Reason::UpstreamMalformed
+        | Reason::LogUnavailable
+        | Reason::Draining
+        | Reason::Internal => false,
+    }
+}

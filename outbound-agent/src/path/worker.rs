@@ -1,0 +1,183 @@
+//! Stage 7, `worker`: each request of a namespace's tenants passes the operator's code.
+//!
+//! Takes an [`Invocation`], gives the code's response or a [`Failure`]. What the code asks of the
+//! world is an errand that the story runs ([`Errands`]), so that policy, credentials and the way
+//! out stay where they are. What went wrong in the code is for the operator's eyes only.
+
+mod call;
+mod room;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Request, Response};
+
+pub use self::call::Uncounted;
+use self::call::{Egress, Server};
+use self::room::Room;
+use super::http::body::Source;
+use crate::drain::Tasks;
+use crate::model::reason::Reason;
+use crate::model::tenant::Tenant;
+use crate::model::worker::{Code, Namespace, Parameters, Service, Values};
+
+/// Marks a request as the tenant's, also where the worker has changed it: the number of its
+/// exchange.
+pub const REQUEST: HeaderName = HeaderName::from_static("outbound-request");
+/// Names the worker that made a request of its own.
+pub const WORKER: HeaderName = HeaderName::from_static("outbound-worker");
+
+/// What the code of one invocation asks of the world.
+pub trait Errands: Send + Sync + 'static {
+    /// Sends a request whose target is an absolute URL; gives what comes back, redirects too.
+    fn fetch(self: Arc<Self>, request: Request<Source>) -> Errand;
+}
+
+/// An errand that is being run.
+pub type Errand = Pin<Box<dyn Future<Output = Result<Response<Source>, NotFetched>> + Send>>;
+
+/// Why there is no response to a worker's request, as the worker may know it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct NotFetched {
+    /// In a reply to a worker that is a server.
+    pub reason: Option<Reason>,
+    /// In words.
+    pub message: String,
+}
+
+/// A request that is to pass a worker.
+pub struct Invocation {
+    /// Whose it is.
+    pub tenant: Arc<Tenant>,
+    /// The request: its target an absolute URL, no field of this hop, [`REQUEST`] set.
+    pub request: Request<Source>,
+    /// Runs the worker's errands.
+    pub errands: Arc<dyn Errands>,
+}
+
+/// Why a worker gave no response.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// What the operator should know.
+    pub text: String,
+    /// The request's body, where nothing of it is gone.
+    pub unused: Option<Source>,
+}
+
+impl Failure {
+    fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self {
+            reason,
+            text: text.into(),
+            unused: None,
+        }
+    }
+}
+
+/// Every worker of the configuration.
+pub struct Workers {
+    by_service: HashMap<Arc<str>, Worker>,
+    egress: Option<Egress>,
+}
+
+/// One of them.
+struct Worker {
+    room: Room,
+    server: Server,
+}
+
+/// Why the workers cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Where workers that are servers send their requests.
+    #[error("cannot listen on loopback for the requests of workers")]
+    Egress(#[source] std::io::Error),
+    /// A service that is no server.
+    #[error("service {0} has a `main`; this agent runs workers with a `url`")]
+    Module(Arc<str>),
+}
+
+impl Workers {
+    /// Those of `services`. Between two pieces of a body `body_idle` may pass. Must be called
+    /// within a runtime.
+    pub fn start(
+        services: &[Arc<Service>],
+        body_idle: Duration,
+        tasks: &Tasks,
+    ) -> Result<Self, Error> {
+        let mut by_service = HashMap::new();
+        let mut egress = None;
+        for service in services {
+            let server = match &service.code {
+                Code::Url { address, key } => {
+                    if egress.is_none() {
+                        egress = Some(Egress::start(tasks).map_err(Error::Egress)?);
+                    }
+                    Server::new(address, key, body_idle, tasks.clone())
+                }
+                Code::Module(_) => return Err(Error::Module(Arc::clone(&service.name))),
+            };
+            let room = Room::new(service.limits.concurrency);
+            by_service.insert(Arc::clone(&service.name), Worker { room, server });
+        }
+        Ok(Self { by_service, egress })
+    }
+
+    /// Where the agent takes requests of workers, and of nobody else.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.egress.as_ref().map(Egress::address)
+    }
+
+    /// Keeps no connection to a worker for later.
+    pub fn close_idle(&self) {
+        for worker in self.by_service.values() {
+            worker.server.close_idle();
+        }
+    }
+
+    /// Has the worker of the tenant's namespace answer.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Response<Source>, Failure> {
+        let tenant = Arc::clone(&invocation.tenant);
+        let Some((namespace, parameters)) = dispatched(&tenant) else {
+            let text = "the tenant was not dispatched with the parameters of its namespace";
+            return Err(Failure::new(Reason::NotDispatched, text));
+        };
+        let Some(outbound) = &namespace.outbound else {
+            return Err(Failure::new(
+                Reason::Internal,
+                "the namespace has no worker",
+            ));
+        };
+        let service = &outbound.service;
+        let (Some(worker), Some(egress)) =
+            (self.by_service.get(&service.name), self.egress.as_ref())
+        else {
+            return Err(Failure::new(Reason::Internal, "the worker was not started"));
+        };
+        let Some(_place) = worker.room.enter(&tenant.id) else {
+            let text = "as many invocations as its limits allow are under way";
+            return Err(Failure::new(Reason::WorkerLimit, text));
+        };
+        let url = invocation.request.uri().to_string();
+        let env: Values = outbound.env(parameters, &url);
+        let called = worker.server.call(invocation, &env, egress);
+        let answered = tokio::time::timeout(service.limits.wall, called).await;
+        answered.unwrap_or_else(|_elapsed| {
+            let text = format!("no response within {:?}", service.limits.wall);
+            Err(Failure::new(Reason::WorkerTimeout, text))
+        })
+    }
+}
+
+fn dispatched(tenant: &Tenant) -> Option<(&Namespace, &Parameters)> {
+    tenant
+        .namespace
+        .as_deref()
+        .zip(tenant.parameters.as_deref())
+}

@@ -1,0 +1,3 @@
+//! Requests that pass an outbound worker.
+
+mod server;
