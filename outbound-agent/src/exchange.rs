@@ -35,6 +35,7 @@ use crate::path::policy::{self, Denial, Facts, Permit, Readings, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
+use crate::path::upstream::tls::Trust;
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
@@ -162,12 +163,17 @@ async fn forward(
     } = permitted;
     let tenant = &session.who.tenant;
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
-    let scrub = credentials::add(&mut request, &asked, session, &mut permit, &mut told).await?;
+    let (scrub, identity) =
+        credentials::add(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
+    let trust = Trust {
+        roots: tenant.policy.roots.clone(),
+        identity,
+    };
     let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
-    let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
+    let sending = upstream.send(&tenant.id, &mut permit, aim, trust, request, sent);
     let answered = metered.in_time(sending).await?;
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {

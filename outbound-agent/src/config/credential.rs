@@ -9,11 +9,12 @@ use super::kind::compound::Placed;
 use super::policy::compile;
 use super::problem::{KeyPath, Problems};
 use super::raw::credential::{
-    AwsSigV4 as RawAws, Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2,
-    Placeholder as RawPlaceholder, bearer,
+    AwsSigV4 as RawAws, Bound, Credential as Raw, Jwt as RawJwt, Mtls as RawMtls,
+    OAuth2 as RawOAuth2, Placeholder as RawPlaceholder, bearer,
 };
 use super::secret::SecretReference;
 use super::set::Sets;
+use crate::model::certificates::Identity;
 use crate::model::credential::{
     AwsSigV4, Binding, Credential, Field, Jwt, Kind, OAuth2, Placeholder, Wrap,
 };
@@ -35,6 +36,9 @@ pub(super) fn credential(
     let path = KeyPath::Key(&credentials, name);
     let bound = raw.bound();
     bound_hosts(&bound, &path, problems);
+    if matches!(raw, Raw::Mtls(_)) {
+        needs_tls(&bound, &path, problems);
+    }
     let mut secrets = Secrets {
         path: &path,
         environment: &environment,
@@ -74,6 +78,7 @@ fn kind(raw: &Raw, secrets: &mut Secrets<'_>) -> Option<Kind> {
         Raw::OAuth2(raw) => oauth2(raw, secrets),
         Raw::AwsSigV4(raw) => aws(raw, secrets),
         Raw::Placeholder(raw) => placeholder(raw, secrets),
+        Raw::Mtls(raw) => secrets.identity(raw),
     }
 }
 
@@ -162,6 +167,15 @@ fn bound_hosts(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
     }
 }
 
+/// A client's certificate is part of TLS.
+fn needs_tls(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
+    let Some(first) = bound.hosts.first().filter(|_| bound.allow_plaintext) else {
+        return;
+    };
+    let message = "there is no certificate without TLS; leave it out";
+    problems.add(&first.place, KeyPath::Key(path, "allow_plaintext"), message);
+}
+
 /// The secrets of one credential, while it is compiled.
 struct Secrets<'a> {
     path: &'a KeyPath<'a>,
@@ -196,6 +210,27 @@ impl Secrets<'_> {
                     .add(place, KeyPath::Key(self.path, key), message);
             })
             .ok()
+    }
+
+    /// A certificate and its key. They are judged together, where both can be read now.
+    fn identity(&mut self, raw: &RawMtls) -> Option<Kind> {
+        let certificate = self.source("certificate", &raw.certificate, |_any| Ok(()));
+        let readable = |reference: &Placed<SecretReference>| match reference.value {
+            SecretReference::Command(_) => None,
+            _ => reference.value.resolve(self.environment).ok(),
+        };
+        let shown = readable(&raw.certificate);
+        let key = self.source("key", &raw.key, |key| {
+            let Some(certificate) = &shown else {
+                return Ok(());
+            };
+            let identity = Identity::read(certificate, key);
+            identity.map(drop).map_err(|why| why.to_string())
+        });
+        Some(Kind::Mtls {
+            certificate: certificate?,
+            key: key?,
+        })
     }
 
     /// A secret that goes into a header.

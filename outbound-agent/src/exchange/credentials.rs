@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use super::facts;
 use crate::connection::Session;
+use crate::model::certificates::Identity;
 use crate::model::reason::Reason;
 use crate::model::target::Scheme;
 use crate::model::template::Subject;
@@ -20,16 +21,16 @@ use crate::path::http::normalize::Asked;
 use crate::path::policy::{self, Fit, Permit, Readings};
 
 /// Adds what goes with the request as it leaves, and tells what became of each; without what should, it does not leave. Gives
-/// what its response is to be searched for.
+/// what its response is to be searched for, and what goes with its connection.
 pub(super) async fn add(
     request: &mut Request<Source>,
     asked: &Asked,
     session: &Session,
     permit: &mut Permit,
     told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
-) -> Result<Scrub, Reason> {
+) -> Result<(Scrub, Option<Identity>), Reason> {
     let tenant = &session.who.tenant;
-    let mut scrub = Scrub::default();
+    let (mut scrub, mut identity) = (Scrub::default(), None);
     let mut going = Vec::new();
     let path = Readings::of(&asked.path);
     for credential in &tenant.credentials {
@@ -40,7 +41,7 @@ pub(super) async fn add(
         }
     }
     if going.is_empty() {
-        return Ok(scrub);
+        return Ok((scrub, None));
     }
     permit.prove_address();
     going.sort_by_key(|credential| credential.kind.is_last());
@@ -59,6 +60,7 @@ pub(super) async fn add(
             uri: &mut head.uri,
             headers: &mut head.headers,
             body: &mut body,
+            identity: &mut identity,
         };
         let store = &session.agent.credentials;
         let added = store.add(
@@ -79,7 +81,7 @@ pub(super) async fn add(
         }
     }
     *request = Request::from_parts(head, body);
-    Ok(scrub)
+    Ok((scrub, identity))
 }
 
 /// Takes out of a response what was put into its request.

@@ -63,6 +63,13 @@ pub enum Kind {
     AwsSigV4(Box<AwsSigV4>),
     /// A secret in the place of a text that the tenant holds.
     Placeholder(Box<Placeholder>),
+    /// A client's certificate (RFC 8446 section 4.4.2), which goes with the connection.
+    Mtls {
+        /// The certificate, and the chain behind it.
+        certificate: Source,
+        /// Its key.
+        key: Source,
+    },
 }
 
 impl Kind {
@@ -74,7 +81,8 @@ impl Kind {
             | Self::Basic { .. }
             | Self::Jwt(_)
             | Self::OAuth2(_)
-            | Self::Placeholder(_) => false,
+            | Self::Placeholder(_)
+            | Self::Mtls { .. } => false,
         }
     }
 }

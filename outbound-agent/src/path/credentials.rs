@@ -4,6 +4,7 @@
 //! header of that name goes first, so that it cannot stand beside ours. What cannot be obtained
 //! fails the request: nothing goes out without.
 
+mod identities;
 pub mod oauth2;
 mod percent;
 mod placeholder;
@@ -29,12 +30,14 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::task::JoinError;
 use tokio::time::timeout;
 
+use self::identities::Identities;
 use self::oauth2::Ask;
 use self::placeholder::Swap;
 use self::secrets::Secrets;
 use self::sigv4::{AMZ_SHA256, Chunks, Moment, Payload, Signed, Signing};
 use self::tokens::Tokens;
 use crate::config::secret::SecretError;
+use crate::model::certificates::{self, Identity};
 use crate::model::credential::{AwsSigV4, Credential, Kind, Placeholder};
 use crate::model::jwt;
 use crate::model::reason::Reason;
@@ -52,6 +55,7 @@ pub struct Credentials {
     secrets: Secrets,
     tokens: Tokens,
     limits: Limits,
+    identities: Identities,
 }
 
 /// How long to wait for secrets, and how long to use them.
@@ -100,6 +104,9 @@ pub enum Error {
     /// A body that is held back.
     #[error("the body is longer than `body_limit`")]
     Long,
+    /// The client's certificate.
+    #[error("its certificate cannot be shown")]
+    Identity(#[from] certificates::Error),
     /// The header.
     #[error("it holds a character that no header can carry")]
     NoHeader,
@@ -119,6 +126,7 @@ impl Error {
             | Self::Key(_)
             | Self::Sign(_)
             | Self::Token(_)
+            | Self::Identity(_)
             | Self::NoHeader => {
                 tracing::warn!(credential, error, "credential unavailable");
             }
@@ -134,6 +142,7 @@ impl Credentials {
             secrets: Secrets::new(limits),
             tokens: Tokens::default(),
             limits,
+            identities: Identities::default(),
         }
     }
 
@@ -177,6 +186,17 @@ impl Credentials {
                 insert(leaving.headers, &AUTHORIZATION, &value)?;
                 scrub.add(Secret::new(value.expose()[BASIC.len()..].to_vec()), bodies);
                 scrub.add(Secret::clone(&password), bodies);
+                return Ok(Added::Injected);
+            }
+            Kind::Mtls { certificate, key } => {
+                // A connection shows one certificate.
+                if leaving.identity.is_some() {
+                    return Ok(Added::Skipped);
+                }
+                let (certificate, key) =
+                    tokio::try_join!(self.secrets.get(certificate), self.secrets.get(key))?;
+                let identity = self.identities.get(&credential.name, certificate, key)?;
+                *leaving.identity = Some(identity);
                 return Ok(Added::Injected);
             }
             Kind::AwsSigV4(aws) => return self.sign(aws, leaving, scrub, bodies).await,
@@ -317,6 +337,8 @@ pub struct Leaving<'a> {
     pub headers: &'a mut HeaderMap,
     /// Its body.
     pub body: &'a mut Source,
+    /// What goes with its connection.
+    pub identity: &'a mut Option<Identity>,
 }
 
 /// What became of a credential.

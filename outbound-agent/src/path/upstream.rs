@@ -31,7 +31,7 @@ use self::ahead::Ahead;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
-use self::tls::Verifier;
+use self::tls::{Handshake, Trust, Verifier};
 use super::http::body::{Outgoing, Sent};
 use super::http::guard::Broken;
 use super::http::{CONNECTION_WINDOW, STREAM_WINDOW};
@@ -140,6 +140,7 @@ impl Upstream {
         tenant: &TenantId,
         permit: &mut Permit,
         aim: Aim<'_>,
+        trust: Trust,
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
@@ -151,6 +152,7 @@ impl Upstream {
             tenant: tenant.clone(),
             destination: permit.destination().clone(),
             address,
+            trust,
             upgradable: request.headers().contains_key(UPGRADE),
         };
         while !self.ahead.has(aim.flow.connect)
@@ -239,20 +241,18 @@ impl Upstream {
         peer: UpstreamAddr,
     ) -> Result<Idle, Failure> {
         let failed = |reason| Failure::new(reason, Some(peer));
+        let with = Handshake {
+            tenant: Some(&key.tenant),
+            trust: &key.trust,
+            host: &key.destination.host,
+            upgradable: key.upgradable,
+        };
         let sender = match key.destination.scheme {
             Scheme::Http | Scheme::Tcp => self.speak_http1(stream).await,
-            Scheme::Https => {
-                let host = &key.destination.host;
-                match self
-                    .verifier
-                    .connect(host, stream, key.upgradable)
-                    .await
-                    .map_err(failed)?
-                {
-                    (stream, true) => self.speak_http2(stream).await,
-                    (stream, false) => self.speak_http1(stream).await,
-                }
-            }
+            Scheme::Https => match self.verifier.connect(with, stream).await.map_err(failed)? {
+                (stream, true) => self.speak_http2(stream).await,
+                (stream, false) => self.speak_http1(stream).await,
+            },
         };
         sender
             .map(|sender| Idle::new(sender, peer))

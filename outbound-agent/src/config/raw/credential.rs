@@ -241,6 +241,15 @@ credentials! {
         /// A longer one passes as it is; one without a length is searched as it passes.
         body_limit: usize as Size = 1 << 20;
     }
+    /// The type `mtls` is a client's certificate, shown to an upstream that asks for one. It goes
+    /// with the connection: one that was made with it serves no request that it does not go with,
+    /// nor another tenant's. Of several that go with a request the first is shown.
+    Mtls, MtlsWord "mtls" {
+        /// Where the certificate is (PEM), with the chain behind it.
+        certificate: Placed<SecretReference> as InPlace<SecretText>;
+        /// Where its key is (PEM).
+        key: Placed<SecretReference> as InPlace<SecretText>;
+    }
 }
 
 words!(ClientAuthText: ClientAuth, "\"basic\" or \"post\"", {
@@ -261,7 +270,7 @@ struct TypeText;
 
 impl TextKind for TypeText {
     type Out = Infallible;
-    const ACCEPTED: &str = "\"header\", \"basic\", \"bearer\", \"jwt\", \"oauth2-client-credentials\", \"aws-sigv4\" or \"placeholder\"";
+    const ACCEPTED: &str = "\"header\", \"basic\", \"bearer\", \"jwt\", \"oauth2-client-credentials\", \"aws-sigv4\", \"placeholder\" or \"mtls\"";
 
     fn parse(_text: &str) -> Result<Infallible, Option<String>> {
         Err(None)

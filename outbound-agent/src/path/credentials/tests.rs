@@ -73,6 +73,7 @@ async fn added(
         uri: &mut Uri::from_static("/"),
         headers: &mut headers,
         body: &mut body::Source::empty(),
+        identity: &mut None,
     };
     let mut scrub = Scrub::default();
     let added = store.add(credential, subject, &mut leaving, &mut scrub, &Nobody);

@@ -16,6 +16,7 @@ fn targets(list: List, texts: &[&str]) -> Targets {
 
 fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<Policy> {
     Arc::new(Policy {
+        roots: None,
         name: "test".into(),
         mode,
         default,
