@@ -37,6 +37,8 @@ fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
         policy: Arc::clone(policy),
         credentials: Vec::new(),
         limits: Default::default(),
+        namespace: None,
+        parameters: None,
     })
 }
 
