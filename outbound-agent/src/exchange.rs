@@ -115,11 +115,8 @@ async fn carry(
     trace(&request, record);
     let metered = admit(&request, session, record)?;
     let (permit, asked) = permit(&mut request, asked, session, record)?;
-    if asked.is_proxied {
-        take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
-    }
     let is_websocket = websocket::is_translated(&request);
-    let workload = take_upgrade(&mut request);
+    let workload = take_upgrade(&mut request, &asked);
     let permitted = Permitted {
         request: request.map(Source::from),
         asked,
@@ -298,7 +295,10 @@ fn decide<B>(
 }
 
 /// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.
-fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
+fn take_upgrade(request: &mut Asking, asked: &Asked) -> Option<Upgrade> {
+    if asked.is_proxied {
+        take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
+    }
     let protocol = strip_hop_by_hop(request.headers_mut())?;
     let workload = Upgrade::of_request(request);
     ask_upgrade(request.headers_mut(), protocol);
