@@ -4,6 +4,7 @@
 //! is resolved, checked and dialled; the request's own target is never read again.
 //! Connections are reused per tenant and destination, never across tenants.
 
+mod again;
 mod ahead;
 pub mod dial;
 mod errand;
@@ -27,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use self::again::again;
 use self::ahead::Ahead;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 pub use self::reach::Aim;
@@ -133,8 +135,9 @@ impl Upstream {
     }
 
     /// Sends `request` under `permit`. `aim` says where the workload wanted to go: that decides
-    /// as the policy says, and of several addresses it is tried first. A request is sent a second time only where a kept
-    /// connection turned out to be closed before any of it was written.
+    /// as the policy says, and of several addresses it is tried first. A request is sent a second
+    /// time only where a kept connection turned out to be closed: before any of it was written,
+    /// or before it was answered, if it may be read twice.
     pub async fn send(
         &self,
         tenant: &TenantId,
@@ -159,6 +162,7 @@ impl Upstream {
             && let Some(mut kept) = self.pool.take(&key).await
         {
             permit.check_address(kept.peer.ip())?;
+            let again = again(&request);
             match self
                 .exchange(&mut kept, &key.destination, request, sent.clone(), limit)
                 .await
@@ -168,9 +172,10 @@ impl Upstream {
                     unsent: Some(unsent),
                     ..
                 }) => request = *unsent,
-                Err(Unanswered { reason, .. }) => {
-                    return Err(Failure::new(reason, Some(kept.peer)));
-                }
+                Err(Unanswered { reason, .. }) => match again {
+                    Some(again) if reason == Reason::UpstreamReset => request = again,
+                    Some(_) | None => return Err(Failure::new(reason, Some(kept.peer))),
+                },
             }
         }
         let (stream, peer) = self.reach(permit, aim.flow, address).await?;

@@ -276,6 +276,16 @@ impl Outgoing {
         )
     }
 
+    /// The same once more, where there is nothing of it to send.
+    pub fn again(&self) -> Option<Self> {
+        self.inner.body.is_end_stream().then(|| Self {
+            inner: Timed::new(Source::empty(), self.inner.idle),
+            traffic: Arc::clone(&self.traffic),
+            unsent: None,
+            expected: None,
+        })
+    }
+
     /// Lets it wait until the upstream wants it; without `expected` it goes at once.
     pub fn expect(&mut self, expected: Option<Expected>) {
         self.expected = expected;
