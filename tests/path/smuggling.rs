@@ -4,7 +4,7 @@
 mod cases;
 mod http2;
 
-pub(super) use self::http2::ask_http2;
+pub(crate) use self::http2::ask_http2;
 
 use harness::agent::{Agent, Reply};
 use harness::origin::Origin;

@@ -30,7 +30,7 @@ fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
 
 /// Sends one request and some of a body, and gives the kinds of the frames that come back on
 /// its stream, with a reset's code.
-pub(super) async fn ask_http2(
+pub(crate) async fn ask_http2(
     agent: &Agent,
     origin: &Origin,
     list: &[(&str, &str)],
