@@ -200,6 +200,7 @@ const fn credential_limits(limits: &config::Limits) -> credentials::Limits {
     credentials::Limits {
         command: limits.secret_command,
         command_ttl: limits.secret_command_ttl,
+        body: limits.body_idle,
     }
 }
 

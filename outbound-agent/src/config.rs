@@ -14,6 +14,7 @@ pub mod problem;
 mod raw;
 mod service;
 pub mod reference;
+mod roots;
 mod rule;
 pub mod secret;
 mod section;

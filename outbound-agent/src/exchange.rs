@@ -1,6 +1,7 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
 mod connect;
+mod credentials;
 mod errand;
 mod refused;
 mod worker;
@@ -12,16 +13,14 @@ use std::time::Duration;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use serde_json::Map;
 
 use self::refused::Refused;
 use crate::connection::{Session, watched};
 use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
 use crate::model::rule::Edit;
-use crate::model::template::Subject;
-use crate::observe::labels::Use;
 use crate::observe::record::{ExchangeRecord, Requested};
+use crate::path::http::Asking;
 use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
@@ -30,13 +29,13 @@ use crate::path::http::normalize::{Asked, normalize};
 use crate::path::http::reply::grpc;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::http::websocket;
-use crate::path::http::{Answering, Asking};
 use crate::path::limits::{self, Metered};
 use crate::path::policy::rewrite::{self, Captured};
-use crate::path::policy::{self, Denial, Facts, Fit, Permit, Readings, Verdict};
+use crate::path::policy::{self, Denial, Facts, Permit, Readings, Verdict};
 use crate::path::tunnel;
 use crate::path::upstream::Answer;
 use crate::path::upstream::pool::Lease;
+use crate::path::upstream::tls::Trust;
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
@@ -113,20 +112,11 @@ async fn carry(
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
-    if let Some(parent) = request
-        .headers()
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-    {
-        record.traceparent(parent);
-    }
+    trace(&request, record);
     let metered = admit(&request, session, record)?;
     let (permit, asked) = permit(&mut request, asked, session, record)?;
-    if asked.is_proxied {
-        take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
-    }
     let is_websocket = websocket::is_translated(&request);
-    let workload = take_upgrade(&mut request);
+    let workload = take_upgrade(&mut request, &asked);
     let permitted = Permitted {
         request: request.map(Source::from),
         asked,
@@ -170,16 +160,21 @@ async fn forward(
     } = permitted;
     let tenant = &session.who.tenant;
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
-    add_credentials(&mut request, &asked, session, &mut permit, &mut told).await?;
+    let (scrub, identity) =
+        credentials::add(&mut request, &asked, session, &mut permit, &mut told).await?;
     let (request, sent) = outgoing(request, session, &metered);
     let aim = session.who.aim(&session.agent, &permit);
+    let trust = Trust {
+        roots: tenant.policy.roots.clone(),
+        identity,
+    };
     let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
-    let sending = upstream.send(&tenant.id, &mut permit, aim, request, sent);
+    let sending = upstream.send(&tenant.id, &mut permit, aim, trust, request, sent);
     let answered = metered.in_time(sending).await?;
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {
-        mut response,
+        response,
         peer,
         lease,
     } = answered.map_err(|failure| match metered.stopped() {
@@ -187,6 +182,7 @@ async fn forward(
         None => Refused::failed(failure, record),
     })?;
     record.upstream(peer);
+    let mut response = credentials::remove(response, &scrub)?;
     match (response.status(), workload) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {
             upstream: Upgrade::of_response(&mut response),
@@ -205,6 +201,14 @@ async fn forward(
             edits,
             metered,
         }),
+    }
+}
+
+/// Writes down the trace that a request belongs to, if it says so.
+fn trace(request: &Asking, record: &mut ExchangeRecord) {
+    let parent = request.headers().get("traceparent");
+    if let Some(parent) = parent.and_then(|value| value.to_str().ok()) {
+        record.traceparent(parent);
     }
 }
 
@@ -290,48 +294,11 @@ fn decide<B>(
     }
 }
 
-/// Adds what goes with the request as it leaves, and tells what became of each. Without what
-/// should, it does not leave.
-async fn add_credentials(
-    request: &mut Request<Source>,
-    asked: &Asked,
-    session: &Session,
-    permit: &mut Permit,
-    told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
-) -> Result<(), Reason> {
-    let tenant = &session.who.tenant;
-    let (parameters, none) = (tenant.parameters.as_ref(), Map::new());
-    let subject = Subject {
-        tenant: &tenant.id,
-        parameters: parameters.map_or(&none, |parameters| parameters.values()),
-    };
-    for credential in &tenant.credentials {
-        let name = &credential.name;
-        let path = Readings::of(&asked.path);
-        match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
-            Fit::Elsewhere => continue,
-            Fit::Withheld => {
-                told(name, Use::Skipped);
-                continue;
-            }
-            Fit::Goes => permit.prove_address(),
-        }
-        let store = &session.agent.credentials;
-        let headers = request.headers_mut();
-        let added = store
-            .add(credential, subject, headers, &*session.agent)
-            .await;
-        if let Err(error) = added {
-            told(name, Use::Failed);
-            return Err(error.report(name));
-        }
-        told(name, Use::Injected);
-    }
-    Ok(())
-}
-
 /// Leaves no hop-by-hop field but the agent's own request for the upgrade that was asked of it.
-fn take_upgrade(request: &mut Asking) -> Option<Upgrade> {
+fn take_upgrade(request: &mut Asking, asked: &Asked) -> Option<Upgrade> {
+    if asked.is_proxied {
+        take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
+    }
     let protocol = strip_hop_by_hop(request.headers_mut())?;
     let workload = Upgrade::of_request(request);
     ask_upgrade(request.headers_mut(), protocol);
@@ -351,7 +318,7 @@ fn outgoing(
 enum Carried {
     /// By its upstream.
     Response {
-        response: Answering,
+        response: Response<Source>,
         lease: Lease,
         edits: Vec<Edit>,
         metered: Arc<Metered>,

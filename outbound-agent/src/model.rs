@@ -13,6 +13,7 @@ pub mod targets;
 pub mod rule;
 pub mod policy;
 pub mod worker;
+pub mod certificates;
 pub mod credential;
 pub mod reason;
 pub mod rcode;

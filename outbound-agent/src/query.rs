@@ -280,6 +280,7 @@ const fn code(reason: Reason) -> Rcode {
         | R::WorkerLimit
         | R::WorkerLoop
         | R::CredentialUnavailable
+        | R::Unscrubbable
         | R::UpstreamUnresolved
         | R::UpstreamRefused
         | R::UpstreamUnreachable

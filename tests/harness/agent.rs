@@ -196,6 +196,11 @@ impl Agent {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// Every metric, as it is exposed.
+    pub fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
     /// The certificate that workloads have to trust, as PEM.
     pub fn authority(&self) -> String {
         std::fs::read_to_string(self.trust(None).join("ca.pem")).unwrap()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
@@ -53,6 +54,26 @@ impl Identity {
         &self.key
     }
 
+    /// Accepts TLS with it, and asks for a certificate of `clients`, which whoever has none may
+    /// do without.
+    pub fn asking(&self, clients: &Clients) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.certificate.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .allow_unauthenticated()
+            .build()
+            .unwrap();
+        let key = PrivatePkcs8KeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let certificate = CertificateDer::from_pem_file(self.path()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![certificate], key.into())
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// Accepts TLS with it, offering these protocols.
     pub fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {
         let mut config = self.config.clone();
@@ -61,6 +82,47 @@ impl Identity {
             .map(|protocol| protocol.as_bytes().to_vec())
             .collect();
         TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// Who signs clients' certificates.
+pub struct Clients {
+    key: KeyPair,
+    params: CertificateParams,
+    certificate: rcgen::Certificate,
+}
+
+impl Clients {
+    /// A fresh one.
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            key,
+            params,
+            certificate,
+        }
+    }
+
+    /// A client's certificate and key, both in PEM.
+    pub fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let issuer = rcgen::Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

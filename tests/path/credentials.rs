@@ -1,6 +1,9 @@
 //! The origin sees what the tenant never held.
 
 mod oauth2;
+mod placeholder;
+mod scrub;
+mod sigv4;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,8 @@
 //! Requests and responses pass as they are.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use harness::agent::{Agent, Reply};
@@ -305,4 +307,44 @@ async fn a_response_that_breaks_off_is_not_passed_on_as_whole() {
         .await;
     assert!(!reply.body.ends_with("0\r\n\r\n"), "{reply:?}");
     agent.expect_log(&[("reason", "upstream_reset"), ("fault", "upstream")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_may_be_read_twice_is_sent_again() {
+    let met = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&met);
+    // Answers the first request on a connection, reads the second, and closes.
+    let origin = Origin::raw(move |mut stream| {
+        let seen = Arc::clone(&seen);
+        async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            seen.fetch_add(1, Ordering::SeqCst);
+            drop(
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .await,
+            );
+            if !read_until(&mut stream, "\r\n\r\n").await.is_empty() {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let agent = Agent::start(OPEN);
+    for (method, status, requests) in [("GET", 200, 3), ("POST", 502, 2), ("PUT", 200, 3)] {
+        met.store(0, Ordering::SeqCst);
+        let ask = |method: &str| {
+            format!(
+                "{method} / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+                host(origin.address)
+            )
+        };
+        let first = agent.ask("globex", origin.address, &ask("GET")).await;
+        // The last round has left a connection, which this one may have used up.
+        assert_eq!(first.status, 200);
+        met.store(1, Ordering::SeqCst);
+        let reply = agent.ask("globex", origin.address, &ask(method)).await;
+        assert_eq!(reply.status, status, "{method}: {reply:?}");
+        assert_eq!(met.load(Ordering::SeqCst), requests, "{method}");
+    }
 }

@@ -18,6 +18,7 @@ mod tunnel;
 mod tls;
 mod authority;
 mod hello;
+mod mtls;
 mod dns;
 mod drain;
 

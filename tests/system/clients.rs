@@ -21,6 +21,8 @@ mod git;
 mod raw;
 /// Who tries QUIC first.
 mod quic;
+/// PyJWT, which reads what the agent signs.
+mod jwt;
 /// Java.
 mod java;
 /// pip, npm and apt.

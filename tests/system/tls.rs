@@ -105,6 +105,26 @@ fn an_origin_that_nobody_vouches_for_gets_no_credential() {
 }
 
 #[test]
+fn the_agents_environment_does_not_choose_whom_it_trusts() {
+    let Some(host) = host() else { return };
+    let origin = origin(&host);
+    let roots = host.path("origin.pem");
+    let directory = host.path("");
+    let agent = host.start_agent();
+    let agent = agent
+        .env("SSL_CERT_FILE", &roots)
+        .env("SSL_CERT_DIR", &directory)
+        .env("CURL_CA_BUNDLE", &roots);
+    let _agent = host.agent_of(agent);
+    let answer = curl_with(&host, "acme", "https://api.test/secure", &[]).output();
+    assert!(
+        answer.contains("upstream_tls_unverified") && answer.ends_with("502"),
+        "{answer}"
+    );
+    assert!(!origin.output().contains("authorization"), "{origin:?}");
+}
+
+#[test]
 fn a_name_that_is_not_allowed_is_reset_and_never_reaches_the_origin() {
     let Some(host) = host() else { return };
     let origin = origin(&host);

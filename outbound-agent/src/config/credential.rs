@@ -9,11 +9,15 @@ use super::kind::compound::Placed;
 use super::policy::compile;
 use super::problem::{KeyPath, Problems};
 use super::raw::credential::{
-    Bound, Credential as Raw, Jwt as RawJwt, OAuth2 as RawOAuth2, bearer,
+    AwsSigV4 as RawAws, Bound, Credential as Raw, Jwt as RawJwt, Mtls as RawMtls,
+    OAuth2 as RawOAuth2, Placeholder as RawPlaceholder, bearer,
 };
 use super::secret::SecretReference;
 use super::set::Sets;
-use crate::model::credential::{Binding, Credential, Field, Jwt, Kind, OAuth2, Wrap};
+use crate::model::certificates::Identity;
+use crate::model::credential::{
+    AwsSigV4, Binding, Credential, Field, Jwt, Kind, OAuth2, Placeholder, Wrap,
+};
 use crate::model::jwt::Signer;
 use crate::model::secret::{Secret, Source};
 use crate::model::target::{Pattern, Scheme};
@@ -32,6 +36,9 @@ pub(super) fn credential(
     let path = KeyPath::Key(&credentials, name);
     let bound = raw.bound();
     bound_hosts(&bound, &path, problems);
+    if matches!(raw, Raw::Mtls(_)) {
+        needs_tls(&bound, &path, problems);
+    }
     let mut secrets = Secrets {
         path: &path,
         environment: &environment,
@@ -48,6 +55,7 @@ pub(super) fn credential(
             paths: bound.paths,
             allow_plaintext: bound.allow_plaintext,
         },
+        scrub_bodies: bound.scrub_bodies,
         kind,
     }))
 }
@@ -68,6 +76,9 @@ fn kind(raw: &Raw, secrets: &mut Secrets<'_>) -> Option<Kind> {
         }
         Raw::Jwt(raw) => jwt(raw, secrets),
         Raw::OAuth2(raw) => oauth2(raw, secrets),
+        Raw::AwsSigV4(raw) => aws(raw, secrets),
+        Raw::Placeholder(raw) => placeholder(raw, secrets),
+        Raw::Mtls(raw) => secrets.identity(raw),
     }
 }
 
@@ -107,6 +118,35 @@ fn oauth2(raw: &RawOAuth2, secrets: &mut Secrets<'_>) -> Option<Kind> {
     })))
 }
 
+fn aws(raw: &RawAws, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    let access_key_id = secrets.source("access_key_id", &raw.access_key_id, fits_header);
+    let secret = &raw.secret_access_key;
+    let secret_access_key = secrets.source("secret_access_key", secret, |_any| Ok(()));
+    let session_token = match &raw.session_token {
+        None => None,
+        Some(token) => Some(secrets.source("session_token", token, fits_header)?),
+    };
+    Some(Kind::AwsSigV4(Box::new(AwsSigV4 {
+        access_key_id: access_key_id?,
+        secret_access_key: secret_access_key?,
+        session_token,
+        region: raw.region.as_str().into(),
+        service: raw.service.as_str().into(),
+        body_limit: raw.body_limit,
+    })))
+}
+
+fn placeholder(raw: &RawPlaceholder, secrets: &mut Secrets<'_>) -> Option<Kind> {
+    let secret = secrets.source("secret", &raw.secret, fits_header)?;
+    Some(Kind::Placeholder(Box::new(Placeholder {
+        placeholder: raw.placeholder.as_str().into(),
+        secret,
+        in_query: raw.in_query,
+        in_body: raw.in_body,
+        body_limit: raw.body_limit,
+    })))
+}
+
 /// A credential is bound to hosts that it can really go to.
 fn bound_hosts(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
     let path = KeyPath::Key(path, "hosts");
@@ -125,6 +165,15 @@ fn bound_hosts(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
             problems.add(place, path, message);
         }
     }
+}
+
+/// A client's certificate is part of TLS.
+fn needs_tls(bound: &Bound, path: &KeyPath<'_>, problems: &mut Problems) {
+    let Some(first) = bound.hosts.first().filter(|_| bound.allow_plaintext) else {
+        return;
+    };
+    let message = "there is no certificate without TLS; leave it out";
+    problems.add(&first.place, KeyPath::Key(path, "allow_plaintext"), message);
 }
 
 /// The secrets of one credential, while it is compiled.
@@ -161,6 +210,27 @@ impl Secrets<'_> {
                     .add(place, KeyPath::Key(self.path, key), message);
             })
             .ok()
+    }
+
+    /// A certificate and its key. They are judged together, where both can be read now.
+    fn identity(&mut self, raw: &RawMtls) -> Option<Kind> {
+        let certificate = self.source("certificate", &raw.certificate, |_any| Ok(()));
+        let readable = |reference: &Placed<SecretReference>| match reference.value {
+            SecretReference::Command(_) => None,
+            _ => reference.value.resolve(self.environment).ok(),
+        };
+        let shown = readable(&raw.certificate);
+        let key = self.source("key", &raw.key, |key| {
+            let Some(certificate) = &shown else {
+                return Ok(());
+            };
+            let identity = Identity::read(certificate, key);
+            identity.map(drop).map_err(|why| why.to_string())
+        });
+        Some(Kind::Mtls {
+            certificate: certificate?,
+            key: key?,
+        })
     }
 
     /// A secret that goes into a header.

@@ -7,6 +7,7 @@ use super::check::refer;
 use super::kind::compound::Placed;
 use super::problem::{KeyPath, Problems};
 use super::raw;
+use super::roots::roots;
 use super::rule;
 use super::set::Sets;
 use crate::model::credential::Credential;
@@ -139,7 +140,11 @@ impl<'a> Compiler<'a, '_> {
         raw: &'a raw::Policy,
     ) -> Option<(Policy, Vec<Arc<Credential>>)> {
         let parts = self.parts(name, raw)?;
+        let policies = KeyPath::Key(&KeyPath::Top, "policies");
+        let path = KeyPath::Key(&policies, name);
+        let path = KeyPath::Key(&path, "roots");
         let mut policy = Policy {
+            roots: roots(&raw.roots, &path, self.problems),
             name: name.into(),
             mode: raw.mode,
             default: raw.default,

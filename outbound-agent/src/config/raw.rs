@@ -6,13 +6,14 @@ mod rule;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::cgroups::{CgroupPattern, Cgroups};
 use super::document::{Node, Table, Value};
 use super::kind::compound::{InPlace, List, Nested, Optional, Placed};
 use super::kind::rule::Tables;
 use super::kind::worker::Members;
-use super::kind::{Flag, Kind as _, TargetText, TenantName, Text, words};
+use super::kind::{FilePath, Flag, Kind as _, TargetText, TenantName, Text, words};
 use super::problem::{KeyPath, Problems};
 use super::section::{FromNode, Section, as_table, refuse_unknown_keys, section};
 use super::{AccessLog, Agent, Limits, Resolver};
@@ -69,6 +70,9 @@ section! {
         /// Targets whose TLS is passed through all the same, as for clients that pin
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
+        /// Files of certificates (PEM) that may vouch for the upstreams of its tenants, besides
+        /// those of the host and of `[tls]`. Read when the agent starts.
+        roots: Vec<Placed<PathBuf>> as List<InPlace<FilePath>> = Vec::new();
         /// Which address is dialled for the name in a request or a ClientHello: `resolve` is one
         /// that the agent itself finds for the name, so that what the workload connected to
         /// counts for nothing. `verify` is the one that the workload connected to, if the agent's

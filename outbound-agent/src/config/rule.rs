@@ -32,6 +32,8 @@ pub(super) fn compile(
         headers: raw.headers.clone(),
         addresses: raw.addresses.clone(),
         tenants: raw.tenants.clone(),
+        namespaces: raw.namespaces.clone(),
+        parameters: raw.parameters.clone(),
         executables: raw.executables.clone(),
     };
     let needs_request = conditions.need_request();

@@ -8,7 +8,7 @@ use http::uri::Scheme as UriScheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 
-use super::{add_credentials, decide};
+use super::{credentials, decide};
 use crate::connection::{Session, watched};
 use crate::model::addr::UpstreamAddr;
 use crate::model::reason::{Ending, Reason};
@@ -17,12 +17,14 @@ use crate::model::traffic::Traffic;
 use crate::model::worker::Service;
 use crate::observe::labels::Use;
 use crate::observe::record::ExchangeRecord;
+use crate::path::credentials::Scrub;
 use crate::path::http::body::{Outgoing, Source, Streamed};
 use crate::path::http::headers::ask_upgrade;
 use crate::path::http::normalize::Asked;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::limits::Metered;
 use crate::path::policy::{Denial, Permit, rewrite};
+use crate::path::upstream::tls::Trust;
 use crate::path::upstream::{Answer, Failure};
 use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, WORKER};
 
@@ -142,6 +144,8 @@ impl Runner {
             false => decide(&request, &asked, &self.service.network, &self.session),
         };
         let mut permit = permit.map_err(|denial| self.not_answered(is_tenants, denial, &asked))?;
+        let mut scrub = Scrub::default();
+        let mut trust = Trust::default();
         if is_tenants {
             if let Some(protocol) = protocol {
                 ask_upgrade(request.headers_mut(), protocol);
@@ -149,16 +153,25 @@ impl Runner {
             let mut tell = |name: &Arc<str>, used| {
                 self.told().credentials.push((Arc::clone(name), used));
             };
-            add_credentials(&mut request, &asked, &self.session, &mut permit, &mut tell)
+            let session = &*self.session;
+            let added = credentials::add(&mut request, &asked, session, &mut permit, &mut tell);
+            let (wanted, identity) = added
                 .await
                 .map_err(|reason| self.not_answered(is_tenants, reason.into(), &asked))?;
+            scrub = wanted;
+            trust = Trust {
+                roots: session.who.tenant.policy.roots.clone(),
+                identity,
+            };
         } else if let Ok(name) = HeaderValue::from_str(&self.service.name) {
             request.headers_mut().insert(WORKER, name);
         }
-        let answer = self.send(request, permit, is_tenants).await;
+        let answer = self.send(request, permit, trust, is_tenants).await;
         let answer =
             answer.map_err(|failure| self.not_answered(is_tenants, failure.denial, &asked))?;
-        Ok(self.receive(answer, is_tenants))
+        let response = self.receive(answer, is_tenants);
+        credentials::remove(response, &scrub)
+            .map_err(|reason| self.not_answered(is_tenants, reason.into(), &asked))
     }
 
     /// The tenant's request goes where it was permitted to, or where the tenant's policy leads;
@@ -187,6 +200,7 @@ impl Runner {
         &self,
         request: Request<Source>,
         mut permit: Permit,
+        trust: Trust,
         is_tenants: bool,
     ) -> Result<Answer, Failure> {
         let agent = &self.session.agent;
@@ -203,7 +217,7 @@ impl Runner {
         let edits = effects.map_or_else(Vec::new, |effects| effects.response.clone());
         let mut answered = agent
             .upstream
-            .send(&who.tenant.id, &mut permit, aim, request, sent)
+            .send(&who.tenant.id, &mut permit, aim, trust, request, sent)
             .await;
         if let Ok(answer) = &mut answered {
             rewrite::edit(answer.response.headers_mut(), &edits);

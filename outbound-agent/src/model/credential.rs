@@ -20,6 +20,8 @@ pub struct Credential {
     pub name: Arc<str>,
     /// Where it may go.
     pub binding: Binding,
+    /// Whether response bodies are searched for it, besides response headers.
+    pub scrub_bodies: bool,
     /// What is added.
     pub kind: Kind,
 }
@@ -57,6 +59,32 @@ pub enum Kind {
     Jwt(Box<Jwt>),
     /// A token that the agent fetches (RFC 6749 section 4.4).
     OAuth2(Box<OAuth2>),
+    /// A signature over the request (AWS Signature Version 4).
+    AwsSigV4(Box<AwsSigV4>),
+    /// A secret in the place of a text that the tenant holds.
+    Placeholder(Box<Placeholder>),
+    /// A client's certificate (RFC 8446 section 4.4.2), which goes with the connection.
+    Mtls {
+        /// The certificate, and the chain behind it.
+        certificate: Source,
+        /// Its key.
+        key: Source,
+    },
+}
+
+impl Kind {
+    /// Whether it has to see the request as it leaves: what else is added comes before it.
+    pub const fn is_last(&self) -> bool {
+        match self {
+            Self::AwsSigV4(_) => true,
+            Self::Header { .. }
+            | Self::Basic { .. }
+            | Self::Jwt(_)
+            | Self::OAuth2(_)
+            | Self::Placeholder(_)
+            | Self::Mtls { .. } => false,
+        }
+    }
 }
 
 /// A header that the agent alone writes: the tenant's own of that name is removed.
@@ -140,6 +168,36 @@ pub enum ClientAuth {
     Basic,
     /// In the form.
     Post,
+}
+
+/// What signs requests to AWS, and to what speaks like it.
+pub struct AwsSigV4 {
+    /// The public half of the key.
+    pub access_key_id: Source,
+    /// The secret half.
+    pub secret_access_key: Source,
+    /// What makes a temporary key valid.
+    pub session_token: Option<Source>,
+    /// The region that the signature is for.
+    pub region: Box<str>,
+    /// The service that the signature is for, as in `s3`.
+    pub service: Box<str>,
+    /// The longest body that is held back for its hash.
+    pub body_limit: usize,
+}
+
+/// What is swapped for what, and where.
+pub struct Placeholder {
+    /// The text that the tenant holds.
+    pub placeholder: Box<str>,
+    /// What takes its place.
+    pub secret: Source,
+    /// Whether query strings are searched, besides headers.
+    pub in_query: bool,
+    /// Whether bodies are.
+    pub in_body: bool,
+    /// The longest body of known length that is searched.
+    pub body_limit: usize,
 }
 
 impl fmt::Debug for Credential {

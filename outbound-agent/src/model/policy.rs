@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::certificates::Roots;
 use super::rule::Clause;
 use super::targets::Targets;
 
@@ -22,6 +23,8 @@ pub struct Policy {
     pub tls: Tls,
     /// Whose TLS never does.
     pub passthrough: Targets,
+    /// Who vouches for upstreams besides whom the host trusts.
+    pub roots: Option<Roots>,
     /// Which address is dialled for a name.
     pub destination: Addressing,
     /// Whether a connect waits for its upstream, and fails as the upstream did.

@@ -110,6 +110,8 @@ closed_list! {
         TooLong = "too_long",
         /// A credential is bound to this host but cannot be sent.
         CredentialUnavailable = "credential_unavailable",
+        /// The response may hold a credential and is in a coding that cannot be searched for it.
+        Unscrubbable = "unscrubbable",
         /// The name has no address.
         UpstreamUnresolved = "upstream_unresolved",
         /// The upstream refused the connection.
@@ -243,6 +245,7 @@ impl Ending {
             | R::UpstreamReset
             | R::UpstreamTls
             | R::UpstreamTlsUnverified
+            | R::Unscrubbable
             | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
         };
         let reason = Some(reason);

@@ -60,6 +60,10 @@ pub struct Conditions {
     pub addresses: Vec<IpNet>,
     /// Whose request it is.
     pub tenants: Vec<Glob>,
+    /// The namespace that it is in.
+    pub namespaces: Vec<Glob>,
+    /// What its dispatch gave, by the way to the value: `object.member`.
+    pub parameters: Vec<(Box<str>, Presence)>,
     /// The name of the process, as the kernel has it.
     pub executables: Vec<Glob>,
 }
@@ -92,10 +96,12 @@ impl Conditions {
             !self.methods.is_empty(),
             !self.addresses.is_empty(),
             !self.tenants.is_empty(),
+            !self.namespaces.is_empty(),
             !self.executables.is_empty(),
         ];
         let others = others.into_iter().filter(|asks| *asks).count();
-        paths.unwrap_or_default() + others + self.query.len() + self.headers.len()
+        let named = self.query.len() + self.headers.len() + self.parameters.len();
+        paths.unwrap_or_default() + others + named
     }
 }
 

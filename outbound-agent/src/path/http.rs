@@ -7,6 +7,7 @@ pub mod guard;
 mod resets;
 pub mod interim;
 pub mod body;
+pub mod filter;
 pub mod headers;
 pub mod normalize;
 pub mod reply;

@@ -4,6 +4,7 @@
 //! is resolved, checked and dialled; the request's own target is never read again.
 //! Connections are reused per tenant and destination, never across tenants.
 
+mod again;
 mod ahead;
 pub mod dial;
 mod errand;
@@ -27,11 +28,12 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use self::again::again;
 use self::ahead::Ahead;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
-use self::tls::Verifier;
+use self::tls::{Handshake, Trust, Verifier};
 use super::http::body::{Outgoing, Sent};
 use super::http::guard::Broken;
 use super::http::{CONNECTION_WINDOW, STREAM_WINDOW};
@@ -133,13 +135,15 @@ impl Upstream {
     }
 
     /// Sends `request` under `permit`. `aim` says where the workload wanted to go: that decides
-    /// as the policy says, and of several addresses it is tried first. A request is sent a second time only where a kept
-    /// connection turned out to be closed before any of it was written.
+    /// as the policy says, and of several addresses it is tried first. A request is sent a second
+    /// time only where a kept connection turned out to be closed: before any of it was written,
+    /// or before it was answered, if it may be read twice.
     pub async fn send(
         &self,
         tenant: &TenantId,
         permit: &mut Permit,
         aim: Aim<'_>,
+        trust: Trust,
         mut request: Request<Outgoing>,
         sent: Sent,
     ) -> Result<Answer, Failure> {
@@ -151,12 +155,14 @@ impl Upstream {
             tenant: tenant.clone(),
             destination: permit.destination().clone(),
             address,
+            trust,
             upgradable: request.headers().contains_key(UPGRADE),
         };
         while !self.ahead.has(aim.flow.connect)
             && let Some(mut kept) = self.pool.take(&key).await
         {
             permit.check_address(kept.peer.ip())?;
+            let again = again(&request);
             match self
                 .exchange(&mut kept, &key.destination, request, sent.clone(), limit)
                 .await
@@ -166,9 +172,10 @@ impl Upstream {
                     unsent: Some(unsent),
                     ..
                 }) => request = *unsent,
-                Err(Unanswered { reason, .. }) => {
-                    return Err(Failure::new(reason, Some(kept.peer)));
-                }
+                Err(Unanswered { reason, .. }) => match again {
+                    Some(again) if reason == Reason::UpstreamReset => request = again,
+                    Some(_) | None => return Err(Failure::new(reason, Some(kept.peer))),
+                },
             }
         }
         let (stream, peer) = self.reach(permit, aim.flow, address).await?;
@@ -239,20 +246,18 @@ impl Upstream {
         peer: UpstreamAddr,
     ) -> Result<Idle, Failure> {
         let failed = |reason| Failure::new(reason, Some(peer));
+        let with = Handshake {
+            tenant: Some(&key.tenant),
+            trust: &key.trust,
+            host: &key.destination.host,
+            upgradable: key.upgradable,
+        };
         let sender = match key.destination.scheme {
             Scheme::Http | Scheme::Tcp => self.speak_http1(stream).await,
-            Scheme::Https => {
-                let host = &key.destination.host;
-                match self
-                    .verifier
-                    .connect(host, stream, key.upgradable)
-                    .await
-                    .map_err(failed)?
-                {
-                    (stream, true) => self.speak_http2(stream).await,
-                    (stream, false) => self.speak_http1(stream).await,
-                }
-            }
+            Scheme::Https => match self.verifier.connect(with, stream).await.map_err(failed)? {
+                (stream, true) => self.speak_http2(stream).await,
+                (stream, false) => self.speak_http1(stream).await,
+            },
         };
         sender
             .map(|sender| Idle::new(sender, peer))

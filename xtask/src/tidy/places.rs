@@ -20,7 +20,12 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
     (&["prometheus"], &["observe/metrics"]),
     (
         &["rustls", "tokio_rustls", "rcgen", "x509_parser"],
-        &["path/tls", "path/detect", "path/upstream"],
+        &[
+            "path/tls",
+            "path/detect",
+            "path/upstream",
+            "model/certificates",
+        ],
     ),
     (&["anyhow"], &["main", "command", "app/daemon"]),
 ];

@@ -67,6 +67,24 @@ impl TextKind for UsernameText {
     }
 }
 
+/// What a tenant holds in a secret's place.
+pub(in crate::config) struct PlaceholderText;
+
+impl TextKind for PlaceholderText {
+    type Out = String;
+    const ACCEPTED: &str = "8 to 256 letters, digits, `-`, `.`, `_` or `~`, which nothing encodes";
+
+    fn parse(text: &str) -> Result<String, Option<String>> {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let fits = (8..=256).contains(&text.len()) && text.bytes().all(is_plain);
+        if fits { Ok(text.to_owned()) } else { Err(None) }
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+}
+
 /// A text that each tenant fills.
 pub(in crate::config) struct TemplateText;
 

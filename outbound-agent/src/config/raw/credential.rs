@@ -8,9 +8,10 @@ use http::{HeaderName, Method, header};
 use crate::config::document::{Node, Value};
 use crate::config::kind::compound::{InPlace, List, Optional, Placed};
 use crate::config::kind::credential::{
-    ClaimTable, EndpointText, MethodText, PathPatternText, TemplateText, UsernameText,
+    ClaimTable, EndpointText, MethodText, PathPatternText, PlaceholderText, TemplateText,
+    UsernameText,
 };
-use crate::config::kind::unit::Time;
+use crate::config::kind::unit::{Size, Time};
 use crate::config::kind::{Flag, HeaderText, Kind as _, TargetText, Text, TextKind, words};
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::secret::{SecretReference, SecretText, WrapText};
@@ -28,6 +29,7 @@ pub(in crate::config) struct Bound {
     pub(in crate::config) methods: Vec<Method>,
     pub(in crate::config) paths: Vec<PathPattern>,
     pub(in crate::config) allow_plaintext: bool,
+    pub(in crate::config) scrub_bodies: bool,
 }
 
 /// Declares the types: each a section of the keys that all have and of its own.
@@ -47,9 +49,9 @@ macro_rules! credentials {
             pub(in crate::config) fn bound(&self) -> Bound {
                 match self {$(
                     Self::$name(section) => {
-                        let $name { kind: _kind, hosts, methods, paths, allow_plaintext, .. } =
+                        let $name { kind: _kind, hosts, methods, paths, allow_plaintext, scrub_bodies, .. } =
                             section.clone();
-                        Bound { hosts, methods, paths, allow_plaintext }
+                        Bound { hosts, methods, paths, allow_plaintext, scrub_bodies }
                     }
                 )+}
             }
@@ -119,6 +121,11 @@ macro_rules! credentials {
                     $($own)*
                     /// Whether it may go over plain HTTP, where everybody on the way can read it.
                     allow_plaintext: bool as Flag = false;
+                    /// Whether response bodies are searched for what was added, plain,
+                    /// percent-encoded or in base64, and each byte of it becomes `*`, as in
+                    /// response headers in any case. The request then asks for no content coding
+                    /// and no range; a response in a coding all the same is refused.
+                    scrub_bodies: bool as Flag = false;
                 }
             }
         )+
@@ -198,6 +205,51 @@ credentials! {
         /// For whom it is to be. May have them as well.
         audience: Option<Template> as Optional<TemplateText> = None;
     }
+    /// The type `aws-sigv4` is a signature over the request, for AWS and what speaks like it
+    /// (Signature Version 4). A signature that the tenant made, with a key that is none, is
+    /// replaced; a presigned URL stays as it is. What the body's hash is follows from
+    /// `x-amz-content-sha256` where the tenant sends it: a hash, `UNSIGNED-PAYLOAD`, or chunks,
+    /// which are signed anew one by one. Without it a body for `s3` is not signed over TLS, and
+    /// any other is held back for its hash.
+    AwsSigV4, AwsSigV4Word "aws-sigv4" {
+        /// Where the id of the key is.
+        access_key_id: Placed<SecretReference> as InPlace<SecretText>;
+        /// Where the key is.
+        secret_access_key: Placed<SecretReference> as InPlace<SecretText>;
+        /// Where the token of a temporary key is.
+        session_token: Option<Placed<SecretReference>> as Optional<InPlace<SecretText>> = None;
+        /// The region.
+        region: String as Text;
+        /// The service, as AWS names it in signatures.
+        service: String as Text;
+        /// The longest body, or chunk of one, that is held back for its hash. A longer one fails.
+        body_limit: usize as Size = 8 << 20;
+    }
+    /// The type `placeholder` is a secret in the place of a text that the tenant holds, for
+    /// clients that insist on a token of their own. It is swapped in every header that frames
+    /// nothing, also within Basic.
+    Placeholder, PlaceholderWord "placeholder" {
+        /// The text that the tenant holds. It is no secret.
+        placeholder: String as PlaceholderText;
+        /// Where the secret is.
+        secret: Placed<SecretReference> as InPlace<SecretText>;
+        /// Whether query strings are searched as well. The secret is percent-encoded there.
+        in_query: bool as Flag = false;
+        /// Whether bodies are: JSON and forms get the secret as they write it, others as it is.
+        in_body: bool as Flag = false;
+        /// The longest body with a length that is searched: it is held back, for its new length.
+        /// A longer one passes as it is; one without a length is searched as it passes.
+        body_limit: usize as Size = 1 << 20;
+    }
+    /// The type `mtls` is a client's certificate, shown to an upstream that asks for one. It goes
+    /// with the connection: one that was made with it serves no request that it does not go with,
+    /// nor another tenant's. Of several that go with a request the first is shown.
+    Mtls, MtlsWord "mtls" {
+        /// Where the certificate is (PEM), with the chain behind it.
+        certificate: Placed<SecretReference> as InPlace<SecretText>;
+        /// Where its key is (PEM).
+        key: Placed<SecretReference> as InPlace<SecretText>;
+    }
 }
 
 words!(ClientAuthText: ClientAuth, "\"basic\" or \"post\"", {
@@ -218,8 +270,7 @@ struct TypeText;
 
 impl TextKind for TypeText {
     type Out = Infallible;
-    const ACCEPTED: &str =
-        "\"header\", \"basic\", \"bearer\", \"jwt\" or \"oauth2-client-credentials\"";
+    const ACCEPTED: &str = "\"header\", \"basic\", \"bearer\", \"jwt\", \"oauth2-client-credentials\", \"aws-sigv4\", \"placeholder\" or \"mtls\"";
 
     fn parse(_text: &str) -> Result<Infallible, Option<String>> {
         Err(None)

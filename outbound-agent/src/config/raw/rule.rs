@@ -63,6 +63,10 @@ section! {
         addresses: Vec<IpNet> as Few<NetworkText> = Vec::new();
         /// Whose it is.
         tenants: Vec<Glob> as Few<GlobText> = Vec::new();
+        /// The namespace that its tenant is in.
+        namespaces: Vec<Glob> as Few<GlobText> = Vec::new();
+        /// What the dispatch of its tenant gave, as in `{ "params_object.plan" = "pro" }`.
+        parameters: Vec<(Box<str>, Presence)> as Presences<QueryKey> = Vec::new();
         /// The name of the process, as the kernel has it: at most 15 characters, and the
         /// process may change it. Good against mistakes, not against an attacker.
         executables: Vec<Glob> as Few<GlobText> = Vec::new();

@@ -207,3 +207,45 @@ const WRONG_CREDENTIALS: [(&str, &str, &str); 20] = [
         "credentials.c.type: \"headers\" is not accepted; write \"header\", \"basic\"",
     ),
 ];
+
+#[test]
+fn a_client_certificate_is_judged_with_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for name in ["one", "other"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::default();
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    let keys = |certificate: &str, key: &str, more: &str| {
+        format!(
+            "type = \"mtls\"\ncertificate = \"file:{}\"\nkey = \"file:{}\"\n{more}",
+            path(certificate),
+            path(key)
+        )
+    };
+    let credential = credential(&keys("one.pem", "one.key", ""));
+    assert!(matches!(credential.kind, Kind::Mtls { .. }));
+    for (certificate, key, more, expected) in [
+        ("one.pem", "other.key", "", "credentials.c.key: \"file:"),
+        (
+            "one.pem",
+            "other.key",
+            "",
+            "holds a key that is not its certificate's",
+        ),
+        ("one.pem", "one.pem", "", "holds no private key in PEM"),
+        ("one.key", "one.key", "", "holds no certificate in PEM"),
+        ("none.pem", "one.key", "", "credentials.c.certificate: "),
+        (
+            "one.pem",
+            "one.key",
+            "allow_plaintext = true",
+            "credentials.c.allow_plaintext: there is no certificate without TLS",
+        ),
+    ] {
+        wrong(&keys(certificate, key, more), expected);
+    }
+}

@@ -122,6 +122,11 @@ fn the_example_is_accepted_with_every_key_written() {
         fs::write(directory.path().join(name), "0123456789abcdef".repeat(2)).unwrap();
     }
     fs::write(directory.path().join("partners.txt"), "partner.example\n").unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key);
+    let certificate = certificate.unwrap().pem();
+    fs::write(directory.path().join("client.pem"), certificate).unwrap();
+    fs::write(directory.path().join("client.key"), key.serialize_pem()).unwrap();
     let here = format!("\"file:{}/", directory.path().display());
     let partners = format!("\"{}/partners.txt", directory.path().display());
     let text = uncommented()

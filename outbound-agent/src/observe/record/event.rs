@@ -51,6 +51,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::WorkerLimit
         | Reason::WorkerLoop
         | Reason::CredentialUnavailable
+        | Reason::Unscrubbable
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused
         | Reason::UpstreamUnreachable

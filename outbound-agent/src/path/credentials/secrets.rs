@@ -136,6 +136,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         command: Duration::from_secs(10),
         command_ttl: Duration::from_secs(300),
+        body: Duration::from_secs(10),
     };
 
     fn source(name: &str, origin: Origin) -> Source {

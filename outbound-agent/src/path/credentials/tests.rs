@@ -8,6 +8,7 @@ use crate::model::credential::{Binding, Field, Jwt, Wrap};
 use crate::model::secret::{Origin, Source};
 use crate::model::template::{Claim, Template};
 use crate::model::tenant::TenantId;
+use crate::path::http::body;
 
 fn source(value: &[u8]) -> Source {
     Source {
@@ -20,6 +21,7 @@ fn credential(kind: Kind) -> Credential {
     Credential {
         name: "api".into(),
         binding: Binding::default(),
+        scrub_bodies: false,
         kind,
     }
 }
@@ -38,7 +40,7 @@ impl Ask for Nobody {
     fn ask<'a>(
         &'a self,
         _endpoint: &'a crate::model::credential::Endpoint,
-        _request: http::Request<bytes::Bytes>,
+        _request: http::Request<Bytes>,
     ) -> oauth2::Asked<'a> {
         Box::pin(async { Err(Reason::UpstreamRefused) })
     }
@@ -48,6 +50,7 @@ fn store() -> Credentials {
     Credentials::new(Limits {
         command: Duration::from_secs(10),
         command_ttl: Duration::from_secs(300),
+        body: Duration::from_secs(10),
     })
 }
 
@@ -63,9 +66,18 @@ async fn added(
         tenant: &TenantId::new(tenant).unwrap(),
         parameters: &Map::new(),
     };
-    store
-        .add(credential, subject, &mut headers, &Nobody)
-        .await?;
+    let mut leaving = Leaving {
+        method: &Method::GET,
+        authority: "api.test",
+        is_secure: true,
+        uri: &mut Uri::from_static("/"),
+        headers: &mut headers,
+        body: &mut body::Source::empty(),
+        identity: &mut None,
+    };
+    let mut scrub = Scrub::default();
+    let added = store.add(credential, subject, &mut leaving, &mut scrub, &Nobody);
+    assert_eq!(added.await?, Added::Injected);
     Ok(headers)
 }
 

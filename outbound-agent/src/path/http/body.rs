@@ -34,6 +34,9 @@ pub enum Error {
     /// A limit of the tenant.
     #[error("the body was stopped: {}", .0.label())]
     Stopped(Reason),
+    /// It is not what it would have to be to be changed as it passes.
+    #[error("the body cannot be read")]
+    Filtered,
 }
 
 /// A body as it comes, from whoever sends it.
@@ -87,6 +90,7 @@ impl Streamed {
             Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
             Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
             Some(Err(Error::Stopped(reason))) => self.end(Ending::of(*reason)),
+            Some(Err(Error::Filtered)) => self.end(Ending::of(Reason::UpstreamMalformed)),
             Some(Ok(frame)) => {
                 let traffic = &self.traffic;
                 traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
@@ -270,6 +274,16 @@ impl Outgoing {
             },
             Sent(sent),
         )
+    }
+
+    /// The same once more, where there is nothing of it to send.
+    pub fn again(&self) -> Option<Self> {
+        self.inner.body.is_end_stream().then(|| Self {
+            inner: Timed::new(Source::empty(), self.inner.idle),
+            traffic: Arc::clone(&self.traffic),
+            unsent: None,
+            expected: None,
+        })
     }
 
     /// Lets it wait until the upstream wants it; without `expected` it goes at once.

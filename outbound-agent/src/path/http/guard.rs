@@ -283,11 +283,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 if ready!(guard.poll_through(cx, buffer))? {
                     return Poll::Ready(Ok(()));
                 }
-            } else if !guard.clear_held() && guard.framing.wants_more() {
-                if ready!(guard.poll_hold(cx))? == 0 {
-                    guard.watch.lock().ended_midway = true;
-                    return Poll::Ready(Ok(()));
-                }
+            } else if !guard.clear_held()
+                && guard.framing.wants_more()
+                && ready!(guard.poll_hold(cx))? == 0
+            {
+                guard.watch.lock().ended_midway = true;
+                return Poll::Ready(Ok(()));
             }
         }
     }

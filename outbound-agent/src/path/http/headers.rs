@@ -1,9 +1,11 @@
 //! Hop-by-hop fields (RFC 9110 section 7.6.1): taken out on each side, put back where the
 //! agent itself speaks them. Everything else passes as it is.
 
+use http::Response;
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::ext::ReasonPhrase;
 
 /// Takes out every field that is for this connection alone, and gives back the protocol that
 /// an `Upgrade` asks for. `transfer-encoding` goes too: framing follows from the body. What
@@ -43,6 +45,11 @@ pub fn take_out(headers: &mut HeaderMap, name: &HeaderName) {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
     }
+}
+
+/// Forgets the words behind a status (RFC 9112 section 4), which an origin may choose.
+pub fn forget_phrase<B>(response: &mut Response<B>) {
+    response.extensions_mut().remove::<ReasonPhrase>();
 }
 
 /// Asks the next hop for the protocol that was asked of this one.

@@ -230,6 +230,11 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "credential_unavailable",
             "the platform could not obtain a credential for the destination",
         ),
+        R::Unscrubbable => (
+            S::BAD_GATEWAY,
+            "upstream_failed",
+            "the response is in a content coding that was not asked for, and may not pass",
+        ),
         R::UpstreamUnresolved => (
             S::BAD_GATEWAY,
             "upstream_failed",

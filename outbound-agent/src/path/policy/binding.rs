@@ -68,6 +68,8 @@ mod tests {
             policy: Default::default(),
             credentials: Vec::new(),
             limits: Default::default(),
+            namespace: None,
+            parameters: None,
         }
     }
 

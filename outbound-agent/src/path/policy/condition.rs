@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::HeaderMap;
+use serde_json::Value;
 
 use super::reading::{Readings, decoded};
 use super::{Facts, Request, special};
 use crate::model::host::Host;
 use crate::model::pattern::Glob;
 use crate::model::rule::{Action, Clause, Conditions, Presence};
+use crate::model::tenant::Tenant;
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +51,23 @@ pub(super) fn holds(clause: &Clause, facts: &Facts<'_>) -> Truth {
         headers: _,
         addresses: _,
         tenants,
+        namespaces,
+        parameters,
         executables,
     } = &clause.conditions;
     let is_among = |globs: &[Glob], text: &str| {
         globs.is_empty() || globs.iter().any(|glob| glob.matches(text))
     };
     let who = match facts.tenant {
-        None if !tenants.is_empty() => Truth::Unknown,
-        None => Truth::Yes,
-        Some(tenant) => Truth::from(is_among(tenants, tenant.id.as_str())),
+        None if tenants.is_empty() && namespaces.is_empty() && parameters.is_empty() => Truth::Yes,
+        None => Truth::Unknown,
+        Some(tenant) => {
+            let namespace = tenant.namespace.as_ref();
+            let is_in = namespaces.is_empty()
+                || namespace.is_some_and(|namespace| is_among(namespaces, &namespace.name));
+            Truth::from(is_in && is_among(tenants, tenant.id.as_str()))
+                .and(parameters_hold(clause, tenant))
+        }
     };
     let process = match facts.executable {
         "" if !executables.is_empty() => Truth::Unknown,
@@ -70,6 +80,22 @@ pub(super) fn holds(clause: &Clause, facts: &Facts<'_>) -> Truth {
     who.and(process)
         .and(address)
         .and(request_holds(clause, facts.request.as_ref()))
+}
+
+/// What a dispatch gave is what the operator said: it can be read in one way.
+fn parameters_hold(clause: &Clause, tenant: &Tenant) -> Truth {
+    let given = tenant.parameters.as_ref();
+    let asked = clause.conditions.parameters.iter().map(|(way, presence)| {
+        let mut keys = way.split('.');
+        let first = keys.next().and_then(|key| given?.values().get(key));
+        let value = keys.try_fold(first, |value, key| Some(value?.get(key)));
+        let text = value.flatten().map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        Sense(clause.action).presence(presence, text.iter().map(|text| Some(text.as_str())))
+    });
+    asked.fold(Truth::Yes, Truth::and)
 }
 
 /// Whether an address is one that the rule is for. An allow is for what is dialled, a deny for

@@ -69,6 +69,8 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         // IPv4-compatible, RFC 4291 section 2.5.5.1, and IPv4-translated, RFC 2765
         [0, 0, 0, 0, 0, 0, ..] if bits > 1 => [at(0), None],
         [0, 0, 0, 0, 0xffff, 0, ..] => [at(0), None],
+        // ISATAP, RFC 5214 section 6.1: in whatever prefix
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => [at(0), None],
         _ => [None, None],
     }
 }
@@ -118,13 +120,17 @@ const PRIVATE_V4: [(Ipv4Addr, u8); 11] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-const PRIVATE_V6: [(Ipv6Addr, u8); 8] = [
+const PRIVATE_V6: [(Ipv6Addr, u8); 11] = [
     (Ipv6Addr::UNSPECIFIED, 128),
     (Ipv6Addr::LOCALHOST, 128),
     // NAT64 of a site's own, RFC 8215: where in it the IPv4 address stands, only the site knows
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     // Discard only, RFC 6666
     (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
+    // Dummy prefix, RFC 9780; benchmarking, RFC 5180; segment routing, RFC 9602
+    (Ipv6Addr::new(0x100, 0, 0, 1, 0, 0, 0, 0), 64),
+    (Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48),
+    (Ipv6Addr::new(0x5f00, 0, 0, 0, 0, 0, 0, 0), 16),
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
     // Site-local, RFC 3879

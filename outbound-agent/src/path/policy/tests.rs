@@ -16,6 +16,7 @@ fn targets(list: List, texts: &[&str]) -> Targets {
 
 fn policy(mode: Mode, default: Fallback, allow: &[&str], deny: &[&str]) -> Arc<Policy> {
     Arc::new(Policy {
+        roots: None,
         name: "test".into(),
         mode,
         default,
@@ -38,6 +39,8 @@ fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
         policy: Arc::clone(policy),
         credentials: Vec::new(),
         limits: Default::default(),
+        namespace: None,
+        parameters: None,
     })
 }
 

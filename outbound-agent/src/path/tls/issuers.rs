@@ -20,7 +20,7 @@ pub struct Issuers {
 }
 
 enum Issuing {
-    Shared(Leaves),
+    Shared(Box<Leaves>),
     /// Grows with the tenants, which the operator names.
     PerTenant(Mutex<HashMap<TenantId, Arc<Leaves>>>),
 }
@@ -37,7 +37,7 @@ impl Issuers {
         Ok(Self {
             directory: directory.to_owned(),
             host_roots,
-            issuing: Issuing::Shared(Leaves::new(authority, MOST_SHARED)),
+            issuing: Issuing::Shared(Box::new(Leaves::new(authority, MOST_SHARED))),
         })
     }
 

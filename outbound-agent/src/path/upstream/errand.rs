@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::super::policy::Permit;
+use super::tls::{Handshake, Trust};
 use super::{Upstream, dial, reason};
 use crate::model::reason::Reason;
 
@@ -49,7 +50,16 @@ impl Upstream {
         }
         let stream = connected.ok_or(failure)?;
         let destination = permit.destination();
-        let handshake = Box::pin(self.verifier.connect(&destination.host, stream, true));
+        let trust = Trust::default();
+        let handshake = Box::pin(self.verifier.connect(
+            Handshake {
+                tenant: None,
+                trust: &trust,
+                host: &destination.host,
+                upgradable: true,
+            },
+            stream,
+        ));
         let (stream, _is_http2) = handshake.await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await

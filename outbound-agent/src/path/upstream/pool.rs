@@ -10,6 +10,7 @@ use hyper::client::conn::{http1, http2};
 
 use super::super::http::body::{Outgoing, Sent};
 use super::super::policy::Destination;
+use super::tls::Trust;
 use crate::model::addr::UpstreamAddr;
 use crate::model::tenant::TenantId;
 
@@ -22,6 +23,8 @@ pub struct Key {
     pub destination: Destination,
     /// The one address that it may lead to, where the workload's counts.
     pub address: Option<IpAddr>,
+    /// Whose word counts there, and who the agent says it is.
+    pub trust: Trust,
     /// Whether it can be upgraded, which HTTP/2 cannot (RFC 9113 section 8.6).
     pub upgradable: bool,
 }

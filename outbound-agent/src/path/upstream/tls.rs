@@ -1,29 +1,69 @@
 //! TLS towards upstreams: always verified, against the host's roots and the operator's own.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::model::certificates::{Identity, Roots};
 use crate::model::host::Host;
 use crate::model::reason::Reason;
+use crate::model::tenant::TenantId;
 
 /// Makes verified TLS connections.
-#[derive(Clone)]
 pub struct Verifier {
-    connector: TlsConnector,
+    roots: Arc<RootCertStore>,
+    handshake: Duration,
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    connectors: HashMap<(Option<TenantId>, Trust), Connectors>,
+    /// Shared by all tenants that trust them.
+    stores: HashMap<Roots, Arc<RootCertStore>>,
+}
+
+/// Whose word counts for an upstream besides whom all trust, and who the agent says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Trust {
+    /// Who vouches for upstreams.
+    pub roots: Option<Roots>,
+    /// Who the agent is, where it is asked.
+    pub identity: Option<Identity>,
+}
+
+/// With whom, for whom, and in which way.
+#[derive(Clone, Copy)]
+pub(super) struct Handshake<'a> {
+    /// Whose connection it is; none for the agent's own.
+    pub(super) tenant: Option<&'a TenantId>,
+    /// Whose word counts.
+    pub(super) trust: &'a Trust,
+    /// Who has to be there.
+    pub(super) host: &'a Host,
+    /// Whether it has to be HTTP/1.1, which alone can be upgraded.
+    pub(super) upgradable: bool,
+}
+
+/// Made once, and with them the sessions that they resume: within one tenant, never across.
+#[derive(Clone)]
+struct Connectors {
+    any: TlsConnector,
     /// Offers HTTP/1.1 alone.
     upgradable: TlsConnector,
-    handshake: Duration,
 }
 
 /// Why there are no roots.
@@ -77,35 +117,53 @@ impl Verifier {
                 })?;
             }
         }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|source| Error::Config { source })?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![HTTP1.to_vec()];
-        let upgradable = TlsConnector::from(Arc::new(config.clone()));
-        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-        let connector = TlsConnector::from(Arc::new(config));
-        Ok(Self {
-            connector,
-            upgradable,
+        let verifier = Self {
+            roots: Arc::new(roots),
             handshake,
-        })
+            made: Mutex::default(),
+        };
+        // What would not work for anybody is told at once.
+        Connectors::new(Arc::clone(&verifier.roots), None)
+            .map_err(|source| Error::Config { source })?;
+        Ok(verifier)
     }
 
-    /// Shakes hands with `host`; its certificate must be for that very name. Fails with
+    fn connectors(&self, with: Handshake<'_>) -> Result<Connectors, rustls::Error> {
+        let whose = (with.tenant.cloned(), with.trust.clone());
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connectors) = made.connectors.get(&whose) {
+            return Ok(connectors.clone());
+        }
+        if made.connectors.len() >= MOST {
+            // Certificates that were replaced would stay for ever; what is needed is made anew.
+            *made = Made::default();
+        }
+        let store = match &with.trust.roots {
+            None => Arc::clone(&self.roots),
+            Some(roots) => made.store(roots, &self.roots)?,
+        };
+        let connectors = Connectors::new(store, with.trust.identity.as_ref())?;
+        made.connectors.insert(whose, connectors.clone());
+        Ok(connectors)
+    }
+
+    /// Shakes hands with a host; its certificate must be for that very name. Fails with
     /// [`Reason::UpstreamTlsUnverified`], [`Reason::UpstreamTls`] or [`Reason::UpstreamTimeout`].
-    /// Says too whether the upstream chose HTTP/2; an `upgradable` connection is HTTP/1.1.
+    /// Says too whether the upstream chose HTTP/2.
     pub(super) async fn connect(
         &self,
-        host: &Host,
+        with: Handshake<'_>,
         stream: TcpStream,
-        upgradable: bool,
     ) -> Result<(TlsStream<TcpStream>, bool), Reason> {
-        let connector = if upgradable {
-            &self.upgradable
+        let host = with.host;
+        let connectors = self.connectors(with).map_err(|error| {
+            tracing::error!(%error, "cannot set up TLS towards upstreams");
+            Reason::Internal
+        })?;
+        let connector = if with.upgradable {
+            connectors.upgradable
         } else {
-            &self.connector
+            connectors.any
         };
         let name = match host {
             Host::Name(name) => {
@@ -124,6 +182,47 @@ impl Verifier {
                 Ok((stream, is_http2))
             }
         }
+    }
+}
+
+impl Made {
+    /// `all` and these.
+    fn store(
+        &mut self,
+        roots: &Roots,
+        all: &RootCertStore,
+    ) -> Result<Arc<RootCertStore>, rustls::Error> {
+        if let Some(store) = self.stores.get(roots) {
+            return Ok(Arc::clone(store));
+        }
+        let mut store = all.clone();
+        for root in roots.certificates() {
+            store.add(root.clone())?;
+        }
+        let store = Arc::new(store);
+        self.stores.insert(roots.clone(), Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+impl Connectors {
+    fn new(roots: Arc<RootCertStore>, identity: Option<&Identity>) -> Result<Self, rustls::Error> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let identity = Arc::clone(identity.certified_key());
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+            }
+        };
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.alpn_protocols = vec![HTTP1.to_vec()];
+        let upgradable = TlsConnector::from(Arc::new(config.clone()));
+        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+        let any = TlsConnector::from(Arc::new(config));
+        Ok(Self { any, upgradable })
     }
 }
 
@@ -159,6 +258,10 @@ fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
         .map_err(failed)
 }
 
+/// Of one tenant.
+const SESSIONS: usize = 32;
+/// Tenants with what they trust.
+const MOST: usize = 16_384;
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 

@@ -24,8 +24,11 @@ pub(super) struct Framing {
     limits: Limits,
     state: State,
     requests: u64,
-    refusal: Option<(Reason, Option<(Method, Box<str>)>)>,
+    refusal: Option<Refusal>,
 }
+
+/// Why a request is refused, and its method and target if they are sound.
+pub(super) type Refusal = (Reason, Option<(Method, Box<str>)>);
 
 #[derive(Debug)]
 enum State {
@@ -94,7 +97,7 @@ impl Framing {
     }
 
     /// Once, after a request was refused: why, with its method and target if they are sound.
-    pub(super) fn take_refusal(&mut self) -> Option<(Reason, Option<(Method, Box<str>)>)> {
+    pub(super) fn take_refusal(&mut self) -> Option<Refusal> {
         self.refusal.take()
     }
 

@@ -172,3 +172,57 @@ action = "allow"
     assert_eq!(foreseen("10.0.0.7:443"), "open");
     assert_eq!(foreseen("10.0.0.8:443"), "deny");
 }
+
+#[test]
+fn namespace_and_dispatch_parameters_are_asked_for() {
+    let config = config(
+        r#"
+[[dispatch_namespaces]]
+binding = "dispatcher"
+namespace = "production"
+outbound = { service = "egress", parameters = ["params_object"] }
+[services.egress]
+main = "egress.js"
+[[policies.p.rules]]
+name = "paid"
+host = "paid.test"
+namespaces = "prod*"
+parameters = { "params_object.plan" = "pro*", "params_object.seats" = "7", "params_object.trial" = false }
+action = "allow"
+[[policies.p.rules]]
+name = "other-plan"
+host = "other.test"
+parameters = { "params_object.plan" = "free" }
+action = "allow"
+[[policies.p.rules]]
+name = "other-namespace"
+host = "other.test"
+namespaces = "staging"
+action = "allow"
+[[tenants]]
+name = "paying"
+policy = "p"
+cgroup = "/paying"
+namespace = "production"
+outbound = { params_object = { plan = "pro-2", seats = 7 } }
+"#,
+    );
+    let ask = |tenant: usize, host: &str| {
+        let tenant = &config.tenants[tenant].tenant;
+        let host = host.parse().unwrap();
+        let facts = Facts {
+            tenant: Some(tenant),
+            executable: "",
+            scheme: Scheme::Https,
+            host: &host,
+            port: 443,
+            request: None,
+            is_foreseen: false,
+        };
+        told(&decide(&tenant.policy, &facts))
+    };
+    let paying = usize::from(config.tenants[0].tenant.id.as_str() != "paying");
+    assert_eq!(ask(paying, "paid.test"), "paid");
+    assert_eq!(ask(paying, "other.test"), "no_rule: no rule");
+    assert_eq!(ask(1 - paying, "paid.test"), "no_rule: no rule");
+}

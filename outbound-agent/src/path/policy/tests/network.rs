@@ -8,9 +8,9 @@ use crate::config;
 #[test]
 fn a_worker_reaches_what_its_network_says() {
     let hosts = [
-        "http://1.1.1.1",
+        "http://1.1.1.1:80",
         "http://10.1.2.3:8080",
-        "http://192.168.0.1",
+        "http://192.168.0.1:80",
     ];
     for (written, expected) in [
         ("[]", [true, false, false]),
