@@ -58,84 +58,32 @@ fn load(stage: &Stage, tenant: &Tenant, number: u32) -> Process {
 
 #[test]
 fn whatever_fails_under_load_nothing_gets_out_and_nobody_becomes_another() {
-    let Some(mut stage) = Stage::with_uplink() else {
+    let Some(stage) = Stage::with_uplink() else {
         return;
     };
     let seed = number("OUTBOUND_STRESS_SEED", 0x0b5e_55ed);
     let seconds = number("OUTBOUND_STRESS_SECONDS", SECONDS);
     println!("OUTBOUND_STRESS_SEED={seed} OUTBOUND_STRESS_SECONDS={seconds}");
-    let mut chance = Chance(seed);
     let mut witness = stage.sandbox.sniff();
-    let data = MapData::from_pin(stage.sandbox.settings().pin_dir.join(map::FLOWS)).unwrap();
-    let mut flows = HashMap::<_, FlowKey, Flow>::try_from(Map::HashMap(data)).unwrap();
-    let mut tenants: Vec<(Tenant, Process)> = (0..TENANTS)
-        .map(|number| {
-            let tenant = stage.tenant(&format!("t{number}"), number);
-            let load = load(&stage, &tenant, number);
-            (tenant, load)
-        })
-        .collect();
-    let (mut generation, mut carried, mut faults) = (0, 0, HashSet::new());
+    let mut storm = Storm::new(stage, seed);
+    let (mut carried, mut faults) = (0, HashSet::new());
     let mut faults_to_come = 0..4;
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
-        carried += identities(&stage, &tenants);
+        carried += identities(&storm.stage, &storm.tenants);
         // Each once, and then as it comes.
-        let fault = faults_to_come.next().unwrap_or_else(|| chance.of(12));
+        let fault = faults_to_come.next();
+        let fault = fault.unwrap_or_else(|| storm.chance.of(12));
         faults.insert(fault.min(4));
-        match fault {
-            // The agent is killed, and another adopts what is there.
-            0 => {
-                stage.stop_listening();
-                stage.reload();
-                stage.start_listening();
-            }
-            // The map of flows fills with what nobody comes for, and is swept.
-            1 => {
-                let key = |n| FlowKey {
-                    netns: 1,
-                    source: Addr16([0, 0, 0, n]),
-                    agent: Addr16::UNSPECIFIED,
-                    source_port: 1,
-                    agent_port: 1,
-                    protocol: 6,
-                };
-                let stale = Flow::stamp(1, 1, 9, 1);
-                let mut numbers = 0..20_000;
-                while numbers
-                    .next()
-                    .is_some_and(|n| flows.insert(key(n), stale, 0).is_ok())
-                {}
-                stage.redirect().sweep(Duration::from_secs(1)).unwrap();
-            }
-            // A cgroup goes under its connections, and is made anew.
-            2 => {
-                let number = chance.of(u64::from(TENANTS)) as u32;
-                generation += 1;
-                let (gone, _load) = tenants.swap_remove(index_of(&tenants, number));
-                stage.sandbox.kill(&gone.cgroup);
-                std::fs::remove_dir(&gone.cgroup).unwrap();
-                stage.redirect().unassign(gone.id).unwrap();
-                let tenant = stage.tenant(&format!("t{number}-{generation}"), number);
-                let load = load(&stage, &tenant, number);
-                tenants.push((tenant, load));
-            }
-            // A tenant is nobody's for a moment.
-            3 => {
-                let number = chance.of(u64::from(TENANTS)) as u32;
-                let id = tenants[index_of(&tenants, number)].0.id;
-                stage.redirect().unassign(id).unwrap();
-                stage.redirect().assign(id, number, 0).unwrap();
-            }
-            _ => {}
-        }
+        storm.strike(fault);
         assert_eq!(witness.packets(), Vec::<String>::new(), "seed {seed}");
     }
-    for (_tenant, load) in &tenants {
+    let Storm { stage, tenants, .. } = &storm;
+    for (_tenant, load) in tenants {
         load.go_on();
     }
     while tenants.iter().any(|(_tenant, load)| !load.has_ended()) {
-        carried += identities(&stage, &tenants);
+        carried += identities(stage, tenants);
     }
     println!(
         "{carried} connections carried, {} kinds of faults",
@@ -145,6 +93,91 @@ fn whatever_fails_under_load_nothing_gets_out_and_nobody_becomes_another() {
     assert_eq!(witness.packets(), Vec::<String>::new(), "seed {seed}");
     stage.redirect().sweep(Duration::ZERO).unwrap();
     assert_eq!(stage.pending(), 0);
+}
+
+/// Tenants under load, and what happens to them.
+struct Storm {
+    stage: Stage,
+    tenants: Vec<(Tenant, Process)>,
+    flows: HashMap<MapData, FlowKey, Flow>,
+    chance: Chance,
+    generation: u32,
+}
+
+impl Storm {
+    fn new(stage: Stage, seed: u64) -> Self {
+        let data = MapData::from_pin(stage.sandbox.settings().pin_dir.join(map::FLOWS)).unwrap();
+        let tenants = (0..TENANTS).map(|number| {
+            let tenant = stage.tenant(&format!("t{number}"), number);
+            let load = load(&stage, &tenant, number);
+            (tenant, load)
+        });
+        Self {
+            tenants: tenants.collect(),
+            stage,
+            flows: HashMap::try_from(Map::HashMap(data)).unwrap(),
+            chance: Chance(seed),
+            generation: 0,
+        }
+    }
+
+    fn strike(&mut self, fault: u64) {
+        match fault {
+            // The agent is killed, and another adopts what is there.
+            0 => {
+                self.stage.stop_listening();
+                self.stage.reload();
+                self.stage.start_listening();
+            }
+            1 => self.fill(),
+            2 => self.remove(),
+            // A tenant is nobody's for a moment.
+            3 => {
+                let number = self.anyone();
+                let id = self.tenants[index_of(&self.tenants, number)].0.id;
+                self.stage.redirect().unassign(id).unwrap();
+                self.stage.redirect().assign(id, number, 0).unwrap();
+            }
+            _ => {}
+        }
+    }
+
+    /// The map of flows fills with what nobody comes for, and is swept.
+    fn fill(&mut self) {
+        let key = |n| FlowKey {
+            netns: 1,
+            source: Addr16([0, 0, 0, n]),
+            agent: Addr16::UNSPECIFIED,
+            source_port: 1,
+            agent_port: 1,
+            protocol: 6,
+        };
+        let stale = Flow::stamp(1, 1, 9, 1);
+        let mut numbers = 0..20_000;
+        while numbers
+            .next()
+            .is_some_and(|n| self.flows.insert(key(n), stale, 0).is_ok())
+        {}
+        self.stage.redirect().sweep(Duration::from_secs(1)).unwrap();
+    }
+
+    /// A cgroup goes under its connections, and is made anew.
+    fn remove(&mut self) {
+        let number = self.anyone();
+        self.generation += 1;
+        let (gone, _load) = self.tenants.swap_remove(index_of(&self.tenants, number));
+        self.stage.sandbox.kill(&gone.cgroup);
+        std::fs::remove_dir(&gone.cgroup).unwrap();
+        self.stage.redirect().unassign(gone.id).unwrap();
+        let name = format!("t{number}-{}", self.generation);
+        let tenant = self.stage.tenant(&name, number);
+        let load = load(&self.stage, &tenant, number);
+        self.tenants.push((tenant, load));
+    }
+
+    fn anyone(&mut self) -> u32 {
+        self.chance.of(u64::from(TENANTS)) as u32
+    }
 }
 
 /// The tenant of a network, by its slot's number in the cgroup's name.

@@ -1,5 +1,9 @@
 //! The path tier: the agent in this process, a stand-in for the kernel, everything else real.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod identify;
 mod http;

@@ -45,6 +45,7 @@ pub fn run(args: &cli::Check, file: &Path) -> ExitCode {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one, once")]
 enum Answer {
     /// The configuration is wrong.
     Wrong(Problems),

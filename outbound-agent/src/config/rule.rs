@@ -25,17 +25,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) {
     let Placed { place, value: raw } = written;
-    let conditions = Conditions {
-        methods: raw.methods.clone(),
-        paths: raw.paths.clone(),
-        query: raw.query.clone(),
-        headers: raw.headers.clone(),
-        addresses: raw.addresses.clone(),
-        tenants: raw.tenants.clone(),
-        namespaces: raw.namespaces.clone(),
-        parameters: raw.parameters.clone(),
-        executables: raw.executables.clone(),
-    };
+    let conditions = conditions(raw);
     let needs_request = conditions.need_request();
     let written = &mut Written {
         raw,
@@ -75,6 +65,21 @@ pub(super) fn compile(
             let pattern = &target.value.pattern;
             insert(list, pattern, rule, sets, &path, written.problems);
         }
+    }
+}
+
+/// What a request has to be for the rule to speak of it, besides its target.
+fn conditions(raw: &raw::Rule) -> Conditions {
+    Conditions {
+        methods: raw.methods.clone(),
+        paths: raw.paths.clone(),
+        query: raw.query.clone(),
+        headers: raw.headers.clone(),
+        addresses: raw.addresses.clone(),
+        tenants: raw.tenants.clone(),
+        namespaces: raw.namespaces.clone(),
+        parameters: raw.parameters.clone(),
+        executables: raw.executables.clone(),
     }
 }
 

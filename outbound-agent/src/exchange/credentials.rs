@@ -9,6 +9,7 @@ use serde_json::Map;
 use super::facts;
 use crate::connection::Session;
 use crate::model::certificates::Identity;
+use crate::model::credential::Credential;
 use crate::model::reason::Reason;
 use crate::model::target::Scheme;
 use crate::model::template::Subject;
@@ -20,8 +21,9 @@ use crate::path::http::headers::forget_phrase;
 use crate::path::http::normalize::Asked;
 use crate::path::policy::{self, Fit, Permit, Readings};
 
-/// Adds what goes with the request as it leaves, and tells what became of each; without what should, it does not leave. Gives
-/// what its response is to be searched for, and what goes with its connection.
+/// Adds what goes with the request as it leaves, and tells what became of each; without what
+/// should, it does not leave. Gives what its response is to be searched for, and what goes with
+/// its connection.
 pub(super) async fn add(
     request: &mut Request<Source>,
     asked: &Asked,
@@ -31,20 +33,11 @@ pub(super) async fn add(
 ) -> Result<(Scrub, Option<Identity>), Reason> {
     let tenant = &session.who.tenant;
     let (mut scrub, mut identity) = (Scrub::default(), None);
-    let mut going = Vec::new();
-    let path = Readings::of(&asked.path);
-    for credential in &tenant.credentials {
-        match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
-            Fit::Elsewhere => {}
-            Fit::Withheld => told(&credential.name, Use::Skipped),
-            Fit::Goes => going.push(credential),
-        }
-    }
+    let going = going(request, asked, session, told);
     if going.is_empty() {
         return Ok((scrub, None));
     }
     permit.prove_address();
-    going.sort_by_key(|credential| credential.kind.is_last());
     let taken = std::mem::replace(request, Request::new(Source::empty()));
     let (mut head, mut body) = taken.into_parts();
     let (parameters, none) = (tenant.parameters.as_ref(), Map::new());
@@ -82,6 +75,26 @@ pub(super) async fn add(
     }
     *request = Request::from_parts(head, body);
     Ok((scrub, identity))
+}
+
+/// Which credentials the request is to carry, in the order in which they are added.
+fn going<'a>(
+    request: &Request<Source>,
+    asked: &Asked,
+    session: &'a Session,
+    told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
+) -> Vec<&'a Credential> {
+    let path = Readings::of(&asked.path);
+    let mut going = Vec::new();
+    for credential in &session.who.tenant.credentials {
+        match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
+            Fit::Elsewhere => {}
+            Fit::Withheld => told(&credential.name, Use::Skipped),
+            Fit::Goes => going.push(credential),
+        }
+    }
+    going.sort_by_key(|credential| credential.kind.is_last());
+    going
 }
 
 /// Takes out of a response what was put into its request.

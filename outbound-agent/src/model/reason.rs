@@ -248,7 +248,10 @@ impl Ending {
             | R::Unscrubbable
             | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
         };
-        let reason = Some(reason);
+        Self::ended(outcome, Some(reason), fault)
+    }
+
+    const fn ended(outcome: Outcome, reason: Option<Reason>, fault: Option<Fault>) -> Self {
         Self {
             outcome,
             reason,

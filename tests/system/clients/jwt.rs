@@ -87,20 +87,23 @@ async fn tokens_of_every_algorithm_hold_for_pyjwt() {
         let reply = agent.get("acme", origin.address, &host, "/").await;
         assert_eq!(reply.status, 200, "{reply:?}");
         let seen = origin.seen();
-        let value = seen.last().unwrap().headers["authorization"]
-            .to_str()
-            .unwrap();
-        let token = value.strip_prefix("Bearer ").unwrap();
-        let verified = Command::new(interpreter())
-            .args(["-c", VERIFY])
-            .arg(&key)
-            .args([algorithm, token])
-            .output()
-            .unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&verified.stdout),
-            "acme 7\n",
-            "{algorithm}: {verified:?}"
-        );
+        let value = &seen.last().unwrap().headers["authorization"];
+        verify(algorithm, &key, value.to_str().unwrap());
     }
+}
+
+/// Has an independent library read a token.
+fn verify(algorithm: &str, key: &Path, value: &str) {
+    let token = value.strip_prefix("Bearer ").unwrap();
+    let verified = Command::new(interpreter())
+        .args(["-c", VERIFY])
+        .arg(key)
+        .args([algorithm, token])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&verified.stdout),
+        "acme 7\n",
+        "{algorithm}: {verified:?}"
+    );
 }

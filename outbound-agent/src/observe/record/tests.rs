@@ -383,10 +383,8 @@ fn long_paths_are_cut_between_characters() {
     let bench = bench();
     let connection = identified(&bench);
     let mut exchange = connection.exchanges().open();
-    exchange.request(get(
-        &"a.example".parse().unwrap(),
-        &format!("/{}", "é".repeat(4_000)),
-    ));
+    let path = format!("/{}", "é".repeat(4_000));
+    exchange.request(get(&"a.example".parse().unwrap(), &path));
     exchange.close(Ending::COMPLETED);
     drop(connection);
     assert_eq!(bench.lines()[0]["url.path"].as_str().unwrap().len(), 1023);

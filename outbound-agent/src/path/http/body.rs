@@ -175,8 +175,7 @@ impl http_body::Body for Body {
 
 /// The one frame of a body that is all here.
 fn take_whole(bytes: &mut Bytes) -> Option<Result<Frame<Bytes>, Error>> {
-    let bytes = std::mem::take(bytes);
-    (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+    (!bytes.is_empty()).then(|| Ok(Frame::data(std::mem::take(bytes))))
 }
 
 impl Source {
