@@ -1,5 +1,6 @@
 //! Story 2: one HTTP request, from its canonical form to its record.
 
+mod carried;
 mod connect;
 mod credentials;
 mod errand;
@@ -8,20 +9,19 @@ mod worker;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::PROXY_AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
+use self::carried::Carried;
 use self::refused::Refused;
 use crate::connection::{Session, watched};
 use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
-use crate::model::rule::Edit;
 use crate::observe::record::{ExchangeRecord, Requested};
 use crate::path::http::Asking;
-use crate::path::http::body::{Body, Outgoing, Sent, Source, Streamed};
+use crate::path::http::body::{Body, Outgoing, Sent, Source};
 use crate::path::http::guard;
 use crate::path::http::headers::{ask_upgrade, strip_hop_by_hop, take_out};
 use crate::path::http::interim;
@@ -32,9 +32,7 @@ use crate::path::http::websocket;
 use crate::path::limits::{self, Metered};
 use crate::path::policy::rewrite::{self, Captured};
 use crate::path::policy::{self, Denial, Facts, Permit, Readings, Verdict};
-use crate::path::tunnel;
 use crate::path::upstream::Answer;
-use crate::path::upstream::pool::Lease;
 use crate::path::upstream::tls::Trust;
 
 /// Answers one request of the workload; its record closes when the answer has gone out.
@@ -312,98 +310,4 @@ fn outgoing(
     metered: &Arc<Metered>,
 ) -> (Request<Outgoing>, Sent) {
     interim::send_off(request, Arc::clone(metered) as _, session.agent.limits.http)
-}
-
-/// A request that was answered.
-enum Carried {
-    /// By its upstream.
-    Response {
-        response: Response<Source>,
-        lease: Lease,
-        edits: Vec<Edit>,
-        metered: Arc<Metered>,
-    },
-    /// By a worker.
-    Worker {
-        response: Response<Source>,
-        metered: Arc<Metered>,
-    },
-    /// By its upstream, with another protocol.
-    Upgrade {
-        response: Response<()>,
-        workload: Upgrade,
-        upstream: Upgrade,
-        edits: Vec<Edit>,
-        metered: Arc<Metered>,
-        is_websocket: bool,
-    },
-}
-
-impl Carried {
-    fn respond(self, mut record: ExchangeRecord, session: &Session) -> Response<Body> {
-        match self {
-            Self::Response {
-                mut response,
-                lease,
-                edits,
-                metered,
-            } => {
-                record.status(response.status());
-                strip_hop_by_hop(response.headers_mut());
-                rewrite::edit(response.headers_mut(), &edits);
-                let idle = metered.at_most(session.agent.limits.http.body_idle);
-                let on_end = Box::new(move |ending| {
-                    if ending == Ending::COMPLETED {
-                        lease.give_back();
-                    }
-                    record.close(ending);
-                });
-                response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
-            }
-            Self::Worker { response, metered } => {
-                record.status(response.status());
-                let idle = metered.at_most(session.agent.limits.http.body_idle);
-                let on_end = Box::new(move |ending| record.close(ending));
-                response.map(|body| Body::Streamed(Streamed::new(body, metered, idle, on_end)))
-            }
-            Self::Upgrade {
-                mut response,
-                workload,
-                upstream,
-                edits,
-                metered,
-                is_websocket,
-            } => {
-                let protocol = strip_hop_by_hop(response.headers_mut());
-                rewrite::edit(response.headers_mut(), &edits);
-                if is_websocket {
-                    websocket::accept(&mut response);
-                } else if let Some(protocol) = protocol {
-                    ask_upgrade(response.headers_mut(), protocol);
-                }
-                record.status(response.status());
-                let idle = session.agent.limits.tunnel_idle;
-                let tunnel = metered.upgraded();
-                let carried = carry_upgraded(workload, upstream, tunnel, record, idle);
-                session.agent.tasks.spawn("upgrade", carried);
-                response.map(|()| Body::empty())
-            }
-        }
-    }
-}
-
-/// After 101 both sides speak what they agreed on; the agent copies.
-async fn carry_upgraded(
-    workload: Upgrade,
-    upstream: Upgrade,
-    metered: Metered,
-    record: ExchangeRecord,
-    idle: Duration,
-) {
-    let ending = match tokio::join!(workload.stream(), upstream.stream()) {
-        (Ok(workload), Ok(upstream)) => tunnel::relay(workload, upstream, &metered, idle).await,
-        (Err(_gone), _) => Ending::of(Reason::DownstreamAborted),
-        (Ok(_), Err(_gone)) => Ending::of(Reason::UpstreamReset),
-    };
-    record.close(ending);
 }
