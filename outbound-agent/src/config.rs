@@ -307,25 +307,21 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     finish(&table, |name| std::env::var_os(name), problems)
 }
 
-/// Reads how to find the agent, and nothing else: the secrets of the rest are not for every
-/// command, nor need they be in its environment.
+/// Reads how to find the agent, and nothing else: the rest's secrets are not for every command.
 pub fn load_agent(path: &Path) -> Result<Agent, Error> {
-    let (table, problems) = read_all(path)?;
-    problems.none_or(Some(())).map_err(Error::Invalid)?;
-    let mut problems = Problems::default();
-    raw::File::read(&table, &mut problems)
-        .agent
-        .ok_or(Error::Invalid(problems))
+    load_part(path, |file| file.agent)
 }
 
 /// Reads where the access log goes, and nothing else.
 pub fn load_access_log(path: &Path) -> Result<AccessLog, Error> {
+    load_part(path, |file| file.access_log)
+}
+
+fn load_part<T>(path: &Path, part: impl FnOnce(raw::File) -> Option<T>) -> Result<T, Error> {
     let (table, problems) = read_all(path)?;
     problems.none_or(Some(())).map_err(Error::Invalid)?;
     let mut problems = Problems::default();
-    raw::File::read(&table, &mut problems)
-        .access_log
-        .ok_or(Error::Invalid(problems))
+    part(raw::File::read(&table, &mut problems)).ok_or(Error::Invalid(problems))
 }
 
 fn read_all(path: &Path) -> Result<(Table, Problems), Error> {

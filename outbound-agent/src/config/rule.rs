@@ -25,17 +25,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) {
     let Placed { place, value: raw } = written;
-    let conditions = Conditions {
-        methods: raw.methods.clone(),
-        paths: raw.paths.clone(),
-        query: raw.query.clone(),
-        headers: raw.headers.clone(),
-        addresses: raw.addresses.clone(),
-        tenants: raw.tenants.clone(),
-        namespaces: raw.namespaces.clone(),
-        parameters: raw.parameters.clone(),
-        executables: raw.executables.clone(),
-    };
+    let conditions = conditions(raw);
     let needs_request = conditions.need_request();
     let written = &mut Written {
         raw,
@@ -75,6 +65,20 @@ pub(super) fn compile(
             let pattern = &target.value.pattern;
             insert(list, pattern, rule, sets, &path, written.problems);
         }
+    }
+}
+
+fn conditions(raw: &raw::Rule) -> Conditions {
+    Conditions {
+        methods: raw.methods.clone(),
+        paths: raw.paths.clone(),
+        query: raw.query.clone(),
+        headers: raw.headers.clone(),
+        addresses: raw.addresses.clone(),
+        tenants: raw.tenants.clone(),
+        namespaces: raw.namespaces.clone(),
+        parameters: raw.parameters.clone(),
+        executables: raw.executables.clone(),
     }
 }
 
