@@ -68,8 +68,6 @@ mod tests {
             policy: Default::default(),
             credentials: Vec::new(),
             limits: Default::default(),
-            namespace: None,
-            parameters: None,
         }
     }
 

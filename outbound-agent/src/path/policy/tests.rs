@@ -39,8 +39,6 @@ fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
         policy: Arc::clone(policy),
         credentials: Vec::new(),
         limits: Default::default(),
-        namespace: None,
-        parameters: None,
     })
 }
 
