@@ -24,11 +24,12 @@ mod tests;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use self::cgroups::Cgroups;
 use self::document::Table;
@@ -306,25 +307,21 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     finish(&table, |name| std::env::var_os(name), problems)
 }
 
-/// Reads how to find the agent, and nothing else: the secrets of the rest are not for every
-/// command, nor need they be in its environment.
+/// Reads how to find the agent, and nothing else: the rest's secrets are not for every command.
 pub fn load_agent(path: &Path) -> Result<Agent, Error> {
-    let (table, problems) = read_all(path)?;
-    problems.none_or(Some(())).map_err(Error::Invalid)?;
-    let mut problems = Problems::default();
-    raw::File::read(&table, &mut problems)
-        .agent
-        .ok_or(Error::Invalid(problems))
+    load_part(path, |file| file.agent)
 }
 
 /// Reads where the access log goes, and nothing else.
 pub fn load_access_log(path: &Path) -> Result<AccessLog, Error> {
+    load_part(path, |file| file.access_log)
+}
+
+fn load_part<T>(path: &Path, part: impl FnOnce(raw::File) -> Option<T>) -> Result<T, Error> {
     let (table, problems) = read_all(path)?;
     problems.none_or(Some(())).map_err(Error::Invalid)?;
     let mut problems = Problems::default();
-    raw::File::read(&table, &mut problems)
-        .access_log
-        .ok_or(Error::Invalid(problems))
+    part(raw::File::read(&table, &mut problems)).ok_or(Error::Invalid(problems))
 }
 
 fn read_all(path: &Path) -> Result<(Table, Problems), Error> {
@@ -387,8 +384,14 @@ fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.path();
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if name.ends_with(b".toml") && !name.starts_with(b".") {
+        let is_hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+            && !is_hidden
+        {
             files.push(path);
         }
     }

@@ -68,7 +68,6 @@ pub(super) fn compile(
     }
 }
 
-/// What a request has to be for the rule to speak of it, besides its target.
 fn conditions(raw: &raw::Rule) -> Conditions {
     Conditions {
         methods: raw.methods.clone(),

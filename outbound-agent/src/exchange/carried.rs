@@ -1,4 +1,4 @@
-//! What a request came to, on its way back to the workload.
+//! A request that was answered, by its upstream or by a worker, and what becomes of the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::path::upstream::pool::Lease;
 /// A request that was answered.
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is moved once, from the one who made it to the one who answers"
+    reason = "it is moved once, from who made it to who answers"
 )]
 pub(super) enum Carried {
     /// By its upstream.
@@ -48,6 +48,7 @@ pub(super) enum Carried {
 }
 
 impl Carried {
+    /// Sends the answer on its way; the record closes when it has gone out.
     pub(super) fn respond(self, mut record: ExchangeRecord, session: &Session) -> Response<Body> {
         match self {
             Self::Response {

@@ -83,7 +83,7 @@ fn going<'a>(
     asked: &Asked,
     session: &'a Session,
     told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
-) -> Vec<&'a Credential> {
+) -> Vec<&'a Arc<Credential>> {
     let path = Readings::of(&asked.path);
     let mut going = Vec::new();
     for credential in &session.who.tenant.credentials {
