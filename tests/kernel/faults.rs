@@ -105,15 +105,15 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(stage: Stage, seed: u64) -> Self {
+    fn new(mut stage: Stage, seed: u64) -> Self {
         let data = MapData::from_pin(stage.sandbox.settings().pin_dir.join(map::FLOWS)).unwrap();
-        let tenants = (0..TENANTS).map(|number| {
+        let start = |number| {
             let tenant = stage.tenant(&format!("t{number}"), number);
             let load = load(&stage, &tenant, number);
             (tenant, load)
-        });
+        };
         Self {
-            tenants: tenants.collect(),
+            tenants: (0..TENANTS).map(start).collect(),
             stage,
             flows: HashMap::try_from(Map::HashMap(data)).unwrap(),
             chance: Chance(seed),

@@ -264,15 +264,13 @@ impl Outgoing {
         let inner = inner.into();
         let (unsent, sent) = watch::channel(());
         let unsent = (!inner.is_end_stream()).then_some(unsent);
-        (
-            Self {
-                inner: Timed::new(inner, idle),
-                traffic,
-                unsent,
-                expected: None,
-            },
-            Sent(sent),
-        )
+        let body = Self {
+            inner: Timed::new(inner, idle),
+            traffic,
+            unsent,
+            expected: None,
+        };
+        (body, Sent(sent))
     }
 
     /// The same once more, where there is nothing of it to send.
