@@ -65,7 +65,7 @@ mod tests {
         assert!(!account(limit, 0).has_room(0));
         assert!(account(limit, 1).has_room(0));
         assert!(account(limit + 5, 1).has_room(5));
-        assert!(!account(5, u64::MAX - 4).has_room(10 - limit));
+        assert!(!account(5, u64::MAX - 4).has_room(10_u64.wrapping_sub(limit)));
         // Seen by a CPU before the one that opened it has added it.
         assert!(account(0, 1).has_room(0));
     }
