@@ -108,8 +108,8 @@ section! {
     pub(in crate::config) struct Set {
         /// The hosts: names, `*.` names, globs, addresses and ranges; neither scheme nor port.
         hosts: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
-        /// A file of more of them, one on a line; `#` begins a comment. It is read again when
-        /// it changes.
+        /// A file of more of them, one on a line; `#` begins a comment. It is read when the
+        /// agent starts.
         file: Option<Placed<PathBuf>> as Optional<InPlace<FilePath>> = None;
     }
 }
