@@ -44,7 +44,7 @@ impl Hosted {
             network = ["private:127.0.0.0/8"]
             {service}
             [policies.p]
-            allow = ["api.example.com:*", "other.test:*"]
+            allow = ["api.example.com:*", "other.test:*", "127.0.0.0/8:*"]
             [[tenants]]
             name = "acme"
             policy = "p"
@@ -218,7 +218,7 @@ const LOOPS: &str = "export default { fetch(request) {
     const { pathname } = new URL(request.url);
     if (pathname === '/loop') for (;;);
     // The engine does not look at the time within one of its own functions.
-    if (pathname === '/stuck') { const empty = []; empty.length = 2 ** 32 - 1; empty.indexOf(1); }
+    if (pathname === '/stuck') 'a'.repeat(2 ** 22).indexOf('a'.repeat(2 ** 21) + 'b');
     return new Response('fine');
 } }";
 

@@ -48,7 +48,9 @@ struct State {
 struct Pending {
     tenant: TenantId,
     errands: Arc<dyn Errands>,
-    reply: Option<oneshot::Sender<Result<(ResponseHead, Content), Failure>>>,
+    /// The number of its body, where it has one.
+    body: Option<u64>,
+    reply: Option<oneshot::Sender<Result<Response<Source>, Failure>>>,
     /// Dropped when nothing of it is left.
     over: oneshot::Sender<()>,
 }
@@ -108,18 +110,19 @@ impl Link {
                     ..died()
                 });
             }
+            let content = self.hold(&mut state, number, source);
             let pending = Pending {
                 tenant: tenant.clone(),
                 errands,
+                body: match content {
+                    Content::Handle(handle) => Some(handle),
+                    Content::Empty | Content::Whole(_) | Content::Stream(_) => None,
+                },
                 reply: Some(reply),
                 over,
             };
             state.calls.insert(number, pending);
-            self.hold(&mut state, number, source)
-        };
-        let handle = match content {
-            Content::Handle(handle) => Some(handle),
-            Content::Empty | Content::Whole(_) | Content::Stream(_) => None,
+            content
         };
         call.number = number;
         call.content = content;
@@ -133,33 +136,14 @@ impl Link {
         self.tasks.spawn("worker", async move { drop(ended.await) });
         let replied = replied.await.unwrap_or_else(|_gone| Err(died()));
         calling.is_answered = true;
-        match replied {
-            Ok((head, content)) => self.response(head, content),
-            Err(failure) => {
-                let unused = handle.and_then(|handle| self.take_body(handle));
-                self.over(number);
-                Err(Failure { unused, ..failure })
-            }
-        }
+        replied
     }
 
     /// Takes one message of the worker's.
     pub(super) fn take(self: &Arc<Self>, message: ToAgent) {
         match message {
             ToAgent::Loaded(result) => self.state().loaded = Some(result),
-            ToAgent::Answer { call, result } => {
-                let reply = self
-                    .state()
-                    .calls
-                    .get_mut(&call)
-                    .and_then(|call| call.reply.take());
-                let result = result
-                    .map_err(|(fault, text): (Fault, String)| Failure::new(fault.reason(), text));
-                if let Some(reply) = reply {
-                    // The tenant may have gone.
-                    let _sent = reply.send(result);
-                }
-            }
+            ToAgent::Answer { call, result } => self.answer(call, result),
             ToAgent::Over { call, cut } => {
                 if cut > 0 {
                     tracing::warn!(service = &*self.service, cut, "outbound worker's tasks cut");
@@ -195,6 +179,30 @@ impl Link {
                 self.state().pinged.take_if(|(pinged, _)| *pinged == number);
             }
         }
+    }
+
+    /// Gives a call its response. Whose body it is is settled here: with the message that follows
+    /// all that is left of the call is forgotten.
+    fn answer(
+        self: &Arc<Self>,
+        call: u64,
+        result: Result<(ResponseHead, Content), (Fault, String)>,
+    ) {
+        let pending = self
+            .state()
+            .calls
+            .get_mut(&call)
+            .and_then(|call| Some((call.reply.take()?, call.body)));
+        let Some((reply, body)) = pending else { return };
+        let result = match result {
+            Ok((head, content)) => self.response(head, content),
+            Err((fault, text)) => Err(Failure {
+                unused: body.and_then(|body| self.take_body(body)),
+                ..Failure::new(fault.reason(), text)
+            }),
+        };
+        // The tenant may have gone.
+        let _sent = reply.send(result);
     }
 
     /// Fails everything that is under way.
