@@ -4,26 +4,23 @@
 //! to all; the least recently used is thrown away when there are too many, and any that an
 //! invocation has used up.
 
+mod outside;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use outbound_javascript::{
-    self as javascript, Bindings, Body, Chunks, Host, HostError, Isolate, Jwt, Level, Limits,
-    Local, Module,
+    self as javascript, Bindings, Body, Chunks, HostError, Isolate, Limits, Module,
 };
-use serde_json::Value;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
-use super::message::{
-    Call, Content, Fault, Load, Octets, Piece, RequestHead, ResponseHead, ToAgent, ToWorker,
-    level_number,
-};
+use self::outside::Outside;
+use super::message::{Call, Content, Fault, Load, Octets, Piece, ResponseHead, ToAgent, ToWorker};
 
 /// How many isolates a worker keeps.
 const ISOLATES: usize = 1024;
@@ -337,91 +334,5 @@ impl Drop for Wait {
                 errand: self.errand,
             });
         }
-    }
-}
-
-/// What an isolate's module asks of its surroundings, asked of the agent.
-struct Outside(Rc<Wire>);
-
-impl Host for Outside {
-    fn fetch(
-        &self,
-        call: u64,
-        head: javascript::RequestHead,
-        body: Body,
-    ) -> Local<Result<(javascript::ResponseHead, Body), HostError>> {
-        let errand = self.0.number();
-        let content = self.0.content(body);
-        let head = RequestHead {
-            method: head.method.to_string(),
-            url: head.url,
-            headers: (&head.headers).into(),
-        };
-        let wait = self.0.wait(errand);
-        self.0.say(ToAgent::Fetch {
-            errand,
-            call,
-            head,
-            content,
-        });
-        Box::pin(async move {
-            let ToWorker::Fetched { result, .. } = wait.answer().await? else {
-                return Err(HostError::new("the agent gave another answer"));
-            };
-            let (head, content) = result.map_err(HostError::new)?;
-            let head = javascript::ResponseHead {
-                status: StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY),
-                status_text: None,
-                headers: head.headers.into_map().unwrap_or_default(),
-            };
-            Ok((head, to_body(content)))
-        })
-    }
-
-    fn read(&self, handle: u64) -> Local<Result<Option<Bytes>, HostError>> {
-        let errand = self.0.number();
-        let wait = self.0.wait(errand);
-        self.0.say(ToAgent::Read { errand, handle });
-        Box::pin(async move {
-            let ToWorker::Chunk { result, .. } = wait.answer().await? else {
-                return Err(HostError::new("the agent gave another answer"));
-            };
-            let octets = result.map_err(HostError::new)?;
-            Ok(octets.map(|Octets(octets)| octets))
-        })
-    }
-
-    fn cancel(&self, handle: u64) {
-        self.0.say(ToAgent::Cancel { handle });
-    }
-
-    fn console(&self, call: u64, level: Level, text: &str) {
-        let (level, text) = (level_number(level), text.to_owned());
-        self.0.say(ToAgent::Console { call, level, text });
-    }
-
-    fn sign_jwt(
-        &self,
-        secret: &str,
-        claims: Value,
-        expires_in: Option<Duration>,
-    ) -> Local<Result<Jwt, HostError>> {
-        let errand = self.0.number();
-        let wait = self.0.wait(errand);
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.0.say(ToAgent::Sign {
-            errand,
-            secret: secret.to_owned(),
-            claims: claims.to_string(),
-            expires_in_ms: expires_in.map(millis),
-        });
-        Box::pin(async move {
-            let ToWorker::Signed { result, .. } = wait.answer().await? else {
-                return Err(HostError::new("the agent gave another answer"));
-            };
-            let (token, reusable) = result.map_err(HostError::new)?;
-            let reusable = Duration::from_millis(reusable);
-            Ok(Jwt { token, reusable })
-        })
     }
 }

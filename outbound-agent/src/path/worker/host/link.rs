@@ -1,25 +1,27 @@
 //! The agent's side of one running worker: calls under way, bodies by number, errands.
 
+mod body;
+mod calling;
+
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
-use http_body::{Body as _, Frame};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use http_body::Body as _;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use self::body::{Unfinished, Written, next_octets};
+use self::calling::Calling;
 use super::super::{Errands, Failure};
 use super::message::{Content, Fault, Octets, Piece, RequestHead, ResponseHead, ToAgent, ToWorker};
 use super::secrets::Secrets;
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
 use crate::model::tenant::TenantId;
-use crate::path::http::body::{Error, Source};
+use crate::path::http::body::Source;
 
 /// One running worker, until it is dead.
 pub(super) struct Link {
@@ -59,13 +61,6 @@ struct Pending {
 struct Held {
     call: u64,
     source: Option<Source>,
-}
-
-/// A call, as its caller holds it: dropped before it is answered, it is abandoned.
-pub(super) struct Calling {
-    link: Arc<Link>,
-    number: u64,
-    is_answered: bool,
 }
 
 impl Link {
@@ -289,13 +284,7 @@ impl Link {
             Content::Stream(stream) => {
                 let (pieces, reader) = unbounded_channel();
                 self.state().streams.insert(stream, pieces);
-                Source::Made(Box::pin(Written {
-                    link: Arc::clone(self),
-                    stream,
-                    reader,
-                    is_asked: false,
-                    is_over: false,
-                }))
+                Source::Made(Box::pin(Written::new(Arc::clone(self), stream, reader)))
             }
         }
     }
@@ -398,16 +387,6 @@ impl Link {
     }
 }
 
-impl Drop for Calling {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            let call = self.number;
-            self.link.say(ToWorker::Abandon { call });
-            self.link.over(call);
-        }
-    }
-}
-
 fn died() -> Failure {
     Failure::new(Reason::WorkerDied, "the worker's process is gone")
 }
@@ -418,86 +397,4 @@ fn request(head: RequestHead, source: Source) -> Option<Request<Source>> {
     *request.uri_mut() = Uri::try_from(head.url).ok()?;
     *request.headers_mut() = head.headers.into_map()?;
     Some(request)
-}
-
-/// The next octets of a body; trailers are left out.
-async fn next_octets(source: &mut Source) -> Result<Option<Bytes>, Error> {
-    loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut *source).poll_frame(cx)).await;
-        match frame.transpose()?.map(Frame::into_data) {
-            None => return Ok(None),
-            Some(Ok(octets)) if !octets.is_empty() => return Ok(Some(octets)),
-            Some(Ok(_) | Err(_)) => {}
-        }
-    }
-}
-
-/// A body that the worker writes, a piece for each that is asked for.
-struct Written {
-    link: Arc<Link>,
-    stream: u64,
-    reader: UnboundedReceiver<Piece>,
-    is_asked: bool,
-    is_over: bool,
-}
-
-impl http_body::Body for Written {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.is_over {
-            return Poll::Ready(None);
-        }
-        if !self.is_asked {
-            self.is_asked = true;
-            let stream = self.stream;
-            self.link.say(ToWorker::Pull { stream });
-        }
-        let piece = ready!(self.reader.poll_recv(cx));
-        self.is_asked = false;
-        let frame = match piece {
-            Some(Piece::Data(Octets(octets))) => return Poll::Ready(Some(Ok(Frame::data(octets)))),
-            Some(Piece::End) => None,
-            Some(Piece::Failed(text)) => {
-                tracing::warn!(
-                    service = &*self.link.service,
-                    text,
-                    "outbound worker's body failed"
-                );
-                Some(Err(Error::Unfinished))
-            }
-            None => Some(Err(Error::Unfinished)),
-        };
-        self.is_over = true;
-        Poll::Ready(frame)
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        let stream = self.stream;
-        drop(self.link.state().streams.remove(&stream));
-        if !self.is_over {
-            self.link.say(ToWorker::Unwanted { stream });
-        }
-    }
-}
-
-/// A body that is not there any more.
-struct Unfinished;
-
-impl http_body::Body for Unfinished {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Poll::Ready(Some(Err(Error::Unfinished)))
-    }
 }
