@@ -55,6 +55,9 @@ pub enum Command {
     /// One attempt of `doctor`, made inside its scratch cgroup
     #[command(hide = true)]
     DoctorAttack(DoctorAttack),
+    /// Runs the modules of an outbound worker, for an agent
+    #[command(hide = true)]
+    WorkerProcess,
     /// Take the hooks off this host's cgroups: tenants then reach the network freely
     Detach(Detach),
 }

@@ -24,6 +24,7 @@ use crate::app::{daemon, subject};
 use crate::cli::{Cli, Command};
 use crate::config;
 use crate::observe::admin::view::Status;
+use crate::path::worker;
 use output::complain;
 
 /// Does what the command line says. 0 done, 1 failed, 2 wrong usage; `run` gives back its
@@ -47,6 +48,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
+        Command::WorkerProcess => worker::host::child::main()
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
             .and_then(|pin_dir| {
                 // Under a configuration that cannot be read the ports stay reserved.

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "raw system calls")]
 
 pub mod bpf;
+pub mod confine;
 mod process;
 mod socket;
 

@@ -297,7 +297,7 @@ pub fn clients() -> PathBuf {
 }
 
 /// Path of the binary: what `OUTBOUND_BIN` says, or what was built beside the test.
-fn binary() -> String {
+pub fn binary() -> String {
     let named = std::env::var("OUTBOUND_BIN").map(PathBuf::from);
     let binary = named.unwrap_or_else(|_unset| {
         let test = std::env::current_exe().expect("the test has a path");

@@ -1,3 +1,4 @@
 //! Requests that pass an outbound worker.
 
+mod module;
 mod server;

@@ -79,6 +79,8 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
 
 /// Unit and path tests: what needs no privilege.
 pub(crate) fn unprivileged(shell: &Shell) -> Result<()> {
+    // The processes of workers are the binary.
+    build::workspace(shell)?;
     for targets in [Tier::Unit, Tier::Path]
         .iter()
         .flat_map(|tier| tier.targets())

@@ -5,6 +5,7 @@
 //! out stay where they are. What went wrong in the code is for the operator's eyes only.
 
 mod call;
+pub mod host;
 mod room;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use http::{HeaderName, Request, Response};
 
 pub use self::call::Uncounted;
 use self::call::{Egress, Server};
+use self::host::Host;
 use self::room::Room;
 use super::http::body::Source;
 use crate::drain::Tasks;
@@ -89,7 +91,13 @@ pub struct Workers {
 /// One of them.
 struct Worker {
     room: Room,
-    server: Server,
+    runs: Runs,
+}
+
+/// Where it runs.
+enum Runs {
+    Elsewhere(Server),
+    Here(Host),
 }
 
 /// Why the workers cannot be started.
@@ -98,9 +106,6 @@ pub enum Error {
     /// Where workers that are servers send their requests.
     #[error("cannot listen on loopback for the requests of workers")]
     Egress(#[source] std::io::Error),
-    /// A service that is no server.
-    #[error("service {0} has a `main`; this agent runs workers with a `url`")]
-    Module(Arc<str>),
 }
 
 impl Workers {
@@ -114,17 +119,17 @@ impl Workers {
         let mut by_service = HashMap::new();
         let mut egress = None;
         for service in services {
-            let server = match &service.code {
+            let runs = match &service.code {
                 Code::Url { address, key } => {
                     if egress.is_none() {
                         egress = Some(Egress::start(tasks).map_err(Error::Egress)?);
                     }
-                    Server::new(address, key, body_idle, tasks.clone())
+                    Runs::Elsewhere(Server::new(address, key, body_idle, tasks.clone()))
                 }
-                Code::Module(_) => return Err(Error::Module(Arc::clone(&service.name))),
+                Code::Module(main) => Runs::Here(Host::start(service, main.clone(), tasks)),
             };
             let room = Room::new(service.limits.concurrency);
-            by_service.insert(Arc::clone(&service.name), Worker { room, server });
+            by_service.insert(Arc::clone(&service.name), Worker { room, runs });
         }
         Ok(Self { by_service, egress })
     }
@@ -137,7 +142,10 @@ impl Workers {
     /// Keeps no connection to a worker for later.
     pub fn close_idle(&self) {
         for worker in self.by_service.values() {
-            worker.server.close_idle();
+            match &worker.runs {
+                Runs::Elsewhere(server) => server.close_idle(),
+                Runs::Here(_) => {}
+            }
         }
     }
 
@@ -155,9 +163,7 @@ impl Workers {
             ));
         };
         let service = &outbound.service;
-        let (Some(worker), Some(egress)) =
-            (self.by_service.get(&service.name), self.egress.as_ref())
-        else {
+        let Some(worker) = self.by_service.get(&service.name) else {
             return Err(Failure::new(Reason::Internal, "the worker was not started"));
         };
         let Some(_place) = worker.room.enter(&tenant.id) else {
@@ -166,7 +172,21 @@ impl Workers {
         };
         let url = invocation.request.uri().to_string();
         let env: Values = outbound.env(parameters, &url);
-        let called = worker.server.call(invocation, &env, egress);
+        let called = async {
+            match (&worker.runs, &self.egress) {
+                (Runs::Here(host), _) => {
+                    let entrypoint = outbound.entrypoint.as_deref();
+                    host.call(invocation, entrypoint, &env).await
+                }
+                (Runs::Elsewhere(server), Some(egress)) => {
+                    server.call(invocation, &env, egress).await
+                }
+                (Runs::Elsewhere(_), None) => Err(Failure::new(
+                    Reason::Internal,
+                    "nothing takes the worker's requests",
+                )),
+            }
+        };
         let answered = tokio::time::timeout(service.limits.wall, called).await;
         answered.unwrap_or_else(|_elapsed| {
             let text = format!("no response within {:?}", service.limits.wall);

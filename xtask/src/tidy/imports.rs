@@ -80,6 +80,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "redirect",
             "tenants::runs",
             "path::policy",
+            "path::worker",
             "observe::admin",
         ],
     ),

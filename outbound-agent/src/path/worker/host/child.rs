@@ -1,0 +1,147 @@
+//! The worker's process: this very program, started anew, on the other end of a socket.
+//!
+//! It has none of the agent's memory, no descriptor but the socket and the agent's diagnostics, no
+//! capability, and few system calls: none that opens a file or a socket.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::inside;
+use super::message::{ToAgent, ToWorker, decode, encode};
+use crate::drain::Tasks;
+use crate::sys::confine;
+
+/// What the program is called with to be a worker.
+pub const COMMAND: &str = "worker-process";
+
+/// The program, where it is not this very one.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has `program` be the worker's process: for an agent that is part of another program. The first
+/// call counts.
+pub fn set_program(program: PathBuf) {
+    let _first = PROGRAM.set(program);
+}
+
+/// The process, as the agent sees it.
+pub(super) struct Child(Mutex<std::process::Child>);
+
+impl Child {
+    /// Starts one. Messages go in and out until it is dead.
+    pub(super) fn start(
+        to_worker: UnboundedReceiver<ToWorker>,
+        from_worker: UnboundedSender<ToAgent>,
+        tasks: &Tasks,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let program = PROGRAM.get().map(PathBuf::as_path);
+        let child = Command::new(program.unwrap_or_else(|| Path::new("/proc/self/exe")))
+            .arg(COMMAND)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .spawn()?;
+        let (reader, writer) = UnixStream::from_std(ours)?.into_split();
+        // What goes wrong there is the end of the messages.
+        tasks.spawn("worker out", async move {
+            drop(write(writer, to_worker).await);
+        });
+        tasks.spawn("worker in", async move {
+            drop(read(reader, from_worker).await);
+        });
+        Ok(Self(Mutex::new(child)))
+    }
+
+    /// Ends it, whatever it does.
+    pub(super) fn kill(self) {
+        let mut child = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // It may be dead already; either way it is to be reaped.
+        let _killed = child.kill();
+        let _status = child.wait();
+    }
+
+    /// Time that it has spent on a processor.
+    pub(super) fn cpu(&self) -> Option<Duration> {
+        let id = self.0.lock().unwrap_or_else(PoisonError::into_inner).id();
+        let clock = clock_getcpuclockid(Pid::from_raw(id.cast_signed())).ok()?;
+        Some(Duration::from(clock.now().ok()?))
+    }
+}
+
+/// Writes messages as they come, as many at once as there are.
+async fn write<T: Serialize>(
+    mut socket: OwnedWriteHalf,
+    mut messages: UnboundedReceiver<T>,
+) -> io::Result<()> {
+    let mut frames = Vec::new();
+    while let Some(message) = messages.recv().await {
+        encode(&message, &mut frames)?;
+        while frames.len() < ENOUGH_BYTES
+            && let Ok(message) = messages.try_recv()
+        {
+            encode(&message, &mut frames)?;
+        }
+        socket.write_all(&frames).await?;
+        frames.clear();
+    }
+    Ok(())
+}
+
+/// Reads messages until the other side is gone.
+async fn read<T: DeserializeOwned>(
+    mut socket: OwnedReadHalf,
+    messages: UnboundedSender<T>,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(ENOUGH_BYTES);
+    while socket.read_buf(&mut buffer).await? != 0 {
+        while let Some(message) = decode(&mut buffer)? {
+            if messages.send(message).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is written at once.
+const ENOUGH_BYTES: usize = 64 << 10;
+
+/// Is the worker's process: takes the socket at descriptor 0, gives up every other right, and
+/// answers until the agent is gone.
+pub fn main() -> io::Result<()> {
+    let socket = confine::take_stdin()?;
+    confine::give_up_rights()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let socket = StdUnixStream::from(socket);
+        socket.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(socket)?.into_split();
+        let (inbound, inbox) = unbounded_channel();
+        let (outbox, outbound) = unbounded_channel();
+        confine::allow_few_system_calls()?;
+        // Reading ends with the agent, and with that everything.
+        tokio::select! {
+            read = read(reader, inbound) => read,
+            written = write(writer, outbound) => written,
+            () = inside::run(inbox, outbox) => Ok(()),
+        }
+    })
+}
