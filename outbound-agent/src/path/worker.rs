@@ -96,7 +96,7 @@ struct Worker {
 
 /// Where it runs.
 enum Runs {
-    Elsewhere(Server),
+    Elsewhere(Box<Server>),
     Here(Host),
 }
 
@@ -124,7 +124,8 @@ impl Workers {
                     if egress.is_none() {
                         egress = Some(Egress::start(tasks).map_err(Error::Egress)?);
                     }
-                    Runs::Elsewhere(Server::new(address, key, body_idle, tasks.clone()))
+                    let server = Server::new(address, key, body_idle, tasks.clone());
+                    Runs::Elsewhere(Box::new(server))
                 }
                 Code::Module(main) => Runs::Here(Host::start(service, main.clone(), tasks)),
             };
