@@ -87,6 +87,9 @@ pub struct Run {
     /// Leave the command in the caller's mount namespace
     #[arg(long, conflicts_with = "mount")]
     pub no_mount: bool,
+    /// What the command is dispatched with.
+    #[command(flatten)]
+    pub parameters: Parameters,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -110,6 +113,9 @@ pub struct Assign {
     /// What is assigned.
     #[command(flatten)]
     pub cgroup: Cgroup,
+    /// What it is dispatched with.
+    #[command(flatten)]
+    pub parameters: Parameters,
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
@@ -129,6 +135,19 @@ pub struct Unassign {
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
+}
+
+/// What the tenant's dispatch namespace declares.
+#[derive(Debug, Default, Args)]
+pub struct Parameters {
+    /// A parameter that the tenant's dispatch namespace declares; a.b=VALUE is a member of one
+    ///
+    /// The value is JSON where it can be read as such, otherwise a text. May be said again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
+    /// A file with an object of parameters in JSON; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub params_json: Option<PathBuf>,
 }
 
 /// A cgroup, in one of three ways.

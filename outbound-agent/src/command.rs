@@ -10,6 +10,8 @@ pub mod status;
 pub mod trust;
 pub mod doctor;
 pub mod detach;
+mod dispatch;
+mod parameters;
 pub mod client;
 pub mod output;
 mod doors;

@@ -38,14 +38,17 @@ use crate::path::upstream::tls::Trust;
 /// Answers one request of the workload; its record closes when the answer has gone out.
 pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
     websocket::translate(&mut request);
-    if request.method() == Method::CONNECT {
+    let (session, standing) = session.now();
+    if request.method() == Method::CONNECT && standing.is_ok() {
         return connect::handle(request, session).await;
     }
     let mut record = session.exchanges.open();
+    record.dispatched(session.who.tenant.dispatch.as_ref());
     let method = request.method().clone();
     let target = request.uri().clone();
     let is_grpc = grpc::is_asked(request.headers());
-    let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
+    let asked = standing
+        .and_then(|()| normalize(&request, session.scheme, session.who.flow.original_dst))
         .and_then(|asked| session.agree(asked));
     // Of a request that could not be read there is nothing to say.
     if request

@@ -1,4 +1,5 @@
 //! Requests that pass an outbound worker.
 
+mod isolation;
 mod module;
 mod server;

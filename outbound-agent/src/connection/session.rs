@@ -7,6 +7,7 @@ use crate::model::addr::Downstream;
 use crate::model::flow::Flow;
 use crate::model::host::Host;
 use crate::model::policy::Addressing;
+use crate::model::reason::Reason;
 use crate::model::target::Scheme;
 use crate::model::tenant::Tenant;
 use crate::observe::labels::Protocol;
@@ -24,11 +25,42 @@ pub struct Session {
     /// `https` where the workload's TLS ended at the agent.
     pub scheme: Scheme,
     /// The host that the workload's TLS was for, or the first request: every one names it.
-    pub name: OnceLock<Host>,
+    pub name: Arc<OnceLock<Host>>,
     /// What the tenant has taken of what it may.
     pub account: Arc<Account>,
     /// Opens the requests' records.
     pub exchanges: Exchanges,
+}
+
+impl Session {
+    /// The same as things stand now: a request has the parameters that its tenant has when it is
+    /// made, not when it connected. What the cgroup has ceased to be, its connections are not.
+    pub fn now(self: Arc<Self>) -> (Arc<Self>, Result<(), Reason>) {
+        let tenants = self.agent.tenants.load();
+        let Some(tenant) = tenants.of(self.who.flow.tenant_cgroup) else {
+            return (self, Err(Reason::UnknownTenant));
+        };
+        if Arc::ptr_eq(tenant, &self.who.tenant) {
+            return (self, Ok(()));
+        }
+        if tenant.id != self.who.tenant.id {
+            return (self, Err(Reason::UnknownTenant));
+        }
+        let now = Self {
+            agent: Arc::clone(&self.agent),
+            who: Who {
+                tenant: Arc::clone(tenant),
+                downstream: self.who.downstream,
+                flow: self.who.flow.clone(),
+                proxied: self.who.proxied.clone(),
+            },
+            scheme: self.scheme,
+            name: Arc::clone(&self.name),
+            account: Arc::clone(&self.account),
+            exchanges: self.exchanges.clone(),
+        };
+        (Arc::new(now), Ok(()))
+    }
 }
 
 /// Tenant and flow of a connection.
@@ -74,7 +106,7 @@ pub(super) fn session(
         account: agent.accounts.of(&who.tenant.id),
         who,
         scheme,
-        name: name.map(OnceLock::from).unwrap_or_default(),
+        name: Arc::new(name.map(OnceLock::from).unwrap_or_default()),
         exchanges: record.exchanges(),
     })
 }
