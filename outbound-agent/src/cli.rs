@@ -42,6 +42,8 @@ pub enum Command {
     Unassign(Unassign),
     /// Say whether the configuration is right, or what would happen to a request
     Check(Check),
+    /// Print a Wrangler configuration's dispatch namespaces and workers as configuration of ours
+    Import(Import),
     /// Print the smallest allow list for what a tenant was seen to do
     Suggest(Suggest),
     /// Say what this configuration would have decided differently about what was logged
@@ -183,6 +185,17 @@ pub struct Check {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `outbound import`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: outbound import wrangler.jsonc > /etc/outbound/conf.d/dispatch.toml\n\n\
+                  What cannot be taken over is told on standard error, with name and line."
+)]
+pub struct Import {
+    /// wrangler.toml, wrangler.json or wrangler.jsonc
+    pub file: PathBuf,
 }
 
 /// `outbound suggest`

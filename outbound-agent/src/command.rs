@@ -3,6 +3,7 @@
 pub mod run;
 pub mod assign;
 pub mod check;
+mod import;
 mod record;
 mod suggest;
 mod replay;
@@ -44,6 +45,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
             .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
             .map(|()| ExitCode::SUCCESS),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
+        Command::Import(import) => {
+            import::import(&import.file, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Suggest(wanted) => suggest_rules(&wanted, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Replay(replay) => replay_log(&replay.log, &cli.config),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
