@@ -50,6 +50,8 @@ pub enum Command {
     Replay(Replay),
     /// Show what the running agent does
     Status(Status),
+    /// Show the tenants, and what is dispatched to them
+    Tenants(Tenants),
     /// Show how workloads come to trust the agent's certificate authority
     Trust(Trust),
     /// Say what this host lacks, and try to get out of a tenant's cgroup in every known way
@@ -227,6 +229,17 @@ pub struct Replay {
 /// `outbound status`
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound tenants`
+#[derive(Debug, Args)]
+pub struct Tenants {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,

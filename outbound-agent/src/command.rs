@@ -8,6 +8,7 @@ mod record;
 mod suggest;
 mod replay;
 pub mod status;
+mod tenants;
 pub mod trust;
 pub mod doctor;
 pub mod detach;
@@ -51,6 +52,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Suggest(wanted) => suggest_rules(&wanted, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Replay(replay) => replay_log(&replay.log, &cli.config),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
+        Command::Tenants(wanted) => socket(wanted.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(tenants::run(&socket, wanted.json, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),

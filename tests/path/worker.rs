@@ -3,3 +3,4 @@
 mod isolation;
 mod module;
 mod server;
+mod stream;

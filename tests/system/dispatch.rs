@@ -106,9 +106,8 @@ impl Asker {
     #[track_caller]
     fn plan(&self) -> Value {
         let told = self.ask();
-        let body = told
-            .strip_prefix("200 ")
-            .unwrap_or_else(|| panic!("{told}"));
+        assert!(told.starts_with("200 "), "{told}");
+        let body = &told[4..];
         serde_json::from_str::<Value>(body).unwrap()["plan"].clone()
     }
 }
@@ -218,6 +217,10 @@ fn dispatches_of_one_tenant_have_their_own_parameters() {
     assert_eq!(tenant["dispatches"].as_array().unwrap().len(), 2);
     let status = host.outbound(&["status"]).output();
     assert!(status.contains("\ndispatches  2\n"), "{status}");
+    let tenants = host.outbound(&["tenants"]).output();
+    for id in [&first, &second] {
+        assert!(tenants.contains(&format!("\n  {id}  /")), "{tenants}");
+    }
 
     // The next request on the same connection has what the next dispatch says.
     let third = dispatch(&host, &three.beside, "newer");

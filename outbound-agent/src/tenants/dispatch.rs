@@ -179,11 +179,7 @@ impl Assignments {
         let namespace = self.expect_namespace(&request.namespace)?;
         namespace.check(request.outbound.clone())?;
         let tenant = self.may_assign(place, &request.worker)?;
-        let others = self
-            .dispatches
-            .iter()
-            .filter(|(cgroup, other)| other.configured.id == tenant && **cgroup != place.id);
-        if others.count() >= MOST_PER_TENANT {
+        if !has_room(&self.dispatches, &tenant, place.id) {
             let most = MOST_PER_TENANT;
             return Err(Error::TooMany { tenant, most });
         }
@@ -309,5 +305,54 @@ impl Assignments {
         found.ok_or_else(|| Error::NoNamespace {
             name: name.to_owned(),
         })
+    }
+}
+
+/// Whether a tenant may have one more, of a cgroup.
+fn has_room(dispatches: &HashMap<CgroupId, Dispatch>, tenant: &TenantId, cgroup: CgroupId) -> bool {
+    let others = dispatches
+        .iter()
+        .filter(|(other, dispatch)| dispatch.configured.id == *tenant && **other != cgroup);
+    others.count() < MOST_PER_TENANT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> Arc<Tenant> {
+        Arc::new(Tenant {
+            id: TenantId::new(name).unwrap(),
+            policy: Arc::default(),
+            credentials: Vec::new(),
+            namespace: None,
+            parameters: None,
+            dispatch: None,
+            limits: Default::default(),
+        })
+    }
+
+    #[test]
+    fn a_tenant_has_so_many_dispatches_and_takes_no_others() {
+        let [acme, globex] = ["acme", "globex"].map(tenant);
+        let number = u64::try_from(MOST_PER_TENANT).unwrap();
+        let made =
+            (0..number).map(|cgroup| (CgroupId(cgroup), Dispatch::new(&acme, Values::new())));
+        let mut dispatches: HashMap<CgroupId, Dispatch> = made.collect();
+        let next = CgroupId(number);
+        assert!(!has_room(&dispatches, &acme.id, next));
+        assert!(has_room(&dispatches, &globex.id, next));
+        // In place of one that it has.
+        assert!(has_room(&dispatches, &acme.id, CgroupId(7)));
+        dispatches.remove(&CgroupId(7));
+        assert!(has_room(&dispatches, &acme.id, next));
+    }
+
+    #[test]
+    fn what_a_namespace_does_not_declare_any_more_is_given_by_nobody() {
+        let given = [("plan".to_owned(), "free".into())].into_iter().collect();
+        let dispatch = Dispatch::new(&tenant("acme"), given);
+        assert!(dispatch.holder.parameters.is_none());
+        assert_eq!(dispatch.holder.dispatch.as_ref(), Some(&dispatch.id));
     }
 }

@@ -1,4 +1,4 @@
-use harness::host::{Host, Invocation};
+use harness::host::{Host, Invocation, binary};
 use serde_json::{Value, json};
 
 use super::{Asker, host, listed, origin};
@@ -107,4 +107,30 @@ fn what_runs_already_is_assigned_with_parameters() {
     host.outbound(&["unassign", cgroup.to_str().unwrap()])
         .output();
     assert_eq!(listed(&host), Vec::<Value>::new());
+}
+
+#[test]
+fn a_wrangler_file_is_imported_and_checked() {
+    let Some(host) = Host::new() else { return };
+    let file = r#"{
+  // As Wrangler's documentation has it.
+  "name": "dispatcher",
+  "dispatch_namespaces": [
+    {
+      "binding": "dispatcher",
+      "namespace": "production",
+      "outbound": { "service": "egress", "parameters": ["params_object"] },
+    },
+  ],
+}"#;
+    host.write("wrangler.jsonc", file);
+    let wrangler = host.path("wrangler.jsonc").display().to_string();
+    let ended = host.outbound(&["import", &wrangler]).end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let place = format!("outbound: not imported: {wrangler}:8:29: ");
+    assert!(ended.stderr.contains(&place), "{ended:?}");
+    host.write("imported.toml", &ended.stdout);
+    let imported = host.path("imported.toml").display().to_string();
+    let checked = host.program(&binary(), &["check", "--config", &imported]);
+    assert_eq!(checked.end().code, 0, "{}", ended.stdout);
 }
