@@ -164,6 +164,9 @@ pub struct Check {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+    /// Print what may stand in a configuration, as JSON Schema, for editors; reads none
+    #[arg(long, conflicts_with_all = ["tenant", "json"])]
+    pub schema: bool,
 }
 
 /// `outbound suggest`

@@ -16,6 +16,7 @@ mod service;
 pub mod reference;
 mod roots;
 mod rule;
+pub mod schema;
 pub mod secret;
 mod section;
 mod set;

@@ -1,6 +1,8 @@
 //! A table of the file and its keys, written down once: what it is read as, what is accepted,
 //! the default and the text of the documents.
 
+use serde_json::Value as Json;
+
 use super::document::{Node, Table, Value};
 use super::problem::{KeyPath, Problems};
 use crate::model::place::Place;
@@ -50,6 +52,7 @@ pub(super) struct Key {
     pub(super) about: &'static str,
     pub(super) accepted: String,
     pub(super) unwritten: Unwritten,
+    pub(super) schema: Json,
 }
 
 /// What holds where a key is not written.
@@ -87,6 +90,7 @@ macro_rules! section {
                     about: concat!($($doc, "\n"),+),
                     accepted: <$kind as $crate::config::kind::Kind>::accepted(),
                     unwritten: $crate::config::section::section!(@unwritten $kind $(, $default)?),
+                    schema: <$kind as $crate::config::kind::Kind>::schema(),
                 }),+]
             }
 
