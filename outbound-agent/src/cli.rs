@@ -48,6 +48,8 @@ pub enum Command {
     Replay(Replay),
     /// Show what the running agent does
     Status(Status),
+    /// Have the running agent read its configuration again
+    Reload(Reload),
     /// Show how workloads come to trust the agent's certificate authority
     Trust(Trust),
     /// Say what this host lacks, and try to get out of a tenant's cgroup in every known way
@@ -198,6 +200,21 @@ pub struct Replay {
 /// `outbound status`
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound reload`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The configuration is taken whole or not at all: where anything is wrong with it, \
+                  the last good one holds on. Exit status: 0 applied, 1 not."
+)]
+pub struct Reload {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
 
+use super::daemon::reload::{By, Reloads};
 use crate::config::{Config, TenantSpec};
 use crate::connection::Agent;
 use crate::hold;
@@ -13,8 +14,8 @@ use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::namespaces::{Home, Namespaces, Trust};
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace, Runs,
-    SharedHook, Status, TenantView, TrustView,
+    Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace,
+    Reloaded, Runs, SharedHook, Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
@@ -34,6 +35,7 @@ pub(super) struct Host {
     agent: Arc<Agent>,
     /// Why connects cannot be held, if they cannot; found out when somebody asks.
     true_errors: OnceLock<Option<String>>,
+    reloads: Reloads,
 }
 
 impl Host {
@@ -41,9 +43,9 @@ impl Host {
         config: &Config,
         assignments: Shared,
         namespaces: Arc<Namespaces>,
-        agent: Arc<Agent>,
-        port: u16,
+        (agent, port): (Arc<Agent>, u16),
         readiness: Readiness,
+        reloads: Reloads,
     ) -> Self {
         let listener = |name: &str, address: String| Listener {
             name: name.to_owned(),
@@ -68,6 +70,7 @@ impl Host {
             readiness,
             agent,
             true_errors,
+            reloads,
         }
     }
 
@@ -148,7 +151,12 @@ impl Subject for Host {
             shared_hooks: self.shared_hooks(),
             features,
             trust: self.trust(None),
+            configuration: self.reloads.view(),
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        self.reloads.reload(By::Api)
     }
 
     fn tenants(&self) -> Vec<TenantView> {
@@ -233,7 +241,7 @@ impl Subject for Host {
             .with(|assignments| assignments.assign(place, &assign.tenant));
         let assigned = assigned.map_err(|error| refused(&error))?;
         tracing::info!(
-            tenant = %assigned.tenant,
+            tenant = assigned.tenant.as_ref().map(TenantId::as_str),
             cgroup = %assigned.place.directory.display(),
             cut = assigned.cut.ended,
             left = assigned.cut.left,
@@ -249,7 +257,7 @@ impl Subject for Host {
         });
         let unassigned = unassigned.map_err(|error| refused(&error))?;
         tracing::info!(
-            tenant = %unassigned.tenant,
+            tenant = unassigned.tenant.as_ref().map(TenantId::as_str),
             cgroup = %unassigned.place.directory.display(),
             "cgroup unassigned"
         );
@@ -287,7 +295,7 @@ fn named(cgroup: &Cgroup) -> Named {
 
 fn told(leased: Leased) -> Assigned {
     Assigned {
-        tenant: leased.tenant.to_string(),
+        tenant: leased.tenant.map(|tenant| tenant.to_string()),
         cgroup: leased.place.directory,
         cgroup_id: leased.place.id.0,
         cut: leased.cut.ended,

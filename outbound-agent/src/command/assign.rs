@@ -23,13 +23,8 @@ pub async fn assign(
         cgroup: cgroup(assign.cgroup)?,
     };
     let done: Assigned = client::send_json(socket, Method::PUT, PATH, &question).await?;
-    writeln!(
-        out,
-        "{} is tenant {}'s{}",
-        done.cgroup.display(),
-        done.tenant,
-        cut(&done)
-    )?;
+    let (cgroup, whose) = (done.cgroup.display(), whose(&done));
+    writeln!(out, "{cgroup} is {whose}{}", cut(&done))?;
     Ok(())
 }
 
@@ -46,14 +41,16 @@ pub async fn unassign(
     } else {
         "is free"
     };
-    writeln!(
-        out,
-        "{} is tenant {}'s no more and {now}{}",
-        done.cgroup.display(),
-        done.tenant,
-        cut(&done)
-    )?;
+    let (cgroup, whose) = (done.cgroup.display(), whose(&done));
+    writeln!(out, "{cgroup} is {whose} no more and {now}{}", cut(&done))?;
     Ok(())
+}
+
+fn whose(done: &Assigned) -> String {
+    match &done.tenant {
+        Some(tenant) => format!("tenant {tenant}'s"),
+        None => "a former tenant's".to_owned(),
+    }
 }
 
 fn cgroup(said: cli::Cgroup) -> anyhow::Result<Cgroup> {

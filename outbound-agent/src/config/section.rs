@@ -15,6 +15,9 @@ pub(super) trait Section: Sized {
     /// Its keys.
     fn keys() -> Vec<Key>;
 
+    /// Each key as it would be written; without a text what is written by leaving it out.
+    fn shown(&self) -> Vec<(&'static str, Option<String>)>;
+
     /// Reads its keys.
     fn read_keys(site: Site<'_>, problems: &mut Problems) -> Option<Self>;
 
@@ -92,6 +95,13 @@ macro_rules! section {
                     unwritten: $crate::config::section::section!(@unwritten $kind $(, $default)?),
                     schema: <$kind as $crate::config::kind::Kind>::schema(),
                 }),+]
+            }
+
+            fn shown(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![$((
+                    $crate::config::section::section!(@key $field $($key)?),
+                    <$kind as $crate::config::kind::Kind>::show(&self.$field),
+                )),+]
             }
 
             fn read_keys(

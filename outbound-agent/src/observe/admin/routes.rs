@@ -33,6 +33,7 @@ enum Route {
     Tenant(String),
     Namespaces(String),
     Assignments,
+    Reload,
     Events,
 }
 
@@ -47,7 +48,7 @@ impl Route {
             | Self::Tenants
             | Self::Tenant(_)
             | Self::Events => "GET",
-            Self::Namespaces(_) => "POST",
+            Self::Namespaces(_) | Self::Reload => "POST",
             Self::Assignments => "GET, PUT, DELETE",
         }
     }
@@ -111,6 +112,7 @@ where
             }
             _ => assignments(admin),
         },
+        Route::Reload => run(admin, |subject| subject.reload()).await,
         Route::Events => events(admin, request.uri().query()),
     }
 }
@@ -135,11 +137,23 @@ where
         Ok(question) => question,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    run(admin, |subject| action(subject, question)).await
+}
+
+/// The same, where there is nothing to say.
+async fn run<A: Serialize + Send + 'static>(
+    admin: &Admin,
+    action: impl FnOnce(&dyn Subject) -> Result<A, Refused> + Send + 'static,
+) -> Response<Body> {
     let subject = Arc::clone(&admin.subject);
-    let acted = tokio::task::spawn_blocking(move || action(&*subject, question)).await;
+    let acted = tokio::task::spawn_blocking(move || action(&*subject)).await;
     match acted {
         Ok(Ok(answer)) => json(StatusCode::OK, &answer),
-        Ok(Err(refused)) => problem(refused.status, &refused.error),
+        Ok(Err(Refused {
+            status,
+            error,
+            problems,
+        })) => json(status, &Problem { error, problems }),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
@@ -153,6 +167,7 @@ fn route(surface: Surface, path: &str) -> Option<Route> {
         (Surface::Admin, "/v1/status") => Some(Route::Status),
         (Surface::Admin, "/v1/tenants") => Some(Route::Tenants),
         (Surface::Admin, "/v1/assignments") => Some(Route::Assignments),
+        (Surface::Admin, "/v1/reload") => Some(Route::Reload),
         (Surface::Admin, "/v1/events") => Some(Route::Events),
         // A tenant's name needs no escaping in a path.
         (Surface::Admin, path) => {
@@ -208,6 +223,7 @@ fn problem(status: StatusCode, error: &str) -> Response<Body> {
         status,
         &Problem {
             error: error.to_owned(),
+            problems: Vec::new(),
         },
     )
 }

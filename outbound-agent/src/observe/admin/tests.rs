@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::observe::access_log::Claim;
-use crate::observe::admin::view::TrustView;
+use crate::observe::admin::view::{Configuration, TrustView};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -33,7 +33,23 @@ impl Subject for Two {
             shared_hooks: Vec::new(),
             features: Vec::new(),
             trust: Some(TrustView::default()),
+            configuration: Configuration::default(),
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        let place = |key: &str| ConfigProblem {
+            file: "/etc/outbound/outbound.toml".into(),
+            line: 7,
+            column: 1,
+            key: key.to_owned(),
+            message: "is wrong".to_owned(),
+        };
+        Err(Refused {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            error: "the configuration is wrong".to_owned(),
+            problems: vec![place("policies.p.mode")],
+        })
     }
 
     fn tenants(&self) -> Vec<TenantView> {
@@ -63,7 +79,7 @@ impl Subject for Two {
     fn assign(&self, assign: &Assign) -> Result<Assigned, Refused> {
         match &assign.cgroup {
             Cgroup::Cgroup(cgroup) => Ok(Assigned {
-                tenant: assign.tenant.clone(),
+                tenant: Some(assign.tenant.clone()),
                 cgroup: cgroup.clone(),
                 cgroup_id: 42,
                 cut: 3,
@@ -88,6 +104,7 @@ fn refused() -> Refused {
     Refused {
         status: StatusCode::CONFLICT,
         error: "as things stand".to_owned(),
+        problems: Vec::new(),
     }
 }
 
@@ -264,6 +281,22 @@ async fn an_assignment_is_done_or_refused_with_the_reason() {
     }
     let listed = bench.get(path).await.json();
     assert_eq!(listed, json!({ "assignments": [] }));
+}
+
+#[tokio::test]
+async fn a_reload_that_is_rejected_says_what_is_wrong_and_where() {
+    let bench = bench();
+    let answer = bench.ask("POST", "/v1/reload").await;
+    assert_eq!(answer.status, 422);
+    let body = answer.json();
+    assert_eq!(body["error"], "the configuration is wrong");
+    let problem = &body["problems"][0];
+    assert_eq!(problem["key"], "policies.p.mode");
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&7.into(), &1.into())
+    );
+    assert_eq!(bench.ask("GET", "/v1/reload").await.status, 405);
 }
 
 #[tokio::test]
