@@ -3,14 +3,18 @@
 pub mod run;
 pub mod assign;
 pub mod check;
+mod import;
 mod record;
 mod suggest;
 mod replay;
 pub mod reload;
 pub mod status;
+mod tenants;
 pub mod trust;
 pub mod doctor;
 pub mod detach;
+mod dispatch;
+mod parameters;
 pub mod client;
 pub mod output;
 mod doors;
@@ -44,9 +48,15 @@ pub fn dispatch(cli: Cli) -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Reload(reload) => reload_agent(reload, &cli.config),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
+        Command::Import(import) => {
+            import::import(&import.file, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Suggest(wanted) => suggest_rules(&wanted, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Replay(replay) => replay_log(&replay.log, &cli.config),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
+        Command::Tenants(wanted) => socket(wanted.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(tenants::run(&socket, wanted.json, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),

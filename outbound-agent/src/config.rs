@@ -1,7 +1,6 @@
 //! The configuration: what the files say is raw, what the agent runs on is [`Config`].
 //!
-//! Nothing checks a [`Config`]; it cannot be wrong. Each setting is declared once, with its
-//! default and its text for the documents.
+//! Nothing checks a [`Config`]; it cannot be wrong. Each setting and its text are declared once.
 
 pub mod cgroups;
 mod change;
@@ -9,6 +8,7 @@ mod check;
 mod credential;
 mod document;
 mod group;
+pub mod import;
 mod kind;
 mod policy;
 pub mod problem;

@@ -44,12 +44,13 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
     }
     let (session, is_its) = session.now();
     let mut record = session.exchanges.open();
+    record.dispatched(session.who.tenant.dispatch.as_ref());
     let method = request.method().clone();
     let target = request.uri().clone();
     let is_grpc = grpc::is_asked(request.headers());
-    let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
-        .and_then(|asked| session.agree(asked))
-        .and_then(|asked| is_its.map(|()| asked));
+    let asked = is_its
+        .and_then(|()| normalize(&request, session.scheme, session.who.flow.original_dst))
+        .and_then(|asked| session.agree(asked));
     // Of a request that could not be read there is nothing to say.
     if request
         .extensions()

@@ -13,6 +13,7 @@ mod enrolment;
 pub mod events;
 mod error;
 mod lease;
+mod dispatch;
 mod shared;
 mod matched;
 mod wanted;
@@ -29,17 +30,20 @@ use tokio::sync::watch;
 use crate::config::TenantSpec;
 use crate::config::cgroups::Cgroups;
 use crate::model::tenant::{CgroupId, Tenant, TenantId, Tenants};
+use crate::model::worker::Namespace;
 use crate::redirect::{Cut, Redirect};
 use crate::sys;
 
+pub use dispatch::{Dispatched, Request};
 pub use error::Error;
 pub use lease::Leased;
 pub use matched::Nurseries;
 pub use place::{Named, Place};
 pub use shared::Shared;
 
+use dispatch::Dispatch;
 use slots::Slots;
-use state::{Lease, State};
+use state::{Kept, Lease, State};
 use wanted::Wanted;
 
 /// The directory of every cgroup that is a tenant's.
@@ -62,6 +66,8 @@ pub struct Assignments {
     slots: Slots,
     state: State,
     leases: HashMap<CgroupId, Lease>,
+    dispatches: HashMap<CgroupId, Dispatch>,
+    namespaces: Vec<Arc<Namespace>>,
     /// The configuration was replaced, and that was not published yet.
     is_stale: bool,
 }
@@ -93,9 +99,13 @@ impl Assignments {
             .collect();
         let taken = in_kernel.values().map(|assigned| assigned.slot).collect();
         let state = State::within(state_dir);
-        let leases = state.load()?.into_iter();
+        let Kept {
+            assignments,
+            dispatches,
+        } = state.load()?;
+        let leases = assignments.into_iter();
         let by_name = specs.iter().enumerate();
-        Ok(Self {
+        let mut assignments = Self {
             redirect,
             root,
             parents: Vec::new(),
@@ -112,9 +122,13 @@ impl Assignments {
             leases: leases
                 .map(|lease| (CgroupId(lease.cgroup_id), lease))
                 .collect(),
+            dispatches: HashMap::new(),
+            namespaces: Vec::new(),
             state,
             is_stale: false,
-        })
+        };
+        assignments.restore(dispatches);
+        Ok(assignments)
     }
 
     /// Takes another configuration's tenants from now on, all at once, and [applies](Self::apply)
@@ -157,6 +171,7 @@ impl Assignments {
         }
         let mut failure = None;
         let mut wanted = self.wanted(matched, &mut failure);
+        succeeded(self.renew_dispatches(&wanted), &mut failure);
         self.revoke_all_but(&wanted)?;
         let homes = Arc::clone(&self.homes.borrow());
         wanted.retain(|id, wanted| {
@@ -173,11 +188,10 @@ impl Assignments {
             .iter()
             .filter(|(id, _)| !self.in_kernel.contains_key(id));
         let cut = enrolment::cut_strangers(new.map(|(_, wanted)| &wanted.directory))?;
-        let tenant = |wanted: &Wanted| Arc::clone(&self.specs[wanted.spec].tenant);
         self.publish(
             wanted
                 .iter()
-                .map(|(id, wanted)| (*id, tenant(wanted)))
+                .map(|(id, wanted)| (*id, self.holder(*id, wanted.spec)))
                 .collect(),
             wanted
                 .iter()

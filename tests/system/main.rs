@@ -35,6 +35,8 @@ mod operators;
 mod namespaces;
 /// What runs already, put under a tenant and taken off.
 mod assign;
+/// Tenants dispatched with parameters, and what their outbound worker makes of them.
+mod dispatch;
 /// Cgroups that become a tenant's as they appear.
 mod patterns;
 /// `outbound doctor`.

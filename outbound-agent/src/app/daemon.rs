@@ -189,6 +189,7 @@ fn assign(
         Arc::clone(snapshot),
         &config.agent.state_dir,
     )?;
+    assignments.set_namespaces(config.namespaces.clone());
     for cgroup in &config.agent.watch {
         assignments.watch(cgroup)?;
     }

@@ -129,6 +129,7 @@ fn table(status: &Status) -> String {
             count(status.assigned_cgroups, "cgroup")
         ),
     );
+    rows.add("dispatches", status.dispatches.to_string());
     rows.add(
         "namespaces",
         match status.namespaces {

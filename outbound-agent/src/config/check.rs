@@ -17,6 +17,8 @@ use super::service;
 use super::set::Sets;
 use super::{Config, TenantSpec};
 use crate::model::limits::Limits;
+use crate::model::place::Place;
+use crate::model::policy::{Policy, Tls};
 use crate::model::tenant::Tenant;
 
 /// Gives nothing where there is a problem, and says each.
@@ -124,11 +126,13 @@ fn tenants(
             continue;
         };
         let within = KeyPath::Key(&path, "policy");
+        let place = policy.place.clone();
         let Some((policy, credentials, base)) =
             refer(&policy, policies, "policy", &within, problems)
         else {
             continue;
         };
+        see_requests(policy, &joined, (&place, within), problems);
         specs.push(TenantSpec {
             tenant: Arc::new(Tenant {
                 id: name.value,
@@ -136,6 +140,7 @@ fn tenants(
                 credentials: credentials.clone(),
                 namespace: joined.namespace,
                 parameters: joined.parameters,
+                dispatch: None,
                 limits: limits.compile().or(*base).or(fair),
             }),
             cgroups,
@@ -143,6 +148,28 @@ fn tenants(
         });
     }
     specs
+}
+
+/// A worker sees every request of its namespace, and so its TLS has to end at the agent.
+fn see_requests(
+    policy: &Policy,
+    joined: &service::Joined,
+    (place, path): (&Place, KeyPath<'_>),
+    problems: &mut Problems,
+) {
+    let namespace = joined.namespace.as_ref();
+    let Some(namespace) = namespace.filter(|namespace| namespace.outbound.is_some()) else {
+        return;
+    };
+    let (policy, namespace) = match policy.tls {
+        Tls::Auto | Tls::Terminate => return,
+        Tls::Passthrough => (&policy.name, &namespace.name),
+    };
+    let message = format!(
+        "{policy:?} passes all TLS through (`tls`), so that the worker of namespace {namespace} \
+         would not see its requests; write \"auto\" there, and what has to pass in `passthrough`"
+    );
+    problems.add(place, path, message);
 }
 
 /// What a name refers to; nothing where there is none, or where it has a problem of its own.

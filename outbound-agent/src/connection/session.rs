@@ -94,7 +94,8 @@ pub enum Now {
 }
 
 impl Session {
-    /// The session under what its tenant is now. Where its cgroup is no more that tenant's it
+    /// The session under what its tenant is now: a request has the policy and the parameters that
+    /// its tenant has when it is made, not when it connected. Where its cgroup is no more that tenant's it
     /// stays as it is, for the record of what is refused.
     pub fn now(self: Arc<Self>) -> (Arc<Self>, Result<(), Reason>) {
         let who = match self.who.now(&self.agent) {

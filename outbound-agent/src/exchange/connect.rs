@@ -50,6 +50,7 @@ pub(super) async fn handle(mut request: Asking, session: Arc<Session>) -> Respon
 
 fn open(request: &Asking, asked: Option<&(Host, u16)>, session: &Session) -> ExchangeRecord {
     let mut record = session.exchanges.open();
+    record.dispatched(session.who.tenant.dispatch.as_ref());
     record.request(Requested {
         method: request.method(),
         scheme: session.scheme,

@@ -37,8 +37,8 @@ pub use socket::AdminSocket;
 
 use routes::Surface;
 use view::{
-    Assign, Assigned, Assignment, Cgroup, ConfigProblem, Listens, Namespace, Reloaded, Status,
-    TenantView,
+    Assign, Assigned, Assignment, Cgroup, ConfigProblem, Dispatch, Dispatched, Listens, Namespace,
+    Reloaded, Status, TenantView,
 };
 
 /// Why the agent cannot listen for its operators.
@@ -98,6 +98,14 @@ pub trait Subject: Send + Sync + 'static {
     fn unassign(&self, cgroup: &Cgroup) -> Result<Assigned, Refused>;
     /// Reads the configuration again. May block.
     fn reload(&self) -> Result<Reloaded, Refused>;
+    /// Gives a tenant's processes in a cgroup their parameters. May block.
+    fn dispatch(&self, namespace: &str, dispatch: &Dispatch) -> Result<Dispatched, Refused>;
+    /// What is dispatched in a namespace.
+    fn dispatches(&self, namespace: &str) -> Result<Vec<Dispatched>, Refused>;
+    /// One dispatch.
+    fn dispatched(&self, namespace: &str, id: &str) -> Result<Dispatched, Refused>;
+    /// Ends a dispatch. May block.
+    fn end_dispatch(&self, namespace: &str, id: &str) -> Result<Dispatched, Refused>;
     /// Listens in a namespace that a process of the tenant is about to start in. May block.
     fn listen_in(&self, tenant: &str, namespace: Namespace) -> Result<Listens, Refused>;
 }
@@ -105,8 +113,8 @@ pub trait Subject: Send + Sync + 'static {
 /// What an operator asked for and does not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// 404: something that it names is not there; 409: as things stand; 422: the configuration;
-    /// 500: the system.
+    /// 400: as it is asked; 404: something that it names is not there; 409: as things stand; 422:
+    /// the configuration; 500: the system.
     pub status: StatusCode,
     /// Why, for a person.
     pub error: String,

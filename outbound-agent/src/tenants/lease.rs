@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::place::{Named, Place};
-use super::state::Lease;
+use super::state::{Kept, Lease};
 use super::{Assignments, Error, Homes, enrolment};
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::redirect::{self, Cut};
@@ -32,8 +32,8 @@ impl Assignments {
     pub fn assign(&mut self, place: Place, tenant: &str) -> Result<Leased, Error> {
         let tenant = self.may_assign(&place, tenant)?;
         let cut = match self.tenant_of(place.id) {
-            Some(_itself) => Cut::default(),
-            None => self.enrol(&place, &tenant)?,
+            Some(_itself) => self.keep(place.id)?,
+            None => self.enrol(&place, &tenant, false)?,
         };
         Ok(Leased {
             tenant: Some(tenant),
@@ -65,11 +65,26 @@ impl Assignments {
         }
     }
 
-    fn enrol(&mut self, place: &Place, tenant: &TenantId) -> Result<Cut, Error> {
+    /// What a dispatch alone has made a tenant's is the tenant's from now on without it as well.
+    fn keep(&mut self, cgroup: CgroupId) -> Result<Cut, Error> {
+        let lease = self.leases.get_mut(&cgroup);
+        if lease.is_some_and(|lease| std::mem::take(&mut lease.for_dispatch)) {
+            self.save()?;
+        }
+        Ok(Cut::default())
+    }
+
+    pub(super) fn enrol(
+        &mut self,
+        place: &Place,
+        tenant: &TenantId,
+        for_dispatch: bool,
+    ) -> Result<Cut, Error> {
         let lease = Lease {
             tenant: tenant.to_string(),
             cgroup: place.directory.clone(),
             cgroup_id: place.id.0,
+            for_dispatch,
         };
         // First of all: should the agent die from here on, the next one knows whose this is.
         self.leases.insert(place.id, lease);
@@ -83,17 +98,22 @@ impl Assignments {
 
     fn admit_lease(&mut self, place: &Place, tenant: &TenantId) -> Result<Cut, Error> {
         self.fence(&place.directory)?;
-        let cut = enrolment::cut_strangers(std::iter::once(&place.directory))?;
+        let strangers = || enrolment::cut_strangers(std::iter::once(&place.directory));
+        let mut cut = strangers()?;
         if let Some(spec) = self.by_name.get(tenant).copied() {
             self.change(place.id, Some((spec, &place.directory)));
             self.admit(place.id, spec)?;
+        }
+        if self.is_within_another(&place.directory) {
+            // Made in between, they have the stamp of the tenant around.
+            cut.add(strangers()?);
         }
         Ok(cut)
     }
 
     /// Takes a cgroup back that was assigned, from its next connect on. Blocks.
     pub fn unassign(&mut self, place: Place) -> Result<Leased, Error> {
-        let Some(tenant) = self.holder(place.id) else {
+        let Some(tenant) = self.claimant(place.id) else {
             return self.release(place);
         };
         let configured = self.tenant(tenant.as_str());
@@ -121,7 +141,7 @@ impl Assignments {
     }
 
     /// Whose a cgroup is, also where the configuration does not have that tenant any more.
-    fn holder(&self, cgroup: CgroupId) -> Option<TenantId> {
+    fn claimant(&self, cgroup: CgroupId) -> Option<TenantId> {
         let published = self.tenant_of(cgroup).map(|tenant| tenant.id.clone());
         let lease = self.leases.get(&cgroup);
         published.or_else(|| TenantId::new(&lease?.tenant))
@@ -145,8 +165,9 @@ impl Assignments {
     }
 
     /// Forgets an assignment, in the file, in the kernel and in the agent.
-    fn withdraw(&mut self, place: &Place) -> Result<(), Error> {
+    pub(super) fn withdraw(&mut self, place: &Place) -> Result<(), Error> {
         self.leases.remove(&place.id);
+        self.dispatches.remove(&place.id);
         self.save()?;
         self.revoke(place.id)?;
         self.change(place.id, None);
@@ -154,19 +175,19 @@ impl Assignments {
     }
 
     /// Changes one entry of what the other parts of the agent see.
-    fn change(&self, cgroup: CgroupId, holder: Option<(usize, &Path)>) {
+    pub(super) fn change(&self, cgroup: CgroupId, holder: Option<(usize, &Path)>) {
         let mut homes = Homes::clone(&self.homes.borrow());
         let snapshot = self.snapshot.load();
         let others = snapshot.iter().filter(|(id, _)| *id != cgroup);
         let others = others.map(|(id, tenant)| (id, Arc::clone(tenant)));
         homes.remove(&cgroup);
         homes.extend(holder.map(|(_, directory)| (cgroup, Arc::from(directory))));
-        let holder = holder.map(|(spec, _)| (cgroup, Arc::clone(&self.specs[spec].tenant)));
+        let holder = holder.map(|(spec, _)| (cgroup, self.holder(cgroup, spec)));
         self.publish(others.chain(holder).collect(), homes);
     }
 
     /// Takes the links off a cgroup that has its own.
-    fn free(&mut self, place: &Place) -> Result<(), Error> {
+    pub(super) fn free(&mut self, place: &Place) -> Result<(), Error> {
         if !self.is_covered(&place.directory) {
             self.redirect.unwatch(&place.directory)?;
         }
@@ -174,7 +195,7 @@ impl Assignments {
     }
 
     /// Whether the programs of a cgroup above hold for this one as well.
-    fn is_within_another(&self, directory: &Path) -> bool {
+    pub(super) fn is_within_another(&self, directory: &Path) -> bool {
         let is_above = |home: &Arc<Path>| directory != &**home && directory.starts_with(home);
         self.is_covered(directory) || self.homes.borrow().values().any(is_above)
     }
@@ -190,8 +211,11 @@ impl Assignments {
     }
 
     pub(super) fn save(&self) -> Result<(), Error> {
-        let mut leases: Vec<Lease> = self.leases.values().cloned().collect();
-        leases.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
-        self.state.save(leases)
+        let mut assignments: Vec<Lease> = self.leases.values().cloned().collect();
+        assignments.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
+        self.state.save(Kept {
+            assignments,
+            dispatches: self.bound(),
+        })
     }
 }

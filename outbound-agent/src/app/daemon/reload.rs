@@ -153,7 +153,10 @@ impl Reloads {
         diagnostics::set_level(level(config.agent.log_level));
         let (specs, watch) = (config.tenants.clone(), config.agent.watch.clone());
         let (published, ended) = next.take_over(agent, || {
-            assignments.with(|assignments| assignments.replace(specs, &watch))
+            assignments.with(|assignments| {
+                assignments.set_namespaces(config.namespaces.clone());
+                assignments.replace(specs, &watch)
+            })
         });
         let incomplete = published.err().map(|error| {
             let error = &error as &dyn std::error::Error;

@@ -7,8 +7,8 @@ use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, Reload, Reloaded,
-    Runs, TenantView, TrustView,
+    Assign, Assigned, Assignment, Cgroup, Dispatch, Dispatched, Feature, Listener, Listens,
+    Namespace, Reload, Reloaded, Runs, TenantView, TrustView,
 };
 use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
@@ -32,6 +32,7 @@ impl Subject for Agent {
             waiting_for: vec!["hooks".to_owned()],
             tenants: 2,
             assigned_cgroups: 1,
+            dispatches: 3,
             namespaces: 0,
             listeners: vec![Listener {
                 name: "metrics".to_owned(),
@@ -96,6 +97,22 @@ impl Subject for Agent {
         unreachable!("status assigns nothing")
     }
 
+    fn dispatch(&self, _namespace: &str, _dispatch: &Dispatch) -> Result<Dispatched, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
+    fn dispatches(&self, _namespace: &str) -> Result<Vec<Dispatched>, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
+    fn dispatched(&self, _namespace: &str, _id: &str) -> Result<Dispatched, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
+    fn end_dispatch(&self, _namespace: &str, _id: &str) -> Result<Dispatched, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
     fn listen_in(&self, _tenant: &str, _namespace: Namespace) -> Result<Listens, Refused> {
         unreachable!("status enters nothing")
     }
@@ -149,6 +166,7 @@ state       not ready, waiting for hooks
 config      /etc/outbound/outbound.toml, since 2026-01-31T00:00:00.000Z
             NOT reloaded at 2026-01-31T01:00:00.000Z (files): the configuration is wrong
 tenants     2 in 1 cgroup
+dispatches  3
 namespaces  the agent's own
 listeners   127.0.0.1:9464  metrics
 pinned at   /sys/fs/bpf/outbound
