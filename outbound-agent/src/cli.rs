@@ -50,6 +50,8 @@ pub enum Command {
     Replay(Replay),
     /// Show what the running agent does
     Status(Status),
+    /// Have the running agent read its configuration again
+    Reload(Reload),
     /// Show the tenants, and what is dispatched to them
     Tenants(Tenants),
     /// Show how workloads come to trust the agent's certificate authority
@@ -187,6 +189,9 @@ pub struct Check {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+    /// Print what may stand in a configuration, as JSON Schema, for editors; reads none
+    #[arg(long, conflicts_with_all = ["tenant", "json"])]
+    pub schema: bool,
 }
 
 /// `outbound import`
@@ -229,6 +234,21 @@ pub struct Replay {
 /// `outbound status`
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound reload`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The configuration is taken whole or not at all: where anything is wrong with it, \
+                  the last good one holds on. Exit status: 0 applied, 1 not."
+)]
+pub struct Reload {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,

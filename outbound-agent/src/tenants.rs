@@ -68,6 +68,8 @@ pub struct Assignments {
     leases: HashMap<CgroupId, Lease>,
     dispatches: HashMap<CgroupId, Dispatch>,
     namespaces: Vec<Arc<Namespace>>,
+    /// The configuration was replaced, and that was not published yet.
+    is_stale: bool,
 }
 
 /// One cgroup as the kernel was told.
@@ -123,14 +125,33 @@ impl Assignments {
             dispatches: HashMap::new(),
             namespaces: Vec::new(),
             state,
+            is_stale: false,
         };
         assignments.restore(dispatches);
         Ok(assignments)
     }
 
+    /// Takes another configuration's tenants from now on, all at once, and [applies](Self::apply)
+    /// that. What is nobody's any more stays fenced. What cannot be done now is tried again.
+    pub fn replace(&mut self, specs: Vec<TenantSpec>, watch: &[PathBuf]) -> Result<Cut, Error> {
+        let names = specs.iter().enumerate();
+        self.by_name = names
+            .map(|(index, spec)| (spec.tenant.id.clone(), index))
+            .collect();
+        self.specs = specs;
+        self.is_stale = true;
+        self.tell_of_orphans();
+        let watched = watch.iter().try_for_each(|parent| self.watch(parent));
+        let cut = self.apply()?;
+        watched.map(|()| cut)
+    }
+
     /// Fences a parent whose children are all to be tenants; it is made where it is not there.
     pub fn watch(&mut self, parent: &Path) -> Result<(), Error> {
         let directory = self.root.join(parent.strip_prefix("/").unwrap_or(parent));
+        if self.parents.contains(&directory) {
+            return Ok(());
+        }
         make_cgroup(&directory).map_err(|source| Error::Watched {
             path: directory.clone(),
             source,
@@ -145,7 +166,7 @@ impl Assignments {
     /// from being served.
     pub fn apply(&mut self) -> Result<Cut, Error> {
         let matched = self.matched()?;
-        if self.is_true(&matched) {
+        if !self.is_stale && self.is_true(&matched) {
             return Ok(Cut::default());
         }
         let mut failure = None;
@@ -177,6 +198,7 @@ impl Assignments {
                 .map(|(id, wanted)| (*id, Arc::clone(&wanted.directory)))
                 .collect(),
         );
+        self.is_stale = false;
         for (id, wanted) in wanted {
             succeeded(self.admit(id, wanted.spec), &mut failure);
         }

@@ -17,6 +17,8 @@ mod trust;
 mod transfer;
 /// Starting, and refusing to.
 mod start;
+/// Another configuration while the agent runs.
+mod reload;
 /// Ending, crashing, coming back, being taken off.
 mod lifecycle;
 /// What `outbound run` gives back and keeps away.

@@ -106,7 +106,7 @@ fn what_the_readme_says_can_be_done() {
                 agent.take().unwrap().stop();
                 command(&host, line).output();
             }
-            "check" | "status" | "tenants" => drop(command(&host, line).output()),
+            "check" | "status" | "tenants" | "reload" => drop(command(&host, line).output()),
             other => panic!("nothing here tries `outbound {other}`"),
         }
     }
@@ -160,5 +160,7 @@ fn the_unit_says_what_the_agent_needs_and_no_less() {
         let told = host.outbound(&[&["run"], netns, &words].concat()).output();
         assert_eq!(told, "hello from api.example.com/unit\n");
     }
+    let reloaded = command_line("ExecReload").output();
+    assert!(reloaded.starts_with("reloaded"), "{reloaded}");
     agent.stop();
 }

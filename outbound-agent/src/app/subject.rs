@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
 
+use super::daemon::reload::{By, Reloads};
 use crate::config::{Config, TenantSpec};
 use crate::connection::Agent;
 use crate::hold;
@@ -16,7 +17,7 @@ use crate::model::tenant::{CgroupId, TenantId};
 use crate::namespaces::{Home, Namespaces};
 use crate::observe::admin::view::{
     Assign, Assigned, Assignment, Attachment, Cgroup, Dispatch, Dispatched, Feature, Listener,
-    Listens, Namespace, Runs, SharedHook, Status, TenantView, TrustView,
+    Listens, Namespace, Reloaded, Runs, SharedHook, Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
@@ -38,6 +39,7 @@ pub(super) struct Host {
     agent: Arc<Agent>,
     /// Why connects cannot be held, if they cannot; found out when somebody asks.
     true_errors: OnceLock<Option<String>>,
+    reloads: Reloads,
 }
 
 impl Host {
@@ -45,9 +47,9 @@ impl Host {
         config: &Config,
         assignments: Shared,
         namespaces: Arc<Namespaces>,
-        agent: Arc<Agent>,
-        port: u16,
+        (agent, port): (Arc<Agent>, u16),
         readiness: Readiness,
+        reloads: Reloads,
     ) -> Self {
         let listener = |name: &str, address: String| Listener {
             name: name.to_owned(),
@@ -72,6 +74,7 @@ impl Host {
             readiness,
             agent,
             true_errors,
+            reloads,
         }
     }
 
@@ -155,7 +158,12 @@ impl Subject for Host {
             shared_hooks: self.shared_hooks(),
             features,
             trust: self.trust(None),
+            configuration: self.reloads.view(),
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        self.reloads.reload(By::Api)
     }
 
     fn tenants(&self) -> Vec<TenantView> {

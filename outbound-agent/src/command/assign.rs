@@ -27,13 +27,8 @@ pub async fn assign(
         cgroup: cgroup(assign.cgroup)?,
     };
     let done: Assigned = client::send_json(socket, Method::PUT, PATH, &question).await?;
-    writeln!(
-        out,
-        "{} is tenant {}'s{}",
-        done.cgroup.display(),
-        done.tenant,
-        ended(done.cut, done.left)
-    )?;
+    let (cgroup, whose) = (done.cgroup.display(), whose(&done));
+    writeln!(out, "{cgroup} is {whose}{}", ended(done.cut, done.left))?;
     Ok(())
 }
 
@@ -78,14 +73,20 @@ pub async fn unassign(
     } else {
         "is free"
     };
+    let (cgroup, whose) = (done.cgroup.display(), whose(&done));
     writeln!(
         out,
-        "{} is tenant {}'s no more and {now}{}",
-        done.cgroup.display(),
-        done.tenant,
+        "{cgroup} is {whose} no more and {now}{}",
         ended(done.cut, done.left)
     )?;
     Ok(())
+}
+
+fn whose(done: &Assigned) -> String {
+    match &done.tenant {
+        Some(tenant) => format!("tenant {tenant}'s"),
+        None => "a former tenant's".to_owned(),
+    }
 }
 
 fn cgroup(said: cli::Cgroup) -> anyhow::Result<Cgroup> {

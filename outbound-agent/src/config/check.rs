@@ -11,6 +11,7 @@ use super::kind::compound::Placed;
 use super::policy::{Compiled, policies};
 use super::problem::{KeyPath, Problems};
 use super::raw;
+use super::secret::SecretReference;
 use super::section::nearest;
 use super::service;
 use super::set::Sets;
@@ -61,14 +62,32 @@ pub(super) fn check(
             .collect(),
         tenants,
         watched,
+        file: PathBuf::new(),
+        written: HashMap::new(),
     })
 }
 
 /// The files that the configuration is made of, besides its own.
 fn watched(file: &raw::File) -> Vec<PathBuf> {
     let sets = file.sets.values().flatten();
-    let files = sets.filter_map(|set| set.file.as_ref());
-    files.map(|file| file.value.clone()).collect()
+    let sets = sets.filter_map(|set| set.file.as_ref());
+    let policies = file.policies.values().flatten();
+    let roots = policies.flat_map(|policy| &policy.roots);
+    let all_roots = file.tls.iter().flat_map(|tls| tls.roots.clone());
+    // Those of credentials are read again when they are needed.
+    let services = file.services.values().flatten();
+    let secrets = services.flat_map(|service| {
+        let named = service.secrets.iter().map(|(_name, secret)| secret);
+        named.chain(&service.signing_key)
+    });
+    let secrets = secrets.filter_map(|secret| match &secret.value {
+        SecretReference::File(path) => Some(path.clone()),
+        SecretReference::Environment(_)
+        | SecretReference::Systemd(_)
+        | SecretReference::Command(_) => None,
+    });
+    let files = sets.chain(roots).map(|file| file.value.clone());
+    files.chain(all_roots).chain(secrets).collect()
 }
 
 fn tenants(

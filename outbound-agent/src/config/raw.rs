@@ -72,7 +72,7 @@ section! {
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Files of certificates (PEM) that may vouch for the upstreams of its tenants, besides
-        /// those of the host and of `[tls]`. Read when the agent starts.
+        /// those of the host and of `[tls]`.
         roots: Vec<Placed<PathBuf>> as List<InPlace<FilePath>> = Vec::new();
         /// Which address is dialled for the name in a request or a ClientHello: `resolve` is one
         /// that the agent itself finds for the name, so that what the workload connected to

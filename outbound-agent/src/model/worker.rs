@@ -40,6 +40,7 @@ pub struct Service {
 }
 
 /// Where the code of a worker is.
+#[derive(PartialEq, Eq)]
 pub enum Code {
     /// A module that the agent runs.
     Module(PathBuf),
@@ -50,6 +51,19 @@ pub enum Code {
         /// What the agent's headers to it are signed with.
         key: Secret,
     },
+}
+
+impl Service {
+    /// Whether what runs for one runs for the other as well. What a request is given anew each
+    /// time, as its `vars`, is no part of that.
+    pub fn runs_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.code == other.code
+            && self.secrets == other.secrets
+            && self.limits == other.limits
+            && self.isolation == other.isolation
+            && self.hosting == other.hosting
+    }
 }
 
 /// What one invocation may take.

@@ -16,8 +16,8 @@ use crate::redirect::{self, Cut};
 /// What an assignment or its end has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leased {
-    /// Whose the cgroup is, or was.
-    pub tenant: TenantId,
+    /// Whose the cgroup is, or was; none where the configuration had lost that tenant.
+    pub tenant: Option<TenantId>,
     /// Which one.
     pub place: Place,
     /// What was connected before.
@@ -36,7 +36,7 @@ impl Assignments {
             None => self.enrol(&place, &tenant, false)?,
         };
         Ok(Leased {
-            tenant,
+            tenant: Some(tenant),
             is_fenced: self.is_within_another(&place.directory),
             place,
             cut,
@@ -113,12 +113,9 @@ impl Assignments {
 
     /// Takes a cgroup back that was assigned, from its next connect on. Blocks.
     pub fn unassign(&mut self, place: Place) -> Result<Leased, Error> {
-        let Some(holder) = self.tenant_of(place.id) else {
-            return Err(Error::NotAssigned {
-                cgroup: place.directory,
-            });
+        let Some(tenant) = self.claimant(place.id) else {
+            return self.release(place);
         };
-        let tenant = holder.id.clone();
         let configured = self.tenant(tenant.as_str());
         if configured.is_some_and(|spec| self.is_configured(spec, &place.directory)) {
             return Err(Error::Configured {
@@ -136,10 +133,34 @@ impl Assignments {
         };
         self.free(&place)?;
         Ok(Leased {
-            tenant,
+            tenant: Some(tenant),
             place,
             cut,
             is_fenced,
+        })
+    }
+
+    /// Whose a cgroup is, also where the configuration does not have that tenant any more.
+    fn claimant(&self, cgroup: CgroupId) -> Option<TenantId> {
+        let published = self.tenant_of(cgroup).map(|tenant| tenant.id.clone());
+        let lease = self.leases.get(&cgroup);
+        published.or_else(|| TenantId::new(&lease?.tenant))
+    }
+
+    /// Frees a cgroup that is nobody's and fenced all the same, because the configuration has
+    /// lost its tenant.
+    fn release(&mut self, place: Place) -> Result<Leased, Error> {
+        if self.is_within_another(&place.directory) || !self.redirect.has_fenced(&place.directory) {
+            return Err(Error::NotAssigned {
+                cgroup: place.directory,
+            });
+        }
+        self.free(&place)?;
+        Ok(Leased {
+            tenant: None,
+            place,
+            cut: Cut::default(),
+            is_fenced: false,
         })
     }
 

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::Host;
+use crate::model::tenant::TenantId;
 use crate::namespaces::{Home, Trust};
 use crate::observe::admin::Refused;
 use crate::observe::admin::view::{self, Assign, Assigned, Cgroup, Dispatched};
@@ -24,7 +25,7 @@ impl Host {
             .with(|assignments| assignments.assign(place, &assign.tenant));
         let assigned = assigned.map_err(|error| refused(&error))?;
         tracing::info!(
-            tenant = %assigned.tenant,
+            tenant = assigned.tenant.as_ref().map(TenantId::as_str),
             cgroup = %assigned.place.directory.display(),
             cut = assigned.cut.ended,
             left = assigned.cut.left,
@@ -40,7 +41,7 @@ impl Host {
         });
         let unassigned = unassigned.map_err(|error| refused(&error))?;
         tracing::info!(
-            tenant = %unassigned.tenant,
+            tenant = unassigned.tenant.as_ref().map(TenantId::as_str),
             cgroup = %unassigned.place.directory.display(),
             "cgroup unassigned"
         );
@@ -57,6 +58,7 @@ impl Host {
             return Err(Refused {
                 status: StatusCode::BAD_REQUEST,
                 error: "name the cgroup in one way: `cgroup`, `pid` or `unit`".to_owned(),
+                problems: Vec::new(),
             });
         };
         let request = Request {
@@ -155,7 +157,7 @@ fn named(cgroup: &Cgroup) -> Named {
 
 fn told(leased: Leased) -> Assigned {
     Assigned {
-        tenant: leased.tenant.to_string(),
+        tenant: leased.tenant.map(|tenant| tenant.to_string()),
         cgroup: leased.place.directory,
         cgroup_id: leased.place.id.0,
         cut: leased.cut.ended,

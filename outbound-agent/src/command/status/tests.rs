@@ -8,7 +8,7 @@ use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
 use crate::observe::admin::view::{
     Assign, Assigned, Assignment, Cgroup, Dispatch, Dispatched, Feature, Listener, Listens,
-    Namespace, Runs, TenantView, TrustView,
+    Namespace, Reload, Reloaded, Runs, TenantView, TrustView,
 };
 use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
@@ -59,7 +59,22 @@ impl Subject for Agent {
                 feature("families", Some("needs Linux 6.0")),
             ],
             trust: Some(TrustView::default()),
+            configuration: Configuration {
+                file: "/etc/outbound/outbound.toml".into(),
+                since: "2026-01-31T00:00:00.000Z".to_owned(),
+                reload: Some(Reload {
+                    at: "2026-01-31T01:00:00.000Z".to_owned(),
+                    by: "files".to_owned(),
+                    applied: false,
+                    error: Some("the configuration is wrong".to_owned()),
+                    problems: Vec::new(),
+                }),
+            },
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        unreachable!("status changes nothing")
     }
 
     fn tenants(&self) -> Vec<TenantView> {
@@ -148,6 +163,8 @@ async fn a_running_agent_is_shown_as_a_table() {
         "\
 agent       1.2.3 (abc1234), pid 7, since 2026-01-31T00:00:00.000Z
 state       not ready, waiting for hooks
+config      /etc/outbound/outbound.toml, since 2026-01-31T00:00:00.000Z
+            NOT reloaded at 2026-01-31T01:00:00.000Z (files): the configuration is wrong
 tenants     2 in 1 cgroup
 dispatches  3
 namespaces  the agent's own

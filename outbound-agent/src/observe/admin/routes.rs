@@ -33,6 +33,7 @@ enum Route {
     Tenant(String),
     Namespaces(String),
     Assignments,
+    Reload,
     Dispatches(String),
     Dispatch(String, String),
     Events,
@@ -49,7 +50,7 @@ impl Route {
             | Self::Tenants
             | Self::Tenant(_)
             | Self::Events => "GET",
-            Self::Namespaces(_) => "POST",
+            Self::Namespaces(_) | Self::Reload => "POST",
             Self::Assignments => "GET, PUT, DELETE",
             Self::Dispatches(_) => "GET, POST",
             Self::Dispatch(..) => "GET, DELETE",
@@ -115,6 +116,7 @@ where
             }
             _ => assignments(admin),
         },
+        Route::Reload => on_a_thread(admin, |subject| subject.reload()).await,
         Route::Dispatches(name) => match *request.method() {
             Method::POST => dispatch(admin, request, name).await,
             _ => answered(admin.subject.dispatches(&name), |dispatches| DispatchList {
@@ -173,7 +175,11 @@ fn answered<A, V: Serialize>(
 ) -> Response<Body> {
     match done {
         Ok(answer) => json(StatusCode::OK, &shown(answer)),
-        Err(refused) => problem(refused.status, &refused.error),
+        Err(Refused {
+            status,
+            error,
+            problems,
+        }) => json(status, &Problem { error, problems }),
     }
 }
 
@@ -201,6 +207,7 @@ fn route(surface: Surface, path: &str) -> Option<Route> {
         (Surface::Admin, "/v1/status") => Some(Route::Status),
         (Surface::Admin, "/v1/tenants") => Some(Route::Tenants),
         (Surface::Admin, "/v1/assignments") => Some(Route::Assignments),
+        (Surface::Admin, "/v1/reload") => Some(Route::Reload),
         (Surface::Admin, "/v1/events") => Some(Route::Events),
         // Names of tenants and namespaces need no escaping in a path.
         (Surface::Admin, path) => match path.split('/').collect::<Vec<_>>()[..] {
@@ -257,6 +264,7 @@ fn problem(status: StatusCode, error: &str) -> Response<Body> {
         status,
         &Problem {
             error: error.to_owned(),
+            problems: Vec::new(),
         },
     )
 }

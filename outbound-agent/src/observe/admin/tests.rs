@@ -191,6 +191,22 @@ async fn an_assignment_is_done_or_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_reload_that_is_rejected_says_what_is_wrong_and_where() {
+    let bench = bench();
+    let answer = bench.ask("POST", "/v1/reload").await;
+    assert_eq!(answer.status, 422);
+    let body = answer.json();
+    assert_eq!(body["error"], "the configuration is wrong");
+    let problem = &body["problems"][0];
+    assert_eq!(problem["key"], "policies.p.mode");
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&7.into(), &1.into())
+    );
+    assert_eq!(bench.ask("GET", "/v1/reload").await.status, 405);
+}
+
+#[tokio::test]
 async fn a_dispatch_is_made_shown_and_ended() {
     let bench = Bench::serving();
     let path = "/v1/namespaces/production/dispatch";

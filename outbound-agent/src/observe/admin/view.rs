@@ -46,6 +46,67 @@ pub struct Status {
     /// What workloads have to trust; absent where that is another thing for each tenant.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trust: Option<TrustView>,
+    /// Which configuration holds.
+    #[serde(default)]
+    pub configuration: Configuration,
+}
+
+/// The configuration that holds, and what became of the last one that was to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Its file, drop-ins aside.
+    pub file: PathBuf,
+    /// Since when it holds, RFC 3339.
+    pub since: String,
+    /// The last reload, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reload: Option<Reload>,
+}
+
+/// A reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What for: `api`, `files` or `signal`.
+    pub by: String,
+    /// Whether it was applied; otherwise the configuration before it holds on.
+    pub applied: bool,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Each thing that is wrong with the files.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigProblem {
+    /// In which file.
+    pub file: PathBuf,
+    /// In which line.
+    pub line: u32,
+    /// At which character of it.
+    pub column: u32,
+    /// The key, as in `policies.standard.allow[2]`; empty where there is none.
+    pub key: String,
+    /// The value and what is accepted.
+    pub message: String,
+}
+
+/// What a reload has brought: `POST /v1/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// How many tenants there are now.
+    pub tenants: usize,
+    /// How many policies.
+    pub policies: usize,
+    /// How many open connections, tunnels and requests are not allowed any more, and were ended.
+    pub ended: usize,
+    /// What could not be done yet and is tried again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub incomplete: Option<String>,
 }
 
 /// A listener.
@@ -188,8 +249,9 @@ pub struct AssignmentList {
 /// What became of an assignment: `PUT` and `DELETE /v1/assignments`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assigned {
-    /// Whose the cgroup is, or was.
-    pub tenant: String,
+    /// Whose the cgroup is, or was; absent where the configuration had lost that tenant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tenant: Option<String>,
     /// Its directory.
     pub cgroup: PathBuf,
     /// Its id.
@@ -302,4 +364,7 @@ pub struct Ready {
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,
+    /// Each thing that is wrong with the configuration, where it was to be reloaded.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<ConfigProblem>,
 }

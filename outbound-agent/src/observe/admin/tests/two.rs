@@ -6,8 +6,8 @@ use http::StatusCode;
 use serde_json::Map;
 
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Cgroup, Dispatch, Dispatched, Listens, Namespace, Status,
-    TenantView, TrustView,
+    Assign, Assigned, Assignment, Cgroup, ConfigProblem, Configuration, Dispatch, Dispatched,
+    Listens, Namespace, Reloaded, Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 
@@ -32,7 +32,23 @@ impl Subject for Two {
             shared_hooks: Vec::new(),
             features: Vec::new(),
             trust: Some(TrustView::default()),
+            configuration: Configuration::default(),
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        let place = |key: &str| ConfigProblem {
+            file: "/etc/outbound/outbound.toml".into(),
+            line: 7,
+            column: 1,
+            key: key.to_owned(),
+            message: "is wrong".to_owned(),
+        };
+        Err(Refused {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            error: "the configuration is wrong".to_owned(),
+            problems: vec![place("policies.p.mode")],
+        })
     }
 
     fn tenants(&self) -> Vec<TenantView> {
@@ -64,7 +80,7 @@ impl Subject for Two {
     fn assign(&self, assign: &Assign) -> Result<Assigned, Refused> {
         match &assign.cgroup {
             Cgroup::Cgroup(cgroup) => Ok(Assigned {
-                tenant: assign.tenant.clone(),
+                tenant: Some(assign.tenant.clone()),
                 cgroup: cgroup.clone(),
                 cgroup_id: 42,
                 cut: 3,
@@ -126,5 +142,6 @@ fn refused() -> Refused {
     Refused {
         status: StatusCode::CONFLICT,
         error: "as things stand".to_owned(),
+        problems: Vec::new(),
     }
 }
