@@ -164,7 +164,7 @@ impl Assignments {
                 .collect(),
         );
         for (id, wanted) in wanted {
-            succeeded(self.admit(id, wanted.spec), &mut failure);
+            succeeded(self.admit(id, &wanted.directory, wanted.spec), &mut failure);
         }
         failure.map_or(Ok(cut), Err)
     }
@@ -195,7 +195,7 @@ impl Assignments {
     }
 
     /// Tells the kernel whose a cgroup is.
-    fn admit(&mut self, cgroup: CgroupId, spec: usize) -> Result<(), Error> {
+    fn admit(&mut self, cgroup: CgroupId, directory: &Path, spec: usize) -> Result<(), Error> {
         let flags = flags(&self.specs[spec]);
         let known = self.in_kernel.get(&cgroup).copied();
         if known.is_some_and(|known| known.flags == flags) {
@@ -205,7 +205,7 @@ impl Assignments {
             Some(known) => known.slot,
             None => self.slots.take().ok_or(Error::Slots)?,
         };
-        self.redirect.assign(cgroup, slot, flags)?;
+        self.redirect.assign(cgroup, directory, slot, flags)?;
         self.in_kernel.insert(cgroup, Assigned { slot, flags });
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Assignments {
         let cut = enrolment::cut_strangers(std::iter::once(&place.directory))?;
         if let Some(spec) = self.by_name.get(tenant).copied() {
             self.change(place.id, Some((spec, &place.directory)));
-            self.admit(place.id, spec)?;
+            self.admit(place.id, &place.directory, spec)?;
         }
         Ok(cut)
     }
