@@ -19,6 +19,8 @@ mod transfer;
 mod start;
 /// Ending, crashing, coming back, being taken off.
 mod lifecycle;
+/// Everything dies at random moments, under load.
+mod storm;
 /// What `outbound run` gives back and keeps away.
 mod run;
 /// Rotation, a full disk, standard output.
@@ -31,6 +33,8 @@ mod held;
 mod operators;
 /// Workloads in network namespaces of their own.
 mod namespaces;
+/// Servers of tenants.
+mod inbound;
 /// What runs already, put under a tenant and taken off.
 mod assign;
 /// Cgroups that become a tenant's as they appear.
