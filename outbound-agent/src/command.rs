@@ -3,13 +3,18 @@
 pub mod run;
 pub mod assign;
 pub mod check;
+mod import;
 mod record;
 mod suggest;
 mod replay;
+pub mod reload;
 pub mod status;
+mod tenants;
 pub mod trust;
 pub mod doctor;
 pub mod detach;
+mod dispatch;
+mod parameters;
 pub mod client;
 pub mod output;
 mod doors;
@@ -21,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::app::{daemon, subject};
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli, Command};
 use crate::config;
 use crate::observe::admin::view::Status;
 use crate::path::worker;
@@ -41,10 +46,17 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Unassign(unassign) => socket(unassign.admin.socket.clone(), &cli.config)
             .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
             .map(|()| ExitCode::SUCCESS),
+        Command::Reload(reload) => reload_agent(reload, &cli.config),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
+        Command::Import(import) => {
+            import::import(&import.file, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Suggest(wanted) => suggest_rules(&wanted, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Replay(replay) => replay_log(&replay.log, &cli.config),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
+        Command::Tenants(wanted) => socket(wanted.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(tenants::run(&socket, wanted.json, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
@@ -66,10 +78,10 @@ pub fn dispatch(cli: Cli) -> ExitCode {
 }
 
 fn run_agent(config: &Path) -> anyhow::Result<()> {
-    daemon::run(&config::load(config)?)
+    daemon::run(config)
 }
 
-fn suggest_rules(wanted: &crate::cli::Suggest, config: &Path) -> anyhow::Result<()> {
+fn suggest_rules(wanted: &cli::Suggest, config: &Path) -> anyhow::Result<()> {
     let log = match &wanted.log {
         Some(log) => log.clone(),
         None => match config::load_access_log(config)?.target {
@@ -95,7 +107,7 @@ fn replay_log(log: &Path, config: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8> {
+fn show_status(status: &cli::Status, config: &Path) -> anyhow::Result<u8> {
     let socket = socket(status.admin.socket.clone(), config)?;
     let pin_dir = pin_dir(None, config)?;
     let attached = || subject::attachments(&pin_dir);
@@ -105,7 +117,21 @@ fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8>
     Ok(answer.exit_code())
 }
 
-fn show_trust(trust: &crate::cli::Trust, config: &Path) -> anyhow::Result<()> {
+fn reload_agent(reload: cli::Reload, config: &Path) -> anyhow::Result<ExitCode> {
+    let socket = match reload.admin.socket {
+        Some(socket) => socket,
+        // Its file may be wrong now: then it is where an agent is by default, if it is there.
+        None => match settings(config) {
+            Ok(agent) => agent.admin_socket,
+            Err(error) => Some(config::Agent::default().admin_socket)
+                .filter(|socket| socket.exists())
+                .ok_or(error)?,
+        },
+    };
+    wait(reload::run(&socket, reload.json, &mut io::stdout().lock()))
+}
+
+fn show_trust(trust: &cli::Trust, config: &Path) -> anyhow::Result<()> {
     let socket = socket(trust.admin.socket.clone(), config)?;
     let view = wait(async {
         Ok(match &trust.tenant {

@@ -3,6 +3,7 @@
 pub mod proxied;
 mod session;
 mod silence;
+pub mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::session::session;
-pub use self::session::{Session, Who};
+pub use self::session::{Now, Session, Who};
+use self::standing::{Standings, What};
 
 use crate::drain::Tasks;
 use crate::exchange;
@@ -61,10 +63,12 @@ pub struct Agent {
     pub rates: Rates,
     /// What tenants asked the resolver, and what they were told.
     pub names: dns::Accounts,
+    /// What is under way, to be decided again when policies change.
+    pub standings: Standings,
     /// Tasks that a drain waits for.
     pub tasks: Tasks,
     /// The agent's own ports: nobody's destination.
-    pub agent_ports: Vec<u16>,
+    pub agent_ports: Arc<ArcSwap<Vec<u16>>>,
     /// How long and how much.
     pub limits: Limits,
 }
@@ -89,12 +93,12 @@ pub async fn serve(accepted: Accepted, agent: Arc<Agent>) {
 
 async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRecord) -> Ending {
     let downstream = accepted.downstream;
-    let tenants = agent.tenants.load();
-    let identified = match identify(accepted, &*agent.flows, &tenants, &agent.agent_ports) {
+    let (tenants, ports) = (agent.tenants.load(), agent.agent_ports.load());
+    let identified = match identify(accepted, &*agent.flows, &tenants, &ports) {
         Ok(identified) => identified,
         Err(refused) => return refuse(*refused, record),
     };
-    drop(tenants);
+    drop((tenants, ports));
     let Identified {
         stream,
         flow,
@@ -115,8 +119,12 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
         downstream,
         flow,
         proxied: None,
+        carrier: Arc::default(),
     };
-    let carried = carry_identified(stream, who, agent, record);
+    let _stands = who.stands(agent, What::Connection, Arc::clone(&who.carrier));
+    let carrier = Arc::clone(&who.carrier);
+    let carried = Box::pin(carry_identified(stream, who, agent, record));
+    let carried = standing::until(&carrier, carried, Ending::of);
     match limits.connection_duration {
         None => carried.await,
         Some(limit) => timeout(limit, carried)
@@ -149,7 +157,8 @@ async fn carry_as<S: Downlink>(
     match silence::detect(stream, &who, agent).await {
         Ok(Detected::Http(stream)) => {
             let session = session(agent, who, None, record);
-            http::serve(stream, agent.limits.http, &agent.tasks, |request| {
+            let ends = (&agent.tasks, &*session.who.carrier);
+            http::serve(stream, agent.limits.http, ends, |request| {
                 exchange::handle(request, Arc::clone(&session))
             })
             .await
@@ -157,13 +166,10 @@ async fn carry_as<S: Downlink>(
         Ok(Detected::Http2(stream)) => {
             let session = session(agent, who, None, record);
             let refused = exchange::unread(&session);
-            http::serve_http2(
-                stream,
-                agent.limits.http,
-                &agent.tasks,
-                refused,
-                |request| exchange::handle(request, Arc::clone(&session)),
-            )
+            let ends = (&agent.tasks, &*session.who.carrier);
+            http::serve_http2(stream, agent.limits.http, ends, refused, |request| {
+                exchange::handle(request, Arc::clone(&session))
+            })
             .await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
@@ -218,11 +224,12 @@ async fn carry_tls<S: Downlink>(
         Ok(Plain { stream, is_http2 }) => {
             let session = session(agent, who, Some(host), record);
             let handle = |request| exchange::handle(request, Arc::clone(&session));
+            let ends = (&agent.tasks, &*session.who.carrier);
             if is_http2 {
                 let refused = exchange::unread(&session);
-                http::serve_http2(stream, agent.limits.http, &agent.tasks, refused, handle).await
+                http::serve_http2(stream, agent.limits.http, ends, refused, handle).await
             } else {
-                http::serve(stream, agent.limits.http, &agent.tasks, handle).await
+                http::serve(stream, agent.limits.http, ends, handle).await
             }
         }
         Err(reason) => Ending::of(reason),
@@ -235,7 +242,7 @@ async fn pass_through<S: Downlink>(
     is_named: bool,
     stream: Replay<S>,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     match decide(Scheme::Https, host, who) {
@@ -268,7 +275,7 @@ fn is_dns(who: &Who) -> bool {
 async fn carry_opaque<S: Downlink>(
     stream: Replay<S>,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     let asked = who.flow.original_dst;
@@ -300,7 +307,7 @@ async fn carry_to<S: Downlink>(
     host: &Host,
     stream: Replay<S>,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     match decide(Scheme::Tcp, host, who) {
@@ -332,7 +339,7 @@ async fn relay<S: Downlink>(
     stream: Replay<S>,
     mut permit: Permit,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     if !agent.records.writable() {
@@ -342,13 +349,19 @@ async fn relay<S: Downlink>(
     if let Err(over) = account.begin(&who.tenant.limits) {
         return end(stream, over.reason);
     }
+    let metered = Metered::tunnel(record.bytes(), &account, who.tenant.limits);
+    let stands = who.stands(agent, What::tunnel(&permit), Arc::clone(metered.stop()));
     let aim = who.aim(agent, &permit);
-    let connected = agent.upstream.connect(&mut permit, aim).await;
+    let connecting = agent.upstream.connect(&mut permit, aim);
+    let connected = match metered.in_time(connecting).await {
+        Ok(connected) => connected,
+        Err(reason) => return end(stream, reason),
+    };
     record.allowed(permit.rule(), watched(permit.would_deny()));
     match connected {
         Ok((upstream, peer)) => {
             record.upstream(peer);
-            let metered = Metered::tunnel(record.bytes(), &account, who.tenant.limits);
+            stands.peer(peer.ip());
             tunnel::relay(stream, upstream, &metered, agent.limits.tunnel_idle).await
         }
         Err(failure) => {

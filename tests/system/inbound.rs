@@ -53,7 +53,7 @@ fn a_tenants_server_is_reached_where_the_operator_says_so_and_goes_out_by_the_ag
     let Some(host) = Host::new() else { return };
     host.configure("policies", "[policies.none]\n");
     host.tenant("client", "none");
-    host.tenant_with("server", "none", "inbound = true\n");
+    host.tenant_with("server", "none", "inbound = true");
     let origin = host.server("203.0.113.10:80");
     let agent = host.agent();
     let _refused = server(&host, "client", 8081);

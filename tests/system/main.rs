@@ -17,6 +17,8 @@ mod trust;
 mod transfer;
 /// Starting, and refusing to.
 mod start;
+/// Another configuration while the agent runs.
+mod reload;
 /// Ending, crashing, coming back, being taken off.
 mod lifecycle;
 /// Everything dies at random moments, under load.
@@ -37,6 +39,8 @@ mod namespaces;
 mod inbound;
 /// What runs already, put under a tenant and taken off.
 mod assign;
+/// Tenants dispatched with parameters, and what their outbound worker makes of them.
+mod dispatch;
 /// Cgroups that become a tenant's as they appear.
 mod patterns;
 /// `outbound doctor`.

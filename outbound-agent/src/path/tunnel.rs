@@ -3,6 +3,7 @@
 //! Takes both ends after the permit was spent. Each direction ends by itself (half-close is
 //! passed on); an error in one direction ends both. Ends too when both have been idle too long.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
+use crate::model::stop::Waits;
 use crate::model::traffic::{Pace, Traffic};
 
-/// Copies until both directions have ended, one fails, or nothing moved for `idle`.
+/// Copies until both directions have ended, one fails, it is told to stop, or nothing moved for
+/// `idle`.
 pub async fn relay<D, U>(
     downstream: D,
     upstream: U,
@@ -53,6 +56,7 @@ where
             Ok(_) => Ending::COMPLETED,
             Err(reason) => Ending::of(reason),
         },
+        reason = poll_fn(|cx| traffic.poll_stopped(Waits::Whole, cx)) => Ending::of(reason),
         () = idle_for(traffic, idle) => Ending::of(Reason::DownstreamTimeout),
     }
 }

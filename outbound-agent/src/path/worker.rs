@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, Request, Response};
 
 pub use self::call::Uncounted;
@@ -84,14 +85,39 @@ impl Failure {
 
 /// Every worker of the configuration.
 pub struct Workers {
-    by_service: HashMap<Arc<str>, Worker>,
-    egress: Option<Egress>,
+    running: ArcSwap<Running>,
+    body_idle: Duration,
+    tasks: Tasks,
+}
+
+/// Those that there are now.
+#[derive(Clone, Default)]
+struct Running {
+    by_service: HashMap<Arc<str>, Arc<Worker>>,
+    egress: Option<Arc<Egress>>,
 }
 
 /// One of them.
 struct Worker {
+    service: Arc<Service>,
     room: Room,
     runs: Runs,
+}
+
+/// Workers that are about to answer.
+pub struct Prepared(Running);
+
+impl Prepared {
+    /// As [`Workers::address`].
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.address()
+    }
+}
+
+impl Running {
+    fn address(&self) -> Option<SocketAddr> {
+        self.egress.as_ref().map(|egress| egress.address())
+    }
 }
 
 /// Where it runs.
@@ -116,33 +142,71 @@ impl Workers {
         body_idle: Duration,
         tasks: &Tasks,
     ) -> Result<Self, Error> {
-        let mut by_service = HashMap::new();
-        let mut egress = None;
+        let workers = Self {
+            running: ArcSwap::default(),
+            body_idle,
+            tasks: tasks.clone(),
+        };
+        workers.run(workers.prepare(services)?);
+        Ok(workers)
+    }
+
+    /// Starts those of `services` that do not run yet, beside all that do. Must be called within
+    /// a runtime. What is not [run](Self::run) ends again.
+    pub fn prepare(&self, services: &[Arc<Service>]) -> Result<Prepared, Error> {
+        let now = self.running.load();
+        let mut next = Running {
+            by_service: HashMap::new(),
+            egress: now.egress.clone(),
+        };
         for service in services {
-            let runs = match &service.code {
-                Code::Url { address, key } => {
-                    if egress.is_none() {
-                        egress = Some(Egress::start(tasks).map_err(Error::Egress)?);
-                    }
-                    let server = Server::new(address, key, body_idle, tasks.clone());
-                    Runs::Elsewhere(Box::new(server))
-                }
-                Code::Module(main) => Runs::Here(Host::start(service, main.clone(), tasks)),
+            let known = now.by_service.get(&service.name);
+            let worker = match known.filter(|known| known.service.runs_as(service)) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(self.begin(service, &mut next.egress)?),
             };
-            let room = Room::new(service.limits.concurrency);
-            by_service.insert(Arc::clone(&service.name), Worker { room, runs });
+            next.by_service.insert(Arc::clone(&service.name), worker);
         }
-        Ok(Self { by_service, egress })
+        Ok(Prepared(next))
+    }
+
+    fn begin(
+        &self,
+        service: &Arc<Service>,
+        egress: &mut Option<Arc<Egress>>,
+    ) -> Result<Worker, Error> {
+        let runs = match &service.code {
+            Code::Url { address, key } => {
+                if egress.is_none() {
+                    let started = Egress::start(&self.tasks).map_err(Error::Egress)?;
+                    *egress = Some(Arc::new(started));
+                }
+                let server = Server::new(address, key, self.body_idle, self.tasks.clone());
+                Runs::Elsewhere(Box::new(server))
+            }
+            Code::Module(main) => Runs::Here(Host::start(service, main.clone(), &self.tasks)),
+        };
+        Ok(Worker {
+            service: Arc::clone(service),
+            room: Room::new(service.limits.concurrency),
+            runs,
+        })
+    }
+
+    /// Has these answer from now on; those that are not among them end when they have nothing
+    /// more to do.
+    pub fn run(&self, prepared: Prepared) {
+        self.running.store(Arc::new(prepared.0));
     }
 
     /// Where the agent takes requests of workers, and of nobody else.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.egress.as_ref().map(Egress::address)
+        self.running.load().address()
     }
 
     /// Keeps no connection to a worker for later.
     pub fn close_idle(&self) {
-        for worker in self.by_service.values() {
+        for worker in self.running.load().by_service.values() {
             match &worker.runs {
                 Runs::Elsewhere(server) => server.close_idle(),
                 Runs::Here(_) => {}
@@ -164,8 +228,10 @@ impl Workers {
             ));
         };
         let service = &outbound.service;
-        let Some(worker) = self.by_service.get(&service.name) else {
-            return Err(Failure::new(Reason::Internal, "the worker was not started"));
+        let running = self.running.load_full();
+        let Some(worker) = running.by_service.get(&service.name) else {
+            let text = "the configuration has no such worker any more";
+            return Err(Failure::new(Reason::WorkerUnavailable, text));
         };
         let Some(_place) = worker.room.enter(&tenant.id) else {
             let text = "as many invocations as its limits allow are under way";
@@ -174,7 +240,7 @@ impl Workers {
         let url = invocation.request.uri().to_string();
         let env: Values = outbound.env(parameters, &url);
         let called = async {
-            match (&worker.runs, &self.egress) {
+            match (&worker.runs, &running.egress) {
                 (Runs::Here(host), _) => {
                     let entrypoint = outbound.entrypoint.as_deref();
                     host.call(invocation, entrypoint, &env).await

@@ -12,15 +12,15 @@ use outbound_agent::path::worker::host::child;
 use tempfile::TempDir;
 
 /// A module in a directory of its own, and the agent whose namespace it serves.
-struct Hosted {
-    agent: Agent,
-    origin: Origin,
+pub(super) struct Hosted {
+    pub(super) agent: Agent,
+    pub(super) origin: Origin,
     directory: TempDir,
 }
 
 impl Hosted {
     /// `module` is the source, `service` what else the configuration says of it.
-    async fn start(module: &str, service: &str) -> Self {
+    pub(super) async fn start(module: &str, service: &str) -> Self {
         let origin = Origin::http().await;
         Self::before(origin, module, service)
     }
@@ -31,17 +31,21 @@ impl Hosted {
         let main = directory.path().join("egress.js");
         fs::write(&main, module).unwrap();
         fs::write(directory.path().join("key"), [b'k'; 32]).unwrap();
+        let network = match service.contains("network = ") {
+            true => "",
+            false => "network = [\"private:127.0.0.0/8\"]",
+        };
         let config = format!(
             r#"
             [resolver]
-            hosts = {{ "api.example.com" = ["127.0.0.1"], "other.test" = ["127.0.0.1"] }}
+            hosts = {{ "api.example.com" = ["127.0.0.1"], "other.test" = ["127.0.0.1"], "elsewhere.test" = ["127.0.0.1"] }}
             [[dispatch_namespaces]]
             binding = "dispatcher"
             namespace = "production"
             outbound = {{ service = "egress", parameters = ["customer_name", "url"] }}
             [services.egress]
             main = "{}"
-            network = ["private:127.0.0.0/8"]
+            {network}
             {service}
             [policies.p]
             allow = ["api.example.com:*", "other.test:*", "127.0.0.0/8:*"]
@@ -63,12 +67,12 @@ impl Hosted {
         }
     }
 
-    async fn get(&self, host: &str, path: &str) -> Reply {
+    pub(super) async fn get(&self, host: &str, path: &str) -> Reply {
         let (address, host) = (self.origin.address, self.host(host));
         self.agent.get("acme", address, &host, path).await
     }
 
-    fn host(&self, name: &str) -> String {
+    pub(super) fn host(&self, name: &str) -> String {
         format!("{name}:{}", self.origin.address.port())
     }
 
@@ -90,7 +94,7 @@ impl Hosted {
 }
 
 /// Enough for a machine that is busy.
-const PATIENT: &str = "limits = { cpu = \"5s\" }";
+pub(super) const PATIENT: &str = "limits = { cpu = \"5s\" }";
 const PASS: &str = "export default { fetch(request) { return fetch(request) } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::child::Child;
 use self::files::Watched;
@@ -31,14 +32,19 @@ use crate::model::reason::Reason;
 use crate::model::worker::{Hosting, Isolation, Service, Values};
 use crate::path::http::body::Source;
 
-/// A module that answers, for as long as the agent runs.
-pub(super) struct Host(Arc<Inner>);
+/// A module that answers, until it is dropped and has nothing more to do.
+pub(super) struct Host {
+    inner: Arc<Inner>,
+    _end: DropGuard,
+}
 
 struct Inner {
     service: Arc<Service>,
     secrets: Arc<Secrets>,
     tasks: Tasks,
     now: Mutex<Now>,
+    /// Nobody will ask it any more.
+    ended: CancellationToken,
 }
 
 /// What there is at the moment.
@@ -58,9 +64,11 @@ impl Host {
             secrets: Arc::new(Secrets::new(&service.secrets)),
             tasks: tasks.clone(),
             now: Mutex::default(),
+            ended: CancellationToken::new(),
         });
         tasks.spawn("worker host", Arc::clone(&inner).keep_running(main));
-        Self(inner)
+        let _end = inner.ended.clone().drop_guard();
+        Self { inner, _end }
     }
 
     /// Has the module answer.
@@ -76,7 +84,7 @@ impl Host {
             errands,
         } = invocation;
         let (head, body) = request.into_parts();
-        let link = match self.0.link().await {
+        let link = match self.inner.link().await {
             Ok(link) => link,
             Err(failure) => {
                 let unused = Some(body);
@@ -86,7 +94,7 @@ impl Host {
         let head = Request::from_parts(head, ());
         let call = Call {
             number: 0,
-            isolate: match self.0.service.isolation {
+            isolate: match self.inner.service.isolation {
                 Isolation::Tenant => tenant.id.to_string(),
                 Isolation::Service => String::new(),
             },
@@ -146,7 +154,7 @@ impl Inner {
                     tracing::error!(service, error, "cannot start the outbound worker");
                 }
             }
-            if self.tasks.is_draining() {
+            if self.is_over() {
                 return;
             }
             deaths = match began.elapsed() > STABLE {
@@ -159,8 +167,16 @@ impl Inner {
                 ?pause,
                 "outbound worker died"
             );
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = self.ended.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
         }
+    }
+
+    /// Whether nothing new will be asked.
+    fn is_over(&self) -> bool {
+        self.tasks.is_draining() || self.ended.is_cancelled()
     }
 
     /// Starts a worker, which has no module yet.
@@ -204,7 +220,7 @@ impl Inner {
                 biased; // What the worker has said is heard before it is judged.
                 message = messages.recv() => message,
                 _ = ticks.tick() => {
-                    if self.tasks.is_draining() && link.is_idle() {
+                    if self.is_over() && link.is_idle() {
                         return;
                     }
                     if stuck.is_too_long(link, running, self.service.limits.cpu) {
