@@ -173,7 +173,8 @@ fn a_source_port_that_is_used_again_confuses_nobody() {
     let running: Vec<_> = tenants
         .iter()
         .enumerate()
-        .map(|(number, tenant)| {
+        .map(|(index, tenant)| {
+            let number = index + 1;
             stage.workload(&tenant.cgroup).start_python(&format!(
                 "def one(n):\n    \
                  s = tcp(AF_INET6); s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1); s.bind(('::1', 4000))\n    \
@@ -191,7 +192,7 @@ fn a_source_port_that_is_used_again_confuses_nobody() {
         let flow = accepted.flow.expect("a flow");
         let asked = flow.original_dst.0.ip().to_string();
         let whose = tenants.iter().position(|one| one.id == flow.tenant_cgroup);
-        let whose = whose.expect("one of the two");
+        let whose = whose.expect("one of the two") + 1;
         assert!(
             asked.starts_with(&format!("2001:db8:{whose}::")),
             "{flow:?}"
