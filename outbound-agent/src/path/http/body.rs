@@ -86,7 +86,8 @@ impl Streamed {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = ready!(self.inner.poll_frame((&*self.traffic, Waits::Received), cx));
+        let Self { inner, traffic, .. } = &mut *self;
+        let polled = ready!(inner.poll_frame((&**traffic, Waits::Received), cx));
         match &polled {
             None => self.end(Ending::COMPLETED),
             Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
@@ -322,7 +323,8 @@ impl http_body::Body for Outgoing {
             ready!(expected.poll(cx));
             self.expected = None;
         }
-        let polled = ready!(self.inner.poll_frame((&*self.traffic, Waits::Sent), cx));
+        let Self { inner, traffic, .. } = &mut *self;
+        let polled = ready!(inner.poll_frame((&**traffic, Waits::Sent), cx));
         if let Some(Ok(frame)) = &polled {
             self.traffic
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));
