@@ -1,5 +1,8 @@
 //! Bodies on their way: streamed as they come, counted, timed, and known to have ended or not.
 
+mod broken;
+mod timed;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,12 +13,12 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::timed::Timed;
 use super::interim::Expected;
 use crate::model::reason::{Ending, Reason};
 use crate::model::stop::Waits;
-use crate::model::traffic::{Pace, Traffic};
+use crate::model::traffic::Traffic;
 
 /// Told once how the body ended, also when it is dropped midway.
 pub type OnEnd = Box<dyn FnOnce(Ending) + Send>;
@@ -91,11 +94,7 @@ impl Streamed {
         };
         match &polled {
             None => self.end(Ending::COMPLETED),
-            Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
-            Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
-            Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
-            Some(Err(Error::Stopped(reason))) => self.end(Ending::of(*reason)),
-            Some(Err(Error::Filtered)) => self.end(Ending::of(Reason::UpstreamMalformed)),
+            Some(Err(error)) => self.end(Ending::of(error.in_response())),
             Some(Ok(frame)) => {
                 let traffic = &self.traffic;
                 traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
@@ -250,15 +249,16 @@ impl http_body::Body for Source {
 pub struct Outgoing {
     inner: Timed,
     traffic: Arc<dyn Traffic>,
-    /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that.
-    unsent: Option<watch::Sender<()>>,
+    /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that, and is
+    /// told before why it broke off, if it did.
+    unsent: Option<watch::Sender<Option<Reason>>>,
     /// Until then nothing of it is read.
     expected: Option<Expected>,
 }
 
 /// Waits until a request's body has been sent.
 #[derive(Clone, Debug)]
-pub struct Sent(watch::Receiver<()>);
+pub struct Sent(watch::Receiver<Option<Reason>>);
 
 impl Outgoing {
     /// Passes `inner` on and counts it as sent. Between two pieces of it `idle` may pass.
@@ -268,7 +268,7 @@ impl Outgoing {
         idle: Duration,
     ) -> (Self, Sent) {
         let inner = inner.into();
-        let (unsent, sent) = watch::channel(());
+        let (unsent, sent) = watch::channel(None);
         let unsent = (!inner.is_end_stream()).then_some(unsent);
         let body = Self {
             inner: Timed::new(inner, idle),
@@ -289,6 +289,12 @@ impl Outgoing {
         })
     }
 
+    fn break_off(&mut self, error: &Error) {
+        if let Some(unsent) = self.unsent.take() {
+            unsent.send_replace(Some(error.in_request()));
+        }
+    }
+
     /// Lets it wait until the upstream wants it; without `expected` it goes at once.
     pub fn expect(&mut self, expected: Option<Expected>) {
         self.expected = expected;
@@ -299,6 +305,11 @@ impl Sent {
     /// Returns once the body has been sent or given up.
     pub async fn wait(&mut self) {
         while self.0.changed().await.is_ok() {}
+    }
+
+    /// Why it broke off, if it did.
+    pub fn broken(&self) -> Option<Reason> {
+        *self.0.borrow()
     }
 
     /// Whether it has.
@@ -326,21 +337,25 @@ impl http_body::Body for Outgoing {
             self.expected = None;
         }
         let Poll::Ready(polled) = self.inner.poll_frame(cx) else {
-            let reason = ready!(self.traffic.poll_stopped(Waits::Sent, cx));
-            self.unsent = None;
-            return Poll::Ready(Some(Err(Error::Stopped(reason))));
+            let stopped = Error::Stopped(ready!(self.traffic.poll_stopped(Waits::Sent, cx)));
+            self.break_off(&stopped);
+            return Poll::Ready(Some(Err(stopped)));
         };
         if let Some(Ok(frame)) = &polled {
             self.traffic
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));
             let pace = self.traffic.pace_sent();
             if let Err(reason) = self.inner.follow(pace) {
-                self.unsent = None;
-                return Poll::Ready(Some(Err(Error::Stopped(reason))));
+                let stopped = Error::Stopped(reason);
+                self.break_off(&stopped);
+                return Poll::Ready(Some(Err(stopped)));
             }
         }
-        if matches!(polled, None | Some(Err(_))) || self.inner.body.is_end_stream() {
-            self.unsent = None;
+        match &polled {
+            Some(Err(error)) => self.break_off(error),
+            None => self.unsent = None,
+            Some(Ok(_)) if self.inner.body.is_end_stream() => self.unsent = None,
+            Some(Ok(_)) => {}
         }
         Poll::Ready(polled)
     }
@@ -351,59 +366,5 @@ impl http_body::Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.body.size_hint()
-    }
-}
-
-/// A body that must not stand still while somebody waits for it.
-struct Timed {
-    body: Source,
-    idle: Duration,
-    /// Made when a body first has to be waited for: most never have to.
-    deadline: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
-    /// Nothing more passes before.
-    held: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timed {
-    const fn new(body: Source, idle: Duration) -> Self {
-        Self {
-            body,
-            idle,
-            deadline: None,
-            is_waiting: false,
-            held: None,
-        }
-    }
-
-    /// Does to the next piece what the pace says.
-    fn follow(&mut self, pace: Pace) -> Result<(), Reason> {
-        match pace {
-            Pace::Go => Ok(()),
-            Pace::Wait(wait) => {
-                self.held = Some(Box::pin(sleep_until(Instant::now() + wait)));
-                Ok(())
-            }
-            Pace::Stop(reason) => Err(reason),
-        }
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some(held) = &mut self.held {
-            ready!(held.as_mut().poll(cx));
-            self.held = None;
-        }
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.is_waiting = false;
-            return Poll::Ready(frame);
-        }
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + self.idle)));
-        if !self.is_waiting {
-            self.is_waiting = true;
-            deadline.as_mut().reset(Instant::now() + self.idle);
-        }
-        deadline.as_mut().poll(cx).map(|()| Some(Err(Error::Idle)))
     }
 }
