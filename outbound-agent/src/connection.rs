@@ -29,7 +29,7 @@ use crate::path::accept::{Accepted, Downlink};
 use crate::path::credentials::Credentials;
 use crate::path::detect::{self, Detected, Hello};
 use crate::path::dns;
-use crate::path::http;
+use crate::path::http::{self, http2};
 use crate::path::identify::{Identified, Refused, identify};
 use crate::path::limits::{self, Metered};
 use crate::path::policy::rate::Rates;
@@ -167,10 +167,9 @@ async fn carry_as<S: Downlink>(
             let session = session(agent, who, None, record);
             let refused = exchange::unread(&session);
             let ends = (&agent.tasks, &*session.who.carrier);
-            http::serve_http2(stream, agent.limits.http, ends, refused, |request| {
-                exchange::handle(request, Arc::clone(&session))
-            })
-            .await
+            let handle = |request| exchange::handle(request, Arc::clone(&session));
+            let served = http2::serve(stream, agent.limits.http, ends, refused, handle);
+            Box::pin(served).await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
         Ok(Detected::Opaque(stream) | Detected::Silent(stream)) => {
@@ -227,7 +226,8 @@ async fn carry_tls<S: Downlink>(
             let ends = (&agent.tasks, &*session.who.carrier);
             if is_http2 {
                 let refused = exchange::unread(&session);
-                http::serve_http2(stream, agent.limits.http, ends, refused, handle).await
+                let served = http2::serve(stream, agent.limits.http, ends, refused, handle);
+                Box::pin(served).await
             } else {
                 http::serve(stream, agent.limits.http, ends, handle).await
             }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::PROXY_AUTHORIZATION;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use self::carried::Carried;
@@ -21,6 +21,7 @@ use crate::connection::{Session, watched};
 use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
 use crate::observe::record::{ExchangeRecord, Requested};
+use crate::path::credentials::Scrub;
 use crate::path::http::Asking;
 use crate::path::http::body::{Body, Outgoing, Sent, Source};
 use crate::path::http::guard;
@@ -116,6 +117,8 @@ async fn carry(
     }
     trace(&request, record);
     let metered = admit(&request, session, record)?;
+    // What ends here is neither judged nor, named by the workload, takes a rule's own fields along.
+    let workload = take_upgrade(&mut request, asked);
     let what = What::exchange(&request, asked);
     let stands = who.stands(&session.agent, what, Arc::clone(metered.stop()));
     let (permit, asked) = permit(&mut request, asked, session, record)?;
@@ -125,7 +128,6 @@ async fn carry(
     let stands = Arc::new(stands);
     metered.hold(Arc::clone(&stands));
     let is_websocket = websocket::is_translated(&request);
-    let workload = take_upgrade(&mut request, &asked);
     let permitted = Permitted {
         request: request.map(Source::from),
         asked,
@@ -174,7 +176,7 @@ async fn forward(
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
     let (scrub, identity) =
         credentials::add(&mut request, &asked, session, &mut permit, &mut told).await?;
-    let (request, sent) = outgoing(request, session, &metered);
+    let (request, sent) = outgoing(request, session, &metered, &scrub);
     let aim = session.who.aim(&session.agent, &permit);
     let trust = Trust {
         roots: tenant.policy.roots.clone(),
@@ -313,16 +315,25 @@ fn take_upgrade(request: &mut Asking, asked: &Asked) -> Option<Upgrade> {
         take_out(request.headers_mut(), &PROXY_AUTHORIZATION);
     }
     let protocol = strip_hop_by_hop(request.headers_mut())?;
+    // HTTP/1.0 has none (RFC 9110 section 7.8).
+    if request.version() < Version::HTTP_11 {
+        return None;
+    }
     let workload = Upgrade::of_request(request);
     ask_upgrade(request.headers_mut(), protocol);
     Some(workload)
 }
 
-/// The request with a body that is counted, timed, and known to have been sent.
+/// The request with a body that is counted, timed, and known to have been sent; nothing that is
+/// said in front of its answer gives a credential back.
 fn outgoing(
     request: Request<Source>,
     session: &Session,
     metered: &Arc<Metered>,
+    scrub: &Scrub,
 ) -> (Request<Outgoing>, Sent) {
-    interim::send_off(request, Arc::clone(metered) as _, session.agent.limits.http)
+    let scrub = scrub.clone();
+    let clean = Box::new(move |headers: &mut HeaderMap| scrub.headers(headers));
+    let limits = session.agent.limits.http;
+    interim::send_off(request, Arc::clone(metered) as _, limits, clean)
 }

@@ -96,7 +96,7 @@ pub async fn serve(
         let message = match message {
             Ok(Some(message)) => message,
             // A client that keeps its connection for the next query is no failure.
-            Ok(None) | Err(Reason::DownstreamTimeout) => return Ending::COMPLETED,
+            Ok(None) | Err(Reason::DnsIdleTimeout) => return Ending::COMPLETED,
             Err(reason) => return Ending::of(reason),
         };
         let mut record = record.query();
@@ -278,10 +278,17 @@ const fn code(reason: Reason) -> Rcode {
         | R::BareLineEnd
         | R::HeaderTooLarge
         | R::DestinationMismatch
-        | R::DownstreamTimeout
+        | R::ClientHelloTimeout
+        | R::DownstreamTlsTimeout
+        | R::RequestHeaderTimeout
+        | R::RequestBodyTimeout
+        | R::TunnelIdleTimeout
+        | R::DnsIdleTimeout
+        | R::DownstreamDead
         | R::DownstreamAborted
         | R::DownstreamTls
         | R::ConnectionLimit
+        | R::StreamLimit
         | R::NotDispatched
         | R::WorkerException
         | R::WorkerCpu
@@ -296,7 +303,13 @@ const fn code(reason: Reason) -> Rcode {
         | R::UpstreamUnresolved
         | R::UpstreamRefused
         | R::UpstreamUnreachable
-        | R::UpstreamTimeout
+        | R::ResolveTimeout
+        | R::ConnectTimeout
+        | R::UpstreamTlsTimeout
+        | R::ResponseHeaderTimeout
+        | R::ResponseBodyTimeout
+        | R::TokenTimeout
+        | R::UpstreamDead
         | R::UpstreamReset
         | R::UpstreamTls
         | R::UpstreamTlsUnverified

@@ -133,6 +133,14 @@ pub async fn connect(
     roots: &str,
     alpn: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(client(roots, alpn)))
+        .connect(name, stream)
+        .await
+}
+
+/// How a workload shakes hands that trusts `roots` (PEM) alone.
+pub fn client(roots: &str, alpn: &[&str]) -> ClientConfig {
     let mut store = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(roots.as_bytes()) {
         store.add(root.unwrap()).unwrap();
@@ -146,10 +154,7 @@ pub async fn connect(
         .iter()
         .map(|protocol| protocol.as_bytes().to_vec())
         .collect();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
+    config
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

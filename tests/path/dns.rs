@@ -193,7 +193,7 @@ async fn a_failure_is_told_as_what_it_is() {
     );
     for (name, outcome, reason) in [
         ("broken.api.test", "failed", "upstream_unresolved"),
-        ("silent.api.test", "timed_out", "upstream_timeout"),
+        ("silent.api.test", "timed_out", "resolve_timeout"),
     ] {
         let answer = agent.look_up("acme", &query(name, RecordType::A)).await;
         assert_eq!(code(&answer), ResponseCode::ServFail, "{name}");

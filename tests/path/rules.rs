@@ -202,7 +202,7 @@ async fn a_rule_has_a_time_limit_and_may_leave_lines_out() {
         .get("acme", silent.address, &to("api.test", &silent), "/")
         .await;
     assert_eq!(late.status, 504);
-    agent.expect_log(&[("reason", "upstream_timeout")]);
+    agent.expect_log(&[("reason", "response_header_timeout")]);
     let mut lines = agent.log().into_iter();
     assert!(!lines.any(|line| line["server.address"] == "other.test"));
     agent.expect_metric(

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use harness::agent::{Agent, Reply};
@@ -10,8 +11,11 @@ use harness::tls::{self, Identity};
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, HandshakeKind};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::TlsConnector;
 
 /// A tenant with a credential for `api.test`, an agent that trusts `roots`.
 fn config(identity: &Identity, more: &str) -> (String, NamedTempFile) {
@@ -254,4 +258,32 @@ async fn an_upgrade_inside_tls_goes_out_by_http1() {
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(Reply::read(&mut stream).await.status, 418);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_read_before_the_handshake_is_over() {
+    let identity = Identity::new(&["api.test"]);
+    let origin = Origin::https(&identity, &["http/1.1"]).await;
+    let (config, _secret) = config(&identity, "");
+    let agent = Agent::start(&config);
+    let mut client = tls::client(&agent.authority(), &["http/1.1"]);
+    client.enable_early_data = true;
+    let client = Arc::new(client);
+    let connector = TlsConnector::from(Arc::clone(&client));
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: api.test:{}\r\nconnection: close\r\n\r\n",
+        origin.address.port()
+    );
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let stream = agent.connect("acme", origin.address).await;
+        let name = ServerName::try_from("api.test").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(Reply::read(&mut stream).await.status, 200);
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+        // What could be sent again by whoever has seen it (RFC 8446 section 8).
+        let name = ServerName::try_from("api.test").unwrap();
+        let mut again = ClientConnection::new(Arc::clone(&client), name).unwrap();
+        assert!(again.early_data().is_none());
+    }
 }

@@ -1,4 +1,7 @@
-//! WebSocket over HTTP/2: the upstream sees the upgrade that it knows.
+//! WebSocket over HTTP/2: the upstream sees the upgrade that it knows, or the extended CONNECT that
+//! it asks for.
+
+mod upstream;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,13 +16,19 @@ use http_body_util::Empty;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::OPEN;
 use super::smuggling::ask_http2;
 
 async fn http2(agent: &Agent, origin: &Origin) -> SendRequest<Empty<Bytes>> {
-    let stream = agent.connect("acme", origin.address).await;
+    extended(agent.connect("acme", origin.address).await).await
+}
+
+async fn extended<S>(stream: S) -> SendRequest<Empty<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, mut connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .unwrap();

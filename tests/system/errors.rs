@@ -162,7 +162,7 @@ fn an_upstream_that_is_silent_is_a_connect_that_times_out() {
                    except OSError as error:\n\
                    \x20   print(error)\n";
     assert_eq!(host.python("held", program).output(), "timed out\n");
-    let line = host.expect_log(&[("reason", "upstream_timeout")]);
+    let line = host.expect_log(&[("reason", "connect_timeout")]);
     assert_eq!(line["original_dst"], "198.51.100.9:80");
     assert_eq!(host.log().len(), 1, "{:#?}", host.log());
     host.expect_metric(&released("held", "timed_out"), 1.0);

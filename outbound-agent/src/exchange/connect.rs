@@ -81,7 +81,7 @@ async fn connect(
         // The workload's own address is the proxy's: it cannot agree.
         return Err(Reason::DestinationMismatch.into());
     }
-    let addresses = agent.upstream.addresses(host).await;
+    let addresses = agent.upstream.find(host).await?;
     let address = *addresses.first().ok_or(Reason::UpstreamUnresolved)?;
     let would_deny = watched(permit.would_deny());
     record.allowed(permit.rule(), would_deny);

@@ -68,14 +68,29 @@ closed_list! {
         DestinationMismatch = "destination_mismatch",
         /// A protocol that the agent does not carry.
         UnsupportedProtocol = "unsupported_protocol",
-        /// The workload did not send its ClientHello or request in time.
-        DownstreamTimeout = "downstream_timeout",
+        /// The workload did not finish its ClientHello, or the first word of its request, within
+        /// `client_hello`.
+        ClientHelloTimeout = "client_hello_timeout",
+        /// The workload did not finish its TLS handshake within `tls_handshake`.
+        DownstreamTlsTimeout = "downstream_tls_timeout",
+        /// The workload did not finish the head of its request within `request_header`.
+        RequestHeaderTimeout = "request_header_timeout",
+        /// Nothing of the request's body came for `body_idle`.
+        RequestBodyTimeout = "request_body_timeout",
+        /// Nothing moved in a tunnel for `tunnel_idle`.
+        TunnelIdleTimeout = "tunnel_idle_timeout",
+        /// The workload did not send or take a DNS message over TCP within `dns_idle`.
+        DnsIdleTimeout = "dns_idle_timeout",
+        /// The workload gave no sign of life for `dead_peer`.
+        DownstreamDead = "downstream_dead",
         /// The workload does not take the agent's certificate, or shares no version of TLS with it.
         DownstreamTls = "downstream_tls",
         /// The workload went away or broke the protocol midway.
         DownstreamAborted = "downstream_aborted",
         /// Too many connections at once.
         ConnectionLimit = "connection_limit",
+        /// More requests at once on one HTTP/2 connection than `http2_streams`.
+        StreamLimit = "stream_limit",
         /// More DNS queries, or longer names in them, than the limits allow.
         DnsLimit = "dns_limit",
         /// The tenant's namespace has a worker that nothing has dispatched it to.
@@ -122,8 +137,20 @@ closed_list! {
         UpstreamRefused = "upstream_refused",
         /// No route to the upstream.
         UpstreamUnreachable = "upstream_unreachable",
-        /// The upstream did not answer in time.
-        UpstreamTimeout = "upstream_timeout",
+        /// The name's addresses were not found within `resolve`.
+        ResolveTimeout = "resolve_timeout",
+        /// The upstream did not take the connection within `connect`.
+        ConnectTimeout = "connect_timeout",
+        /// The upstream did not finish the TLS handshake within `tls_handshake`.
+        UpstreamTlsTimeout = "upstream_tls_timeout",
+        /// The upstream did not begin its response within `response_header`, or a rule's `timeout`.
+        ResponseHeaderTimeout = "response_header_timeout",
+        /// Nothing of the response's body came for `body_idle`.
+        ResponseBodyTimeout = "response_body_timeout",
+        /// A token was not had within `token`.
+        TokenTimeout = "token_timeout",
+        /// The upstream gave no sign of life for `dead_peer`.
+        UpstreamDead = "upstream_dead",
         /// The upstream closed or reset before it was done.
         UpstreamReset = "upstream_reset",
         /// The upstream's certificate is not for the name, or nobody trusted vouches for it.
@@ -216,6 +243,7 @@ impl Ending {
             | R::DestinationMismatch
             | R::UnsupportedProtocol
             | R::ConnectionLimit
+            | R::StreamLimit
             | R::DnsLimit
             | R::RateLimit
             | R::TenantConnections
@@ -231,28 +259,25 @@ impl Ending {
             R::WorkerTimeout => (Outcome::TimedOut, Some(Fault::Worker)),
             R::WorkerException | R::WorkerCpu | R::WorkerMemory => FAILED_IN_WORKER,
             R::WorkerDied | R::WorkerUnavailable => FAILED_IN_WORKER,
-            R::Malformed
-            | R::TwoHosts
-            | R::TwoLengths
-            | R::InvalidLength
-            | R::TransferCoding
-            | R::InvalidChunk
-            | R::InvalidHeader
-            | R::BareLineEnd
+            #[rustfmt::skip]
+            R::Malformed | R::TwoHosts | R::TwoLengths | R::InvalidLength | R::TransferCoding
+            | R::InvalidChunk | R::InvalidHeader | R::BareLineEnd
             | R::HeaderTooLarge => (Outcome::Refused, Some(Fault::Downstream)),
             R::TooLong => (Outcome::TimedOut, None),
-            R::DownstreamTimeout => (Outcome::TimedOut, Some(Fault::Downstream)),
+            #[rustfmt::skip]
+            R::ClientHelloTimeout | R::DownstreamTlsTimeout | R::RequestHeaderTimeout
+            | R::RequestBodyTimeout | R::TunnelIdleTimeout | R::DnsIdleTimeout
+            | R::DownstreamDead => (Outcome::TimedOut, Some(Fault::Downstream)),
             R::DownstreamTls => (Outcome::Failed, Some(Fault::Downstream)),
             R::DownstreamAborted => (Outcome::Aborted, Some(Fault::Downstream)),
             R::CredentialUnavailable | R::Internal => (Outcome::Failed, Some(Fault::Internal)),
-            R::UpstreamTimeout => (Outcome::TimedOut, Some(Fault::Upstream)),
-            R::UpstreamUnresolved
-            | R::UpstreamRefused
-            | R::UpstreamUnreachable
-            | R::UpstreamReset
-            | R::UpstreamTls
-            | R::UpstreamTlsUnverified
-            | R::Unscrubbable
+            #[rustfmt::skip]
+            R::ResolveTimeout | R::ConnectTimeout | R::UpstreamTlsTimeout
+            | R::ResponseHeaderTimeout | R::ResponseBodyTimeout | R::TokenTimeout
+            | R::UpstreamDead => (Outcome::TimedOut, Some(Fault::Upstream)),
+            #[rustfmt::skip]
+            R::UpstreamUnresolved | R::UpstreamRefused | R::UpstreamUnreachable | R::UpstreamReset
+            | R::UpstreamTls | R::UpstreamTlsUnverified | R::Unscrubbable
             | R::UpstreamMalformed => (Outcome::Failed, Some(Fault::Upstream)),
         };
         Self::ended(outcome, Some(reason), fault)

@@ -167,6 +167,7 @@ struct Traffic {
     held: IntCounterVec,
     dns_queries: IntCounterVec,
     denials: IntCounterVec,
+    failures: IntCounterVec,
     would_deny: IntCounterVec,
     credentials: IntCounterVec,
 }
@@ -183,6 +184,7 @@ impl Traffic {
             held: families::HELD_CONNECTS.counters(registry)?,
             dns_queries: families::DNS_QUERIES.counters(registry)?,
             denials: families::DENIALS.counters(registry)?,
+            failures: families::FAILURES.counters(registry)?,
             would_deny: families::WOULD_DENY.counters(registry)?,
             credentials: families::CREDENTIALS.counters(registry)?,
         })
@@ -204,6 +206,7 @@ pub struct TenantMetrics {
     held: [Cell; Held::ALL.len()],
     dns_queries: [Cell; Rcode::ALL.len()],
     denials: [Cell; Reason::ALL.len()],
+    failures: [Cell; Reason::ALL.len()],
     would_deny: [Cell; Reason::ALL.len()],
 }
 
@@ -219,6 +222,7 @@ impl TenantMetrics {
             held: [const { Cell::new() }; _],
             dns_queries: [const { Cell::new() }; _],
             denials: [const { Cell::new() }; _],
+            failures: [const { Cell::new() }; _],
             would_deny: [const { Cell::new() }; _],
         }
     }
@@ -276,6 +280,13 @@ impl TenantMetrics {
         let cell = &self.denials[reason as usize];
         self.resolve(cell, &self.traffic.denials, &[reason.label()])
             .inc_by(times);
+    }
+
+    /// Something was begun and did not come to its end.
+    pub fn failed(&self, reason: Reason) {
+        let cell = &self.failures[reason as usize];
+        self.resolve(cell, &self.traffic.failures, &[reason.label()])
+            .inc();
     }
 
     /// Something was let through that enforce mode would deny.

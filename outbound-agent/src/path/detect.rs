@@ -50,7 +50,7 @@ pub struct Limits {
 }
 
 /// Looks at the first bytes of `stream`. Fails with [`Reason::Malformed`],
-/// [`Reason::DownstreamTimeout`] or [`Reason::DownstreamAborted`].
+/// [`Reason::ClientHelloTimeout`] or [`Reason::DownstreamAborted`].
 pub async fn detect<S: AsyncRead + Unpin>(
     mut stream: S,
     limits: Limits,
@@ -100,7 +100,7 @@ async fn more<S: AsyncRead + Unpin>(
     }
     seen.reserve(FIRST_READ);
     match timeout_at(deadline, stream.read_buf(seen)).await {
-        Err(_elapsed) => Err(Reason::DownstreamTimeout),
+        Err(_elapsed) => Err(Reason::ClientHelloTimeout),
         Ok(Ok(1..)) => Ok(()),
         Ok(Ok(0) | Err(_)) => Err(Reason::DownstreamAborted),
     }

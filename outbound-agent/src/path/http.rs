@@ -4,6 +4,7 @@
 //! what that returns. Bodies stream; nothing is read ahead of what the other side takes.
 
 pub mod guard;
+pub mod http2;
 mod resets;
 pub mod interim;
 pub mod body;
@@ -16,19 +17,18 @@ pub mod websocket;
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::body::Body;
 use self::guard::Guard;
-use self::resets::Resets;
 use crate::drain::Tasks;
 use crate::model::reason::{Ending, Reason};
 use crate::model::stop::{Stop, Waits};
@@ -115,50 +115,6 @@ where
     ending(served, asked.load(Ordering::Relaxed) > 0)
 }
 
-/// Serves HTTP/2 on `io`, each request in a task of its own. `refused` is told of what is no
-/// request (RFC 9113 section 8.1.1) and is reset before anybody sees it.
-pub async fn serve_http2<S, R, H, F>(
-    io: S,
-    limits: Limits,
-    (tasks, stop): (&Tasks, &Stop),
-    refused: R,
-    handle: H,
-) -> Ending
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    R: Fn(Reason) + Unpin,
-    H: Fn(Asking) -> F,
-    F: Future<Output = Response<Body>> + Send + 'static,
-{
-    let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
-        let handled = handle(request);
-        async { Ok::<_, Infallible>(handled.await) }
-    });
-    let connection = http2::Builder::new(tasks.clone())
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(u32::try_from(limits.http2_streams).unwrap_or(u32::MAX))
-        .keep_alive_interval(limits.dead_peer / 2)
-        .keep_alive_timeout(limits.dead_peer / 2)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .auto_date_header(false)
-        .enable_connect_protocol()
-        .serve_connection(TokioIo::new(Resets::new(io, refused)), service);
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        biased; // As above.
-        served = connection.as_mut() => served,
-        () = told_to_end(tasks, stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    ending(served, asked.load(Ordering::Relaxed))
-}
-
 /// Returns once nothing new is to be taken.
 async fn told_to_end(tasks: &Tasks, stop: &Stop) {
     tokio::select! {
@@ -177,17 +133,10 @@ fn ending(served: Result<(), hyper::Error>, has_asked: bool) -> Ending {
 
 fn reason(error: &hyper::Error) -> Reason {
     if error.is_timeout() {
-        Reason::DownstreamTimeout
+        Reason::RequestHeaderTimeout
     } else if error.is_parse() {
         Reason::Malformed
     } else {
         Reason::DownstreamAborted
     }
 }
-
-/// What a peer may send on one HTTP/2 stream before it is read.
-pub const STREAM_WINDOW: u32 = 1024 * 1024;
-/// As [`STREAM_WINDOW`], of all streams of a connection. h2 ends a connection on which more small
-/// frames wait than half of this would hold, counted with their price in memory: about 130 of them
-/// where the window is the protocol's own, and streams of small messages break.
-pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;

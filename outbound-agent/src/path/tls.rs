@@ -60,7 +60,7 @@ impl Terminator {
     }
 
     /// Answers as `host`. Fails with [`Reason::DownstreamTls`] where the workload does not take
-    /// the certificate, with [`Reason::DownstreamTimeout`] or with [`Reason::Internal`].
+    /// the certificate, with [`Reason::DownstreamTlsTimeout`] or with [`Reason::Internal`].
     pub async fn terminate<S>(
         &self,
         tenant: &TenantId,
@@ -75,7 +75,7 @@ impl Terminator {
             Reason::Internal
         })?;
         match timeout(self.handshake, TlsAcceptor::from(config).accept(stream)).await {
-            Err(_elapsed) => Err(Reason::DownstreamTimeout),
+            Err(_elapsed) => Err(Reason::DownstreamTlsTimeout),
             Ok(Err(error)) => {
                 tracing::debug!(%error, %host, "the workload broke off its TLS handshake");
                 Err(Reason::DownstreamTls)

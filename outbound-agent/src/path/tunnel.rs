@@ -41,12 +41,12 @@ where
             async {
                 sending
                     .await
-                    .map_err(|side| side.reason(Side::Read, Reason::DownstreamAborted))
+                    .map_err(|broken| broken.reason(Peer::Workload, Peer::Upstream))
             },
             async {
                 receiving
                     .await
-                    .map_err(|side| side.reason(Side::Write, Reason::DownstreamAborted))
+                    .map_err(|broken| broken.reason(Peer::Upstream, Peer::Workload))
             },
         )
     };
@@ -57,31 +57,44 @@ where
             Err(reason) => Ending::of(reason),
         },
         reason = poll_fn(|cx| traffic.poll_stopped(Waits::Whole, cx)) => Ending::of(reason),
-        () = idle_for(traffic, idle) => Ending::of(Reason::DownstreamTimeout),
+        () = idle_for(traffic, idle) => Ending::of(Reason::TunnelIdleTimeout),
     }
 }
 
-/// Which half of a copy failed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Read,
-    Write,
+/// Which half of a copy failed, and how.
+#[derive(Clone, Copy)]
+enum Broken {
+    Read(ErrorKind),
+    Write(ErrorKind),
     /// Neither: a limit of the tenant.
     Limit(Reason),
 }
 
-impl Side {
-    /// `reason` where the workload's half failed, otherwise the upstream did.
-    fn reason(self, workload: Self, reason: Reason) -> Reason {
-        match self {
-            Self::Limit(limit) => limit,
-            Self::Read | Self::Write if self == workload => reason,
-            Self::Read | Self::Write => Reason::UpstreamReset,
+/// Who is at one end.
+#[derive(Clone, Copy)]
+enum Peer {
+    Workload,
+    Upstream,
+}
+
+impl Broken {
+    /// Of a copy that goes `from` one `to` the other.
+    const fn reason(self, from: Peer, to: Peer) -> Reason {
+        let (peer, kind) = match self {
+            Self::Limit(limit) => return limit,
+            Self::Read(kind) => (from, kind),
+            Self::Write(kind) => (to, kind),
+        };
+        match (peer, kind) {
+            (Peer::Workload, ErrorKind::TimedOut) => Reason::DownstreamDead,
+            (Peer::Workload, _) => Reason::DownstreamAborted,
+            (Peer::Upstream, ErrorKind::TimedOut) => Reason::UpstreamDead,
+            (Peer::Upstream, _) => Reason::UpstreamReset,
         }
     }
 }
 
-async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize) -> Pace) -> Result<(), Side>
+async fn pump<R, W>(mut from: R, mut to: W, count: impl Fn(usize) -> Pace) -> Result<(), Broken>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -93,7 +106,7 @@ where
             // Many end TLS without saying so (RFC 8446 section 6.1). What is inside has an end of
             // its own, such as WebSocket's.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
-            Err(_error) => return Err(Side::Read),
+            Err(error) => return Err(Broken::Read(error.kind())),
         };
         if length == 0 {
             // A peer that is gone already needs no end of stream.
@@ -102,11 +115,11 @@ where
         }
         to.write_all(&buffer[..length])
             .await
-            .map_err(|_error| Side::Write)?;
+            .map_err(|error| Broken::Write(error.kind()))?;
         match count(length) {
             Pace::Go => {}
             Pace::Wait(wait) => tokio::time::sleep(wait).await,
-            Pace::Stop(reason) => return Err(Side::Limit(reason)),
+            Pace::Stop(reason) => return Err(Broken::Limit(reason)),
         }
     }
 }

@@ -6,12 +6,14 @@
 
 mod again;
 mod ahead;
+pub mod announced;
 pub mod dial;
 mod errand;
 pub mod pool;
 mod reach;
 mod renew;
 pub mod resolve;
+mod speak;
 mod target;
 pub mod tls;
 
@@ -25,9 +27,6 @@ use hickory_proto::rr::RecordType;
 use http::header::UPGRADE;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -37,17 +36,15 @@ use self::ahead::Ahead;
 use self::pool::{Idle, Key, Lease, Pool, Sender};
 pub use self::reach::Aim;
 use self::resolve::{Found, Resolve};
-use self::tls::{Handshake, Trust, Verifier};
-use super::http::body::{Outgoing, Sent};
-use super::http::guard::Broken;
-use super::http::{CONNECTION_WINDOW, STREAM_WINDOW};
+use self::tls::{Trust, Verifier};
+use super::http::body::{Error, Outgoing, Sent};
+use super::http::websocket::Extended;
 use super::policy::{Denial, Destination, NamePermit, Permit};
 use crate::drain::Tasks;
 use crate::model::addr::UpstreamAddr;
 use crate::model::flow::ConnectId;
 use crate::model::host::Host;
 use crate::model::reason::Reason;
-use crate::model::target::Scheme;
 use crate::model::tenant::TenantId;
 
 /// How long to wait for an upstream.
@@ -158,16 +155,18 @@ impl Upstream {
         let limit = effects.and_then(|effects| effects.timeout);
         let limit = limit.unwrap_or(self.limits.response_header);
         let address = self.agreed(permit, aim).await?;
-        let key = Key {
+        let upgradable = request.headers().contains_key(UPGRADE);
+        let mut key = Key {
             tenant: tenant.clone(),
             destination: permit.destination().clone(),
             address,
             trust,
             era: self.era.load(Ordering::Acquire),
-            upgradable: request.headers().contains_key(UPGRADE),
+            upgradable,
         };
+        let is_websocket = Extended::may_be(&request);
         while !self.ahead.has(aim.flow.connect)
-            && let Some(mut kept) = self.pool.take(&key).await
+            && let Some(mut kept) = self.kept(&mut key, is_websocket).await
         {
             permit.check_address(kept.peer.ip())?;
             let again = again(&request);
@@ -181,14 +180,15 @@ impl Upstream {
                     ..
                 }) => request = *unsent,
                 Err(Unanswered { reason, .. }) => match again {
-                    Some(again) if reason == Reason::UpstreamReset => request = again,
+                    Some(again) if is_gone(reason) => request = again,
                     Some(_) | None => return Err(Failure::new(reason, Some(kept.peer))),
                 },
             }
+            key.upgradable = upgradable;
         }
-        let (stream, peer) = self.reach(permit, aim.flow, address).await?;
         // A TLS handshake's state is large, and most requests need none.
-        let mut fresh = Box::pin(self.handshake(&key, stream, peer)).await?;
+        let mut fresh = Box::pin(self.fresh(&mut key, permit, aim.flow)).await?;
+        let peer = fresh.peer;
         self.pool.share(&key, &fresh);
         match self
             .exchange(&mut fresh, &key.destination, request, sent.clone(), limit)
@@ -215,15 +215,20 @@ impl Upstream {
         self.ahead.forget(older_than);
     }
 
-    /// The agent's own look-up of a host.
+    /// The agent's own look-up of a host; none where there are none, or none could be found.
     pub async fn addresses(&self, host: &Host) -> Vec<IpAddr> {
+        self.find(host).await.unwrap_or_default()
+    }
+
+    /// As [`Self::addresses`]. Fails with [`Reason::ResolveTimeout`].
+    pub async fn find(&self, host: &Host) -> Result<Vec<IpAddr>, Reason> {
         match host {
-            Host::Address(address) => vec![*address],
+            Host::Address(address) => Ok(vec![*address]),
             Host::Name(name) => {
                 let resolver = self.resolver.load_full();
                 timeout(self.limits.resolve, resolver.addresses(name))
                     .await
-                    .unwrap_or_default()
+                    .unwrap_or(Err(Reason::ResolveTimeout))
             }
         }
     }
@@ -233,7 +238,7 @@ impl Upstream {
         let resolver = self.resolver.load_full();
         timeout(self.limits.resolve, resolver.records(permit.host(), kind))
             .await
-            .unwrap_or(Err(Reason::UpstreamTimeout))
+            .unwrap_or(Err(Reason::ResolveTimeout))
     }
 
     /// Closes connections that were kept too long.
@@ -246,72 +251,6 @@ impl Upstream {
         self.pool.close();
     }
 
-    /// Makes a connection ready for requests: TLS where the destination is `https`, then HTTP
-    /// in the version that both sides speak.
-    async fn handshake(
-        &self,
-        key: &Key,
-        stream: TcpStream,
-        peer: UpstreamAddr,
-    ) -> Result<Idle, Failure> {
-        let failed = |reason| Failure::new(reason, Some(peer));
-        let with = Handshake {
-            tenant: Some(&key.tenant),
-            trust: &key.trust,
-            host: &key.destination.host,
-            upgradable: key.upgradable,
-        };
-        let sender = match key.destination.scheme {
-            Scheme::Http | Scheme::Tcp => self.speak_http1(stream).await,
-            Scheme::Https => {
-                let verifier = self.verifier.load_full();
-                match verifier.connect(with, stream).await.map_err(failed)? {
-                    (stream, true) => self.speak_http2(stream).await,
-                    (stream, false) => self.speak_http1(stream).await,
-                }
-            }
-        };
-        sender
-            .map(|sender| Idle::new(sender, peer))
-            .map_err(|_error| failed(Reason::UpstreamReset))
-    }
-
-    async fn speak_http1<S>(&self, stream: S) -> Result<Sender, hyper::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_headers(self.limits.headers)
-            .max_header_size(self.limits.header_bytes)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        // What goes wrong there is seen by whoever waits for the response.
-        self.tasks.spawn(
-            "upstream",
-            async move { drop(connection.with_upgrades().await) },
-        );
-        Ok(Sender::Http1(sender))
-    }
-
-    async fn speak_http2<S>(&self, stream: S) -> Result<Sender, hyper::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http2::Builder::new(self.tasks.clone())
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
-            .keep_alive_interval(self.limits.dead_peer / 2)
-            .keep_alive_timeout(self.limits.dead_peer / 2)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        self.tasks
-            .spawn("upstream", async move { drop(connection.await) });
-        Ok(Sender::Http2(sender))
-    }
-
     async fn exchange(
         &self,
         connection: &mut Idle,
@@ -320,34 +259,49 @@ impl Upstream {
         mut sent: Sent,
         limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered> {
+        let extended = match Extended::may_be(&request) {
+            true => Box::pin(self.extend(&mut request, connection)).await,
+            false => None,
+        };
         target::fit(&mut request, destination, &connection.sender);
-        if let Sender::Http2(_) = connection.sender {
+        if let Sender::Http2(..) = connection.sender {
             // hyper passes over its interim responses.
             request.body_mut().expect(None);
         }
-        let sending = async {
-            match &mut connection.sender {
-                Sender::Http1(sender) => sender.try_send_request(request).await,
-                Sender::Http2(sender) => sender.try_send_request(request).await,
+        let answered = {
+            let sending = async {
+                match &mut connection.sender {
+                    Sender::Http1(sender) => sender.try_send_request(request).await,
+                    Sender::Http2(sender, _) => sender.try_send_request(request).await,
+                }
+            };
+            let late = async {
+                sent.wait().await;
+                tokio::time::sleep(limit).await;
+            };
+            tokio::select! {
+                biased; // A response that is there is not late.
+                answered = sending => Some(answered),
+                () = late => None,
             }
         };
-        let late = async {
-            sent.wait().await;
-            tokio::time::sleep(limit).await;
-        };
-        tokio::select! {
-            biased; // A response that is there is not late.
-            answered = sending => match answered {
-                Ok(response) => target::own(response).ok_or(Unanswered {
-                    reason: Reason::UpstreamMalformed,
-                    unsent: None,
-                }),
-                Err(mut error) => Err(Unanswered {
-                    reason: reason(error.error()),
-                    unsent: error.take_message().map(Box::new),
-                }),
-            },
-            () = late => Err(Unanswered { reason: Reason::UpstreamTimeout, unsent: None }),
+        let unanswered = |reason, unsent| Unanswered { reason, unsent };
+        match answered {
+            None => Err(unanswered(Reason::ResponseHeaderTimeout, None)),
+            Some(Ok(mut response)) => {
+                if let Some(extended) = extended {
+                    extended.answer(&mut response);
+                }
+                target::own(response).ok_or(unanswered(Reason::UpstreamMalformed, None))
+            }
+            Some(Err(mut error)) => {
+                let mut unsent = error.take_message().map(Box::new);
+                if let Some((extended, unsent)) = extended.zip(unsent.as_mut()) {
+                    extended.take_back(unsent);
+                }
+                let reason = sent.broken().unwrap_or_else(|| reason(error.error()));
+                Err(unanswered(reason, unsent))
+            }
         }
     }
 
@@ -373,12 +327,19 @@ struct Unanswered {
     unsent: Option<Box<Request<Outgoing>>>,
 }
 
+/// Whether a connection that was kept is none any more.
+const fn is_gone(reason: Reason) -> bool {
+    matches!(reason, Reason::UpstreamReset | Reason::UpstreamDead)
+}
+
 fn reason(error: &hyper::Error) -> Reason {
     if error.is_parse() {
         Reason::UpstreamMalformed
     } else if error.is_user() {
         // The workload's body broke off.
-        Broken::within(error).unwrap_or(Reason::DownstreamAborted)
+        Reason::DownstreamAborted
+    } else if Error::is_dead(error) {
+        Reason::UpstreamDead
     } else {
         Reason::UpstreamReset
     }

@@ -158,7 +158,7 @@ async fn queries_under_way_have_a_bound() {
     socket.send(&slow).await.unwrap();
     socket.send(&slow).await.unwrap();
     agent.expect_log(&[("kind", "dns"), ("reason", "dns_limit")]);
-    agent.expect_log(&[("kind", "dns"), ("reason", "upstream_timeout")]);
+    agent.expect_log(&[("kind", "dns"), ("reason", "resolve_timeout")]);
     let answer = agent
         .look_up("acme", &query("fixed.test", RecordType::A))
         .await;

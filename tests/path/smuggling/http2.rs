@@ -117,10 +117,35 @@ fn malformed(host: &str) -> Vec<Case<'_>> {
         ("two authorities", with(&[(":authority", "other.test")]), None),
         ("unknown pseudo-field", with(&[(":x", "1")]), None),
         ("pseudo-field behind another", [&[("x", "1")][..], &ask].concat(), None),
+        ("host in percents", but(":authority", "api%2etest"), None),
         ("no method", ask[1..].to_vec(), None),
         ("no path", [&ask[..2], &ask[3..]].concat(), None),
         ("empty path", but(":path", ""), None),
+        ("absolute target as the path", but(":path", "http://other.test/"), None),
+        ("path without a slash", but(":path", "admin"), None),
+        ("authority as the path", but(":path", "other.test:80"), None),
+        ("tab in the path", but(":path", "/a\tb"), None),
         ("status in a request", with(&[(":status", "200")]), None),
+    ]
+}
+
+/// A name, the fields, and the reason.
+type Ambiguous<'a> = (&'static str, Vec<(&'a str, &'a str)>, &'static str);
+
+/// What HTTP/2 lets pass, and HTTP/1 would read in another way.
+#[rustfmt::skip]
+fn ambiguous(host: &str) -> Vec<Ambiguous<'_>> {
+    let ask = ask(host);
+    let with = |more: &[(&'static str, &'static str)]| [&ask[..], more].concat();
+    vec![
+        (":authority and host", with(&[("host", "other.test")]), "two_hosts"),
+        ("two hosts", [&ask[..3], &[("host", host), ("host", "other.test")]].concat(), "two_hosts"),
+        ("no host", ask[..3].to_vec(), "no_host"),
+        ("user in :authority", [&ask[..3], &[(":authority", "x@other.test")]].concat(), "no_host"),
+        ("two lengths", with(&[("content-length", "0"), ("content-length", "0")]), "two_lengths"),
+        ("length by underscore", with(&[("content_length", "44")]), "invalid_header"),
+        ("host with a zone", [&ask[..3], &[(":authority", "[fe80::1%25lo]")]].concat(), "no_host"),
+        ("coding by underscore", with(&[("transfer_encoding", "chunked")]), "invalid_header"),
     ]
 }
 
@@ -132,8 +157,6 @@ async fn http2_that_would_be_another_request_in_http1_never_arrives() {
     let agent = Agent::start(OPEN);
     let host = format!("api.test:{}", origin.address.port());
     let host = host.as_str();
-    let ask = ask(host);
-    let with = |more: &[(&'static str, &'static str)]| [&ask[..], more].concat();
     let cases = malformed(host);
     for (index, (name, list, body)) in cases.iter().enumerate() {
         let came = ask_http2(&agent, &origin, list, *body).await;
@@ -149,29 +172,7 @@ async fn http2_that_would_be_another_request_in_http1_never_arrives() {
             (events.count() == index + 1).then_some(())
         });
     }
-    for (name, list, reason) in [
-        (
-            ":authority and host",
-            with(&[("host", "other.test")]),
-            "two_hosts",
-        ),
-        (
-            "two hosts",
-            [&ask[..3], &[("host", host), ("host", "other.test")]].concat(),
-            "two_hosts",
-        ),
-        ("no host", ask[..3].to_vec(), "no_host"),
-        (
-            "user in :authority",
-            [&ask[..3], &[(":authority", "x@other.test")]].concat(),
-            "no_host",
-        ),
-        (
-            "two lengths",
-            with(&[("content-length", "0"), ("content-length", "0")]),
-            "two_lengths",
-        ),
-    ] {
+    for (name, list, reason) in ambiguous(host) {
         let came = ask_http2(&agent, &origin, &list, None).await;
         assert_eq!(came.first(), Some(&(1, 0)), "{name}");
         agent.expect_log(&[

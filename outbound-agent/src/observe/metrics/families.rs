@@ -76,6 +76,8 @@ families! {
         "DNS queries that were answered.";
     DENIALS: Counter "outbound_denials_total" [Tenant, Reason]
         "Exchanges, connections, DNS queries and system calls that were denied or refused.";
+    FAILURES: Counter "outbound_failures_total" [Tenant, Reason]
+        "Exchanges, connections and DNS queries that failed, timed out or broke off.";
     WOULD_DENY: Counter "outbound_would_deny_total" [Tenant, Reason]
         "Exchanges, connections and DNS queries that audit mode let through and enforce mode would deny.";
     WORKER_CALLS: Counter "outbound_worker_calls_total" [Service, Worker]

@@ -49,7 +49,14 @@ impl Account {
             && let Some(reason) = ending.reason
         {
             metrics.denied(reason);
-        } else if let Some((reason, _rule)) = &self.would_deny {
+            return;
+        }
+        if let (Outcome::Failed | Outcome::TimedOut | Outcome::Aborted, Some(reason)) =
+            (ending.outcome, ending.reason)
+        {
+            metrics.failed(reason);
+        }
+        if let Some((reason, _rule)) = &self.would_deny {
             metrics.would_deny(*reason);
         }
     }

@@ -28,10 +28,17 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::NoHost
         | Reason::HeaderTooLarge
         | Reason::UnsupportedProtocol
-        | Reason::DownstreamTimeout
+        | Reason::ClientHelloTimeout
+        | Reason::DownstreamTlsTimeout
+        | Reason::RequestHeaderTimeout
+        | Reason::RequestBodyTimeout
+        | Reason::TunnelIdleTimeout
+        | Reason::DnsIdleTimeout
+        | Reason::DownstreamDead
         | Reason::DownstreamAborted
         | Reason::DownstreamTls
         | Reason::ConnectionLimit
+        | Reason::StreamLimit
         | Reason::DnsLimit
         | Reason::TenantConnections
         | Reason::TenantRequests
@@ -55,7 +62,13 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UpstreamUnresolved
         | Reason::UpstreamRefused
         | Reason::UpstreamUnreachable
-        | Reason::UpstreamTimeout
+        | Reason::ResolveTimeout
+        | Reason::ConnectTimeout
+        | Reason::UpstreamTlsTimeout
+        | Reason::ResponseHeaderTimeout
+        | Reason::ResponseBodyTimeout
+        | Reason::TokenTimeout
+        | Reason::UpstreamDead
         | Reason::UpstreamReset
         | Reason::UpstreamTls
         | Reason::UpstreamTlsUnverified

@@ -257,7 +257,7 @@ fn a_connection_that_nobody_knows_is_a_security_event() {
 #[test]
 fn a_connection_that_ends_early_is_a_tcp_line() {
     let bench = bench();
-    identified(&bench).close(Ending::of(Reason::DownstreamTimeout));
+    identified(&bench).close(Ending::of(Reason::TunnelIdleTimeout));
     assert_says(
         &bench.lines()[0],
         json!({ "kind": "tcp", "outcome": "timed_out", "fault": "downstream" }),

@@ -128,7 +128,7 @@ async fn half_a_hello_times_out() {
     workload.write_all(&hello[..20]).await.unwrap();
     assert_eq!(
         detect(agent, LIMITS).await.unwrap_err().1,
-        Reason::DownstreamTimeout
+        Reason::ClientHelloTimeout
     );
 }
 

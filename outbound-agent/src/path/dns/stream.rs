@@ -30,7 +30,7 @@ where
     };
     timeout(idle, message)
         .await
-        .unwrap_or(Err(Reason::DownstreamTimeout))
+        .unwrap_or(Err(Reason::DnsIdleTimeout))
 }
 
 /// Sends a message; `message` is at most 65535 octets long.
@@ -42,7 +42,7 @@ where
     let framed = [&length.to_be_bytes(), message].concat();
     timeout(idle, stream.write_all(&framed))
         .await
-        .map_err(|_elapsed| Reason::DownstreamTimeout)?
+        .map_err(|_elapsed| Reason::DnsIdleTimeout)?
         .map_err(broken)
 }
 
@@ -87,6 +87,6 @@ mod tests {
             assert_eq!(read(&mut agent, LONG).await, Err(reason), "{bytes:?}");
         }
         let (_silent, mut agent) = duplex(64);
-        assert_eq!(read(&mut agent, LONG).await, Err(Reason::DownstreamTimeout));
+        assert_eq!(read(&mut agent, LONG).await, Err(Reason::DnsIdleTimeout));
     }
 }

@@ -1,5 +1,6 @@
 //! Bodies on their way: streamed as they come, counted, timed, and known to have ended or not.
 
+mod broken;
 mod timed;
 
 use std::fmt;
@@ -90,11 +91,7 @@ impl Streamed {
         let polled = ready!(inner.poll_frame((&**traffic, Waits::Received), cx));
         match &polled {
             None => self.end(Ending::COMPLETED),
-            Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
-            Some(Err(Error::Idle)) => self.end(Ending::of(Reason::UpstreamTimeout)),
-            Some(Err(Error::Unfinished)) => self.end(Ending::of(Reason::WorkerException)),
-            Some(Err(Error::Stopped(reason))) => self.end(Ending::of(*reason)),
-            Some(Err(Error::Filtered)) => self.end(Ending::of(Reason::UpstreamMalformed)),
+            Some(Err(error)) => self.end(Ending::of(error.in_response())),
             Some(Ok(frame)) => {
                 let traffic = &self.traffic;
                 traffic.count_received(frame.data_ref().map_or(0, Bytes::len));
@@ -248,15 +245,16 @@ impl http_body::Body for Source {
 pub struct Outgoing {
     inner: Timed,
     traffic: Arc<dyn Traffic>,
-    /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that.
-    unsent: Option<watch::Sender<()>>,
+    /// Dropped with the body or as soon as nothing is left of it: [`Sent`] waits for that, and is
+    /// told before why it broke off, if it did.
+    unsent: Option<watch::Sender<Option<Reason>>>,
     /// Until then nothing of it is read.
     expected: Option<Expected>,
 }
 
 /// Waits until a request's body has been sent.
 #[derive(Clone, Debug)]
-pub struct Sent(watch::Receiver<()>);
+pub struct Sent(watch::Receiver<Option<Reason>>);
 
 impl Outgoing {
     /// Passes `inner` on and counts it as sent. Between two pieces of it `idle` may pass.
@@ -266,7 +264,7 @@ impl Outgoing {
         idle: Duration,
     ) -> (Self, Sent) {
         let inner = inner.into();
-        let (unsent, sent) = watch::channel(());
+        let (unsent, sent) = watch::channel(None);
         let unsent = (!inner.is_end_stream()).then_some(unsent);
         let body = Self {
             inner: Timed::new(inner, idle),
@@ -287,6 +285,12 @@ impl Outgoing {
         })
     }
 
+    fn break_off(&mut self, error: &Error) {
+        if let Some(unsent) = self.unsent.take() {
+            unsent.send_replace(Some(error.in_request()));
+        }
+    }
+
     /// Lets it wait until the upstream wants it; without `expected` it goes at once.
     pub fn expect(&mut self, expected: Option<Expected>) {
         self.expected = expected;
@@ -297,6 +301,11 @@ impl Sent {
     /// Returns once the body has been sent or given up.
     pub async fn wait(&mut self) {
         while self.0.changed().await.is_ok() {}
+    }
+
+    /// Why it broke off, if it did.
+    pub fn broken(&self) -> Option<Reason> {
+        *self.0.borrow()
     }
 
     /// Whether it has.
@@ -330,12 +339,16 @@ impl http_body::Body for Outgoing {
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));
             let pace = self.traffic.pace_sent();
             if let Err(reason) = self.inner.follow(pace) {
-                self.unsent = None;
-                return Poll::Ready(Some(Err(Error::Stopped(reason))));
+                let stopped = Error::Stopped(reason);
+                self.break_off(&stopped);
+                return Poll::Ready(Some(Err(stopped)));
             }
         }
-        if matches!(polled, None | Some(Err(_))) || self.inner.body.is_end_stream() {
-            self.unsent = None;
+        match &polled {
+            Some(Err(error)) => self.break_off(error),
+            None => self.unsent = None,
+            Some(Ok(_)) if self.inner.body.is_end_stream() => self.unsent = None,
+            Some(Ok(_)) => {}
         }
         Poll::Ready(polled)
     }

@@ -7,9 +7,9 @@ use http::header::{
 };
 use hyper::ext::ReasonPhrase;
 
-/// Takes out every field that is for this connection alone, and gives back the protocol that
-/// an `Upgrade` asks for. `transfer-encoding` goes too: framing follows from the body. What
-/// stays keeps its order.
+/// Takes out every field that is for this connection alone, and gives back the protocols that
+/// an `Upgrade` asks for, without those that are HTTP again ([`hides_requests`]). `transfer-encoding`
+/// goes too: framing follows from the body. What stays keeps its order.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     if !HOP_BY_HOP.iter().any(|name| headers.contains_key(name)) {
         return None;
@@ -21,7 +21,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     let upgrade = named
         .contains(&UPGRADE)
-        .then(|| headers.get(UPGRADE).cloned())
+        .then(|| protocols(headers))
         .flatten();
     // `HeaderMap::remove` moves the last field into the gap.
     let mut kept = HeaderMap::with_capacity(headers.len());
@@ -35,6 +35,27 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     }
     *headers = kept;
     upgrade
+}
+
+/// The protocols that the next hop may be asked for.
+fn protocols(headers: &HeaderMap) -> Option<HeaderValue> {
+    let may_be: Vec<&str> = tokens(headers, &UPGRADE)
+        .filter(|protocol| !hides_requests(protocol))
+        .collect();
+    match may_be.is_empty() {
+        true => None,
+        false => HeaderValue::try_from(may_be.join(", ")).ok(),
+    }
+}
+
+/// Whether requests would go on behind the upgrade, where nobody judges them: `h2c` (RFC 7540
+/// section 3.2, which RFC 9113 took back), HTTP itself, and TLS (RFC 2817). A server may answer
+/// as if it had not been asked.
+fn hides_requests(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or(protocol).trim();
+    ["h2c", "h2", "h3", "http", "https", "tls", "ssl"]
+        .iter()
+        .any(|hidden| name.eq_ignore_ascii_case(hidden))
 }
 
 /// Takes out one field; what stays keeps its order.
@@ -125,6 +146,29 @@ mod tests {
         let (left, upgrade) = stripped(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
         assert!(left.is_empty());
         assert_eq!(upgrade, Some(HeaderValue::from_static("websocket")));
+    }
+
+    #[test]
+    fn no_upgrade_leads_to_requests_that_nobody_judges() {
+        for (asked, left) in [
+            ("h2c", None),
+            ("H2C", None),
+            ("HTTP/2.0", None),
+            ("TLS/1.0, HTTP/1.1", None),
+            ("h2c, websocket", Some("websocket")),
+            ("websocket, foo/2", Some("websocket, foo/2")),
+            ("", None),
+        ] {
+            let (_, upgrade) = stripped(&[("connection", "upgrade"), ("upgrade", asked)]);
+            let upgrade = upgrade.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(upgrade, left, "{asked}");
+        }
+        let twice = [
+            ("connection", "upgrade"),
+            ("upgrade", "h2c"),
+            ("upgrade", "x"),
+        ];
+        assert_eq!(stripped(&twice).1, Some(HeaderValue::from_static("x")));
     }
 
     #[test]

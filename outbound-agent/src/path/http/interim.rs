@@ -39,14 +39,18 @@ pub struct Expected {
     idle: Duration,
 }
 
+/// Takes out of a response's fields what the workload may not see.
+pub type Clean = Box<dyn Fn(&mut HeaderMap) + Send + Sync>;
+
 /// Makes a request ready to leave: its body is counted and timed, waits where it should, and is
-/// known to have been sent.
+/// known to have been sent. Interim responses to it pass `clean`.
 pub fn send_off(
     mut request: Request<Source>,
     traffic: Arc<dyn Traffic>,
     limits: Limits,
+    clean: Clean,
 ) -> (Request<Outgoing>, Sent) {
-    let expected = pass_on(&mut request, limits.expect_continue, limits.body_idle);
+    let expected = pass_on(&mut request, limits, clean);
     let (head, body) = request.into_parts();
     let (mut body, sent) = Outgoing::new(body, traffic, limits.body_idle);
     body.expect(expected);
@@ -54,8 +58,9 @@ pub fn send_off(
 }
 
 /// Passes the upstream's interim responses to `request` on to the workload. Where the request
-/// says `Expect: 100-continue`, its body waits for that, at most for `limit`; a body that is not wanted is kept for `idle`.
-fn pass_on<B>(request: &mut Request<B>, limit: Duration, idle: Duration) -> Option<Expected> {
+/// says `Expect: 100-continue`, its body waits for that, at most for `expect_continue`; a body
+/// that is not wanted is kept for `body_idle`.
+fn pass_on<B>(request: &mut Request<B>, limits: Limits, clean: Clean) -> Option<Expected> {
     let interim = request.extensions_mut().remove::<Interim>();
     let is_expected = request.version() >= Version::HTTP_11
         && request
@@ -70,10 +75,9 @@ fn pass_on<B>(request: &mut Request<B>, limit: Duration, idle: Duration) -> Opti
     on_informational(request, move |response| {
         if response.status() != StatusCode::CONTINUE {
             if let Some(Interim { watch, index }) = &interim {
-                watch.interim(
-                    *index,
-                    head(response.status(), response.headers()).as_bytes(),
-                );
+                let mut headers = response.headers().clone();
+                clean(&mut headers);
+                watch.interim(*index, head(response.status(), headers).as_bytes());
             }
         } else if let Some(wants) = wants.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // A body that is gone is wanted by nobody.
@@ -82,8 +86,8 @@ fn pass_on<B>(request: &mut Request<B>, limit: Duration, idle: Duration) -> Opti
     });
     is_expected.then(|| Expected {
         wanted: Some(wanted),
-        deadline: Box::pin(sleep_until(Instant::now() + limit)),
-        idle,
+        deadline: Box::pin(sleep_until(Instant::now() + limits.expect_continue)),
+        idle: limits.body_idle,
     })
 }
 
@@ -104,8 +108,7 @@ impl Expected {
 }
 
 /// An interim response as HTTP/1.1 writes it.
-fn head(status: StatusCode, headers: &HeaderMap) -> String {
-    let mut headers = headers.clone();
+fn head(status: StatusCode, mut headers: HeaderMap) -> String {
     strip_hop_by_hop(&mut headers);
     let reason = status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());

@@ -31,8 +31,8 @@ pub struct Asked {
 
 /// Reads a request on a connection that was opened to `destination`. Fails with
 /// what the guard refused it for, [`Reason::NoHost`], [`Reason::TwoHosts`],
-/// [`Reason::TwoLengths`], [`Reason::DestinationMismatch`] or [`Reason::UnsupportedProtocol`]
-/// (an absolute target of another scheme).
+/// [`Reason::TwoLengths`], [`Reason::InvalidHeader`], [`Reason::DestinationMismatch`] or
+/// [`Reason::UnsupportedProtocol`] (an absolute target of another scheme).
 pub fn normalize<B>(
     request: &Request<B>,
     scheme: Scheme,
@@ -46,6 +46,11 @@ pub fn normalize<B>(
     let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
     if lengths.next().is_some() && lengths.next().is_some() {
         return Err(Reason::TwoLengths);
+    }
+    // What a gateway would read as framing that takes `_` for `-`: on HTTP/1 the guard sees to it.
+    let has = |name| request.headers().contains_key(name);
+    if request.version() >= Version::HTTP_2 && BY_UNDERSCORE.into_iter().any(has) {
+        return Err(Reason::InvalidHeader);
     }
     let named = named_authority(request)?;
     let (host, port) = split(&named)?;
@@ -143,6 +148,7 @@ fn path(target: &Uri) -> &str {
 }
 
 const HTTP_PORT: u16 = 80;
+const BY_UNDERSCORE: [&str; 2] = ["content_length", "transfer_encoding"];
 
 #[cfg(test)]
 mod tests {

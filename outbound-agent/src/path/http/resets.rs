@@ -2,8 +2,8 @@
 //!
 //! A malformed request (RFC 9113 section 8.1.1: pseudo-fields that are doubled, out of order or
 //! behind others, connection-specific fields, characters that no field has, a body that is not
-//! as long as it says) is reset by h2 itself, and nobody is told. So the frames that do it are
-//! looked for; nothing is changed.
+//! as long as it says), and a stream too many, is reset by h2 itself, and nobody is told. So the
+//! frames that do it are looked for; nothing is changed.
 
 use std::io;
 use std::pin::Pin;
@@ -62,8 +62,8 @@ impl Frames {
             self.passed += taken;
             bytes = later;
             if self.length() == Some(self.passed) {
-                if self.is_refusal() {
-                    refused(Reason::Malformed);
+                if let Some(reason) = self.refusal() {
+                    refused(reason);
                 }
                 self.passed = 0;
             }
@@ -77,14 +77,19 @@ impl Frames {
         (self.passed >= HEADER).then_some(HEADER + payload)
     }
 
-    fn is_refusal(&self) -> bool {
+    /// Why the frame refuses something, if it does.
+    fn refusal(&self) -> Option<Reason> {
         let code_at = match self.front[3] {
             RST_STREAM => HEADER,
             GOAWAY => HEADER + 4,
-            _ => return false,
+            _ => return None,
         };
         let code = &self.front[code_at..code_at + 4];
-        BROKEN.iter().any(|broken| code == broken.to_be_bytes())
+        if code == REFUSED_STREAM.to_be_bytes() {
+            return Some(Reason::StreamLimit);
+        }
+        let is_broken = BROKEN.iter().any(|broken| code == broken.to_be_bytes());
+        is_broken.then_some(Reason::Malformed)
     }
 }
 
@@ -144,13 +149,15 @@ const HEADER: usize = 9;
 const FRONT: usize = HEADER + 8;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
+/// The stream is one too many.
+const REFUSED_STREAM: u32 = 7;
 /// `PROTOCOL_ERROR`, `FLOW_CONTROL_ERROR`, `FRAME_SIZE_ERROR`, `COMPRESSION_ERROR`,
 /// `ENHANCE_YOUR_CALM` (RFC 9113 section 7).
 const BROKEN: [u32; 5] = [1, 3, 6, 9, 11];
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::RefCell;
 
     use super::*;
 
@@ -169,12 +176,14 @@ mod tests {
         bytes.extend(frame(4, &[]));
         bytes.extend(frame(GOAWAY, &[0, 0, 0, 1, 0, 0, 0, 9, b'x']));
         bytes.extend(frame(GOAWAY, &[0, 0, 0, 1, 0, 0, 0, 0]));
+        bytes.extend(frame(RST_STREAM, &[0, 0, 0, 7]));
         for cut in 1..bytes.len() {
-            let (mut frames, found) = (Frames::new(), Cell::new(0));
+            let (mut frames, found) = (Frames::new(), RefCell::new(Vec::new()));
             for piece in bytes.chunks(cut) {
-                frames.advance(piece, |_reason| found.set(found.get() + 1));
+                frames.advance(piece, |reason| found.borrow_mut().push(reason));
             }
-            assert_eq!(found.get(), 2, "pieces of {cut}");
+            let expected = [Reason::Malformed, Reason::Malformed, Reason::StreamLimit];
+            assert_eq!(found.into_inner(), expected, "pieces of {cut}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whether a credential goes with a request.
 
+use http::Method;
+
 use super::matcher::{self, Way};
 use super::{Facts, Readings};
 use crate::model::credential::Binding;
@@ -11,7 +13,7 @@ pub enum Fit {
     /// The request is for another host.
     Elsewhere,
     /// It is for one of its hosts, and not in the way that the credential goes: over plain HTTP,
-    /// or with another method or path.
+    /// with another method or path, or with the method whose answer is the request itself.
     Withheld,
     /// It does.
     Goes,
@@ -32,11 +34,13 @@ pub fn fit(binding: &Binding, facts: &Facts<'_>) -> Fit {
         Scheme::Tcp => false,
     };
     let asked = facts.request.as_ref();
+    // RFC 9110 section 9.3.8: nothing that the answer might disclose.
+    let is_echo = asked.is_some_and(|asked| *asked.method == Method::TRACE);
     let has_method = binding.methods.is_empty()
         || asked.is_some_and(|asked| binding.methods.contains(asked.method));
     let has_path =
         binding.paths.is_empty() || asked.is_some_and(|asked| goes_to(binding, asked.path));
-    if may_carry && has_method && has_path {
+    if may_carry && has_method && has_path && !is_echo {
         Fit::Goes
     } else {
         Fit::Withheld
@@ -51,8 +55,6 @@ fn goes_to(binding: &Binding, path: &Readings<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
     use crate::model::host::Host;
     use crate::model::pattern::PathPattern;
@@ -72,6 +74,40 @@ mod tests {
         }
     }
 
+    fn judge(binding: &Binding, scheme: Scheme, host: &str, method: Method, path: &str) -> Fit {
+        let host: Host = host.parse().unwrap();
+        let tenant = nobody();
+        let facts = Facts {
+            tenant: Some(&tenant),
+            executable: "",
+            scheme,
+            host: &host,
+            port: 443,
+            request: Some(Request {
+                method: &method,
+                path: &Readings::of(path),
+                query: None,
+                headers: &http::HeaderMap::new(),
+            }),
+            is_foreseen: false,
+        };
+        fit(binding, &facts)
+    }
+
+    #[test]
+    fn no_credential_goes_with_a_request_that_is_its_own_answer() {
+        let binding = Binding {
+            hosts: Targets::compile(["api.test".parse().unwrap()], List::Hosts),
+            methods: Vec::new(),
+            paths: Vec::new(),
+            allow_plaintext: false,
+        };
+        for (method, expected) in [(Method::DELETE, Fit::Goes), (Method::TRACE, Fit::Withheld)] {
+            let judged = judge(&binding, Scheme::Https, "api.test", method, "/");
+            assert_eq!(judged, expected);
+        }
+    }
+
     #[test]
     fn a_credential_goes_where_it_is_bound_to_and_how() {
         let hosts = ["api.test", "*.example:443"].map(|host| host.parse().unwrap());
@@ -80,25 +116,6 @@ mod tests {
             methods: vec![Method::GET],
             paths: vec![PathPattern::new("/repos/**").unwrap()],
             allow_plaintext: false,
-        };
-        let judge = |binding: &Binding, scheme, host: &str, method: Method, path| {
-            let host: Host = host.parse().unwrap();
-            let tenant = nobody();
-            let facts = Facts {
-                tenant: Some(&tenant),
-                executable: "",
-                scheme,
-                host: &host,
-                port: 443,
-                request: Some(Request {
-                    method: &method,
-                    path: &Readings::of(path),
-                    query: None,
-                    headers: &http::HeaderMap::new(),
-                }),
-                is_foreseen: false,
-            };
-            fit(binding, &facts)
         };
         use Scheme::{Http, Https};
         for (scheme, host, method, path, expected) in [

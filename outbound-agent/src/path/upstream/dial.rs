@@ -34,7 +34,7 @@ impl Failed {
     pub const fn reason(self) -> Reason {
         match self {
             Self::Refused => Reason::UpstreamRefused,
-            Self::TimedOut => Reason::UpstreamTimeout,
+            Self::TimedOut => Reason::ConnectTimeout,
             Self::Reset => Reason::UpstreamReset,
             Self::HostUnreachable | Self::NetUnreachable | Self::NotAsked => {
                 Reason::UpstreamUnreachable

@@ -23,7 +23,7 @@ impl Upstream {
     ) -> Result<(StatusCode, Bytes), Reason> {
         timeout(self.limits.errand, self.ask_now(permit, request))
             .await
-            .unwrap_or(Err(Reason::UpstreamTimeout))
+            .unwrap_or(Err(Reason::TokenTimeout))
     }
 
     async fn ask_now(
@@ -33,7 +33,7 @@ impl Upstream {
     ) -> Result<(StatusCode, Bytes), Reason> {
         let mut failure = Reason::UpstreamUnresolved;
         let mut connected = None;
-        for address in self.addresses(&permit.destination().host).await {
+        for address in self.find(&permit.destination().host).await? {
             let peer = permit
                 .check_address(address)
                 .map_err(|denial| denial.reason)?;
@@ -61,7 +61,7 @@ impl Upstream {
             },
             stream,
         ));
-        let (stream, _is_http2) = handshake.await?;
+        let (stream, _is_http2) = handshake.await.map_err(|no| no.reason)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| reason(&error))?;

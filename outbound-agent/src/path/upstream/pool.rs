@@ -10,6 +10,7 @@ use hyper::client::conn::{http1, http2};
 
 use super::super::http::body::{Outgoing, Sent};
 use super::super::policy::Destination;
+use super::announced::Announced;
 use super::tls::Trust;
 use crate::model::addr::UpstreamAddr;
 use crate::model::tenant::TenantId;
@@ -27,8 +28,18 @@ pub struct Key {
     pub trust: Trust,
     /// Since when it counts: connections of another time are not used again.
     pub era: u64,
-    /// Whether it can be upgraded, which HTTP/2 cannot (RFC 9113 section 8.6).
+    /// Whether it has to be HTTP/1.1, which alone can be upgraded (RFC 9113 section 8.6).
     pub upgradable: bool,
+}
+
+impl Key {
+    /// The same, for a connection that need not be upgraded.
+    pub(super) fn any(&self) -> Self {
+        Self {
+            upgradable: false,
+            ..self.clone()
+        }
+    }
 }
 
 /// Sends requests over one connection.
@@ -37,21 +48,21 @@ pub enum Sender {
     /// One at a time.
     Http1(http1::SendRequest<Outgoing>),
     /// Many at once.
-    Http2(http2::SendRequest<Outgoing>),
+    Http2(http2::SendRequest<Outgoing>, Announced),
 }
 
 impl Sender {
     async fn ready(&mut self) -> Result<(), hyper::Error> {
         match self {
             Self::Http1(sender) => sender.ready().await,
-            Self::Http2(sender) => sender.ready().await,
+            Self::Http2(sender, _) => sender.ready().await,
         }
     }
 
     fn is_closed(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_closed(),
-            Self::Http2(sender) => sender.is_closed(),
+            Self::Http2(sender, _) => sender.is_closed(),
         }
     }
 }
@@ -128,8 +139,9 @@ impl Pool {
 
     /// Leaves a connection that carries many requests at once for the next one.
     pub fn share(&self, key: &Key, connection: &Idle) {
-        if let Sender::Http2(sender) = &connection.sender {
-            let again = Idle::new(Sender::Http2(sender.clone()), connection.peer);
+        if let Sender::Http2(sender, announced) = &connection.sender {
+            let sender = Sender::Http2(sender.clone(), announced.clone());
+            let again = Idle::new(sender, connection.peer);
             keep(
                 &mut locked(&self.shelves),
                 key.clone(),
@@ -178,7 +190,7 @@ impl Lease {
     /// The response is read to its end: the connection may serve again, if the request is
     /// sent to its end too.
     pub fn give_back(mut self) {
-        if matches!(self.connection.sender, Sender::Http2(_)) || !self.sent.is_done() {
+        if matches!(self.connection.sender, Sender::Http2(..)) || !self.sent.is_done() {
             return;
         }
         self.connection.since = Instant::now();

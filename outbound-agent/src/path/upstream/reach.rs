@@ -65,7 +65,10 @@ impl Upstream {
     ) -> Result<(TcpStream, UpstreamAddr), Failure> {
         let mut addresses = match address {
             Some(address) => vec![address],
-            None => self.addresses(&permit.destination().host).await,
+            None => {
+                let found = self.find(&permit.destination().host).await;
+                found.map_err(|reason| Failure::new(reason, None))?
+            }
         };
         prefer(&mut addresses, flow.original_dst.ip());
         let mut failure = Failure::new(Reason::UpstreamUnresolved, None);

@@ -17,10 +17,11 @@ use hickory_resolver::net::{DnsError, NetError};
 use crate::model::host::Host;
 use crate::model::reason::Reason;
 
-/// A look-up in progress.
-pub type Addresses<'a> = Pin<Box<dyn Future<Output = Vec<IpAddr>> + Send + 'a>>;
+/// A look-up in progress; it fails with [`Reason::ResolveTimeout`].
+pub type Addresses<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Reason>> + Send + 'a>>;
 
-/// A look-up of records in progress; it fails with an `Upstream*` reason.
+/// A look-up of records in progress; it fails with [`Reason::ResolveTimeout`] or
+/// [`Reason::UpstreamUnresolved`].
 pub type Records<'a> = Pin<Box<dyn Future<Output = Result<Found, Reason>> + Send + 'a>>;
 
 /// What a look-up of records has found.
@@ -108,17 +109,20 @@ impl Resolve for Resolver {
     fn addresses<'a>(&'a self, name: &'a str) -> Addresses<'a> {
         Box::pin(async move {
             if let Some(fixed) = self.fixed.get(&Host::Name(name.into())) {
-                return fixed.clone();
+                return Ok(fixed.clone());
             }
             let Some(network) = &self.network else {
-                return Vec::new();
+                return Ok(Vec::new());
             };
             // With its last dot the name is whole: no search domain is tried.
             match network.lookup_ip(format!("{name}.")).await {
-                Ok(found) => found.iter().map(|address| address.to_canonical()).collect(),
+                Ok(found) => Ok(found.iter().map(|address| address.to_canonical()).collect()),
                 Err(error) => {
                     tracing::debug!(name, %error, "name not resolved");
-                    Vec::new()
+                    match error {
+                        NetError::Timeout => Err(Reason::ResolveTimeout),
+                        _ => Ok(Vec::new()),
+                    }
                 }
             }
         })
@@ -171,7 +175,7 @@ fn nothing(error: NetError) -> Result<Found, Reason> {
             exists: none.response_code != ResponseCode::NXDomain,
             authority: none.soa.map(|soa| Box::new(soa.into_record_of_rdata())),
         }),
-        NetError::Timeout => Err(Reason::UpstreamTimeout),
+        NetError::Timeout => Err(Reason::ResolveTimeout),
         _ => Err(Reason::UpstreamUnresolved),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn fit<B>(request: &mut Request<B>, destination: &Destination, sender
                 request.headers_mut().insert(HOST, host);
             }
         }
-        Sender::Http2(_) => {
+        Sender::Http2(..) => {
             *request.version_mut() = Version::HTTP_2;
             request.headers_mut().remove(HOST);
             parts.scheme = destination.scheme.label().parse().ok();

@@ -11,7 +11,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -152,14 +152,19 @@ impl Verifier {
         Ok(connectors)
     }
 
+    /// How long a handshake may take.
+    pub(super) const fn handshake(&self) -> Duration {
+        self.handshake
+    }
+
     /// Shakes hands with a host; its certificate must be for that very name. Fails with
-    /// [`Reason::UpstreamTlsUnverified`], [`Reason::UpstreamTls`] or [`Reason::UpstreamTimeout`].
+    /// [`Reason::UpstreamTlsUnverified`], [`Reason::UpstreamTls`] or [`Reason::UpstreamTlsTimeout`].
     /// Says too whether the upstream chose HTTP/2.
     pub(super) async fn connect(
         &self,
         with: Handshake<'_>,
         stream: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, bool), Reason> {
+    ) -> Result<(TlsStream<TcpStream>, bool), NoTls> {
         let host = with.host;
         let connectors = self.connectors(with).map_err(|error| {
             tracing::error!(%error, "cannot set up TLS towards upstreams");
@@ -177,15 +182,53 @@ impl Verifier {
             Host::Address(address) => ServerName::from(*address),
         };
         match timeout(self.handshake, connector.connect(name, stream)).await {
-            Err(_elapsed) => Err(Reason::UpstreamTimeout),
+            Err(_elapsed) => Err(Reason::UpstreamTlsTimeout.into()),
             Ok(Err(error)) => {
                 tracing::debug!(%error, %host, "no TLS with the upstream");
-                Err(reason(&error))
+                Err(NoTls::of(&error))
             }
             Ok(Ok(stream)) => {
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
                 Ok((stream, is_http2))
             }
+        }
+    }
+}
+
+/// Why there is no TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoTls {
+    pub(super) reason: Reason,
+    /// Whether the upstream speaks none of the protocols that it was offered (RFC 7301 section
+    /// 3.2), and may speak others.
+    pub(super) speaks_other: bool,
+}
+
+impl NoTls {
+    fn of(error: &io::Error) -> Self {
+        let error = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let reason = match error {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                Reason::UpstreamTlsUnverified
+            }
+            Some(_) => Reason::UpstreamTls,
+            None => Reason::UpstreamReset,
+        };
+        let no_protocol = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+        Self {
+            reason,
+            speaks_other: error == Some(&no_protocol),
+        }
+    }
+}
+
+impl From<Reason> for NoTls {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            speaks_other: false,
         }
     }
 }
@@ -237,19 +280,6 @@ pub fn system_bundle() -> Option<&'static Path> {
         .iter()
         .map(Path::new)
         .find(|path| path.exists())
-}
-
-fn reason(error: &io::Error) -> Reason {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Reason::UpstreamTlsUnverified
-        }
-        Some(_) => Reason::UpstreamTls,
-        None => Reason::UpstreamReset,
-    }
 }
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
