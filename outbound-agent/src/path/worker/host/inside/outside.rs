@@ -26,7 +26,7 @@ impl Host for Outside {
         let head = RequestHead {
             method: head.method.to_string(),
             url: head.url,
-            headers: (&head.headers).into(),
+            fields: (&head.headers).into(),
         };
         let wait = self.0.wait(errand);
         self.0.say(ToAgent::Fetch {
@@ -43,7 +43,7 @@ impl Host for Outside {
             let head = javascript::ResponseHead {
                 status: StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY),
                 status_text: None,
-                headers: head.headers.into_map().unwrap_or_default(),
+                headers: head.fields.into(),
             };
             Ok((head, to_body(content)))
         })
