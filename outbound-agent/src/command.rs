@@ -13,6 +13,7 @@ pub mod detach;
 pub mod client;
 pub mod output;
 mod doors;
+mod worker_test;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::app::{daemon, subject};
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli, Command};
 use crate::config;
 use crate::observe::admin::view::Status;
 use crate::path::worker;
@@ -48,7 +49,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
-        Command::WorkerProcess => worker::host::child::main()
+        Command::Worker(cli::Worker::Test(test)) => worker_test::run(&test),
+        Command::WorkerProcess { service: _ } => worker::host::child::main()
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)
@@ -69,7 +71,7 @@ fn run_agent(config: &Path) -> anyhow::Result<()> {
     daemon::run(&config::load(config)?)
 }
 
-fn suggest_rules(wanted: &crate::cli::Suggest, config: &Path) -> anyhow::Result<()> {
+fn suggest_rules(wanted: &cli::Suggest, config: &Path) -> anyhow::Result<()> {
     let log = match &wanted.log {
         Some(log) => log.clone(),
         None => match config::load_access_log(config)?.target {
@@ -95,7 +97,7 @@ fn replay_log(log: &Path, config: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8> {
+fn show_status(status: &cli::Status, config: &Path) -> anyhow::Result<u8> {
     let socket = socket(status.admin.socket.clone(), config)?;
     let pin_dir = pin_dir(None, config)?;
     let attached = || subject::attachments(&pin_dir);
@@ -105,7 +107,7 @@ fn show_status(status: &crate::cli::Status, config: &Path) -> anyhow::Result<u8>
     Ok(answer.exit_code())
 }
 
-fn show_trust(trust: &crate::cli::Trust, config: &Path) -> anyhow::Result<()> {
+fn show_trust(trust: &cli::Trust, config: &Path) -> anyhow::Result<()> {
     let socket = socket(trust.admin.socket.clone(), config)?;
     let view = wait(async {
         Ok(match &trust.tenant {

@@ -3,6 +3,7 @@
 pub mod proxied;
 mod session;
 mod silence;
+mod tunnelled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 
 use self::session::session;
 pub use self::session::{Session, Who};
+use self::tunnelled::relay;
 
 use crate::drain::Tasks;
 use crate::exchange;
@@ -29,12 +31,11 @@ use crate::path::detect::{self, Detected, Hello};
 use crate::path::dns;
 use crate::path::http;
 use crate::path::identify::{Identified, Refused, identify};
-use crate::path::limits::{self, Metered};
+use crate::path::limits;
 use crate::path::policy::rate::Rates;
-use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
+use crate::path::policy::{self, Denial, Facts, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
-use crate::path::tunnel;
 use crate::path::upstream::Upstream;
 use crate::path::worker::Workers;
 use crate::query;
@@ -235,7 +236,7 @@ async fn pass_through<S: Downlink>(
     is_named: bool,
     stream: Replay<S>,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     match decide(Scheme::Https, host, who) {
@@ -268,7 +269,7 @@ fn is_dns(who: &Who) -> bool {
 async fn carry_opaque<S: Downlink>(
     stream: Replay<S>,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     let asked = who.flow.original_dst;
@@ -300,7 +301,7 @@ async fn carry_to<S: Downlink>(
     host: &Host,
     stream: Replay<S>,
     who: &Who,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
     match decide(Scheme::Tcp, host, who) {
@@ -325,40 +326,6 @@ fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
         is_foreseen: false,
     };
     policy::decide(&who.tenant.policy, &facts)
-}
-
-/// Spends a permit on a tunnel.
-async fn relay<S: Downlink>(
-    stream: Replay<S>,
-    mut permit: Permit,
-    who: &Who,
-    agent: &Agent,
-    record: &mut ConnectionRecord,
-) -> Ending {
-    if !agent.records.writable() {
-        return end(stream, Reason::LogUnavailable);
-    }
-    let account = agent.accounts.of(&who.tenant.id);
-    if let Err(over) = account.begin(&who.tenant.limits) {
-        return end(stream, over.reason);
-    }
-    let aim = who.aim(agent, &permit);
-    let connected = agent.upstream.connect(&mut permit, aim).await;
-    record.allowed(permit.rule(), watched(permit.would_deny()));
-    match connected {
-        Ok((upstream, peer)) => {
-            record.upstream(peer);
-            let metered = Metered::tunnel(record.bytes(), &account, who.tenant.limits);
-            tunnel::relay(stream, upstream, &metered, agent.limits.tunnel_idle).await
-        }
-        Err(failure) => {
-            if let Some(peer) = failure.peer {
-                record.upstream(peer);
-            }
-            denied_by(record, failure.denial.rule.as_deref());
-            end(stream, failure.denial.reason)
-        }
-    }
 }
 
 /// What a policy that only watches would have denied, for the record.

@@ -29,12 +29,15 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         // An agent starts the program that it is part of.
-        [child::COMMAND] => return child::main().unwrap(),
+        [child::COMMAND, _service] => return child::main().unwrap(),
         ["agent", config] => return agent::main(config),
         _ => {}
     }
     let wanted = |part: &str| {
-        let mut named = words.iter().filter(|word| !word.starts_with('-')).peekable();
+        let mut named = words
+            .iter()
+            .filter(|word| !word.starts_with('-'))
+            .peekable();
         named.peek().is_none() || named.any(|word| *word == part)
     };
     process::pin(process::LOAD_CORE);

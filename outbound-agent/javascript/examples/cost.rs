@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use nix::time::{ClockId, clock_gettime};
 use outbound_javascript::{
-    Bindings, Body, Call, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module, RequestHead,
-    ResponseHead,
+    Bindings, Body, Call, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
+    RequestHead, ResponseHead,
 };
 use serde_json::Value;
 use tokio::task::LocalSet;

@@ -70,7 +70,8 @@ fn service(
     let within = KeyPath::Key(&path, "caches");
     for cache in &raw.caches {
         let name = cache.value.as_str();
-        let is_taken = raw.vars.contains_key(name) || raw.secrets.iter().any(|(secret, _)| secret == name);
+        let is_taken =
+            raw.vars.contains_key(name) || raw.secrets.iter().any(|(secret, _)| secret == name);
         if is_taken || caches.iter().any(|known| **known == *name) {
             let message = format!("{name:?} is a name on `env` already; write it once");
             problems.add(&cache.place, within, message);

@@ -32,6 +32,7 @@ pub struct Session {
 }
 
 /// Tenant and flow of a connection.
+#[derive(Clone)]
 pub struct Who {
     /// Whose it is.
     pub tenant: Arc<Tenant>,
@@ -41,6 +42,20 @@ pub struct Who {
     pub flow: Flow,
     /// The host that the workload asked for by `CONNECT`, taking the agent for its proxy.
     pub proxied: Option<Host>,
+}
+
+impl Session {
+    /// What the requests have in common that a worker makes while it decides about a tunnel.
+    pub(crate) fn of_tunnel(agent: &Arc<Agent>, who: &Who, record: &ConnectionRecord) -> Arc<Self> {
+        Arc::new(Self {
+            agent: Arc::clone(agent),
+            account: agent.accounts.of(&who.tenant.id),
+            who: who.clone(),
+            scheme: Scheme::Tcp,
+            name: OnceLock::new(),
+            exchanges: record.exchanges(),
+        })
+    }
 }
 
 impl Who {

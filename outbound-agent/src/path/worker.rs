@@ -199,7 +199,8 @@ impl Workers {
                 (Runs::Elsewhere(server), Some(egress)) => {
                     let url = invocation.request.uri().to_string();
                     let env: Values = caller.outbound.env(caller.parameters, &url);
-                    server.call(invocation, &env, egress).await
+                    // Larger than what a module needs.
+                    Box::pin(server.call(invocation, &env, egress)).await
                 }
                 (Runs::Elsewhere(_), None) => Err(Failure::new(
                     Reason::Internal,
@@ -226,7 +227,10 @@ impl Workers {
 
     /// Whether the worker of this tenant is to be asked about tunnels.
     pub fn decides_tunnels(&self, tenant: &Tenant) -> bool {
-        let outbound = tenant.namespace.as_ref().and_then(|it| it.outbound.as_ref());
+        let outbound = tenant
+            .namespace
+            .as_ref()
+            .and_then(|it| it.outbound.as_ref());
         let worker = outbound.and_then(|it| self.by_service.get(&it.service.name));
         match worker.map(|worker| &worker.runs) {
             Some(Runs::Here(host)) => host.decides_tunnels(),

@@ -47,7 +47,11 @@ pub(crate) async fn table() -> String {
     for round in 0..ROUNDS {
         let count = variants.len();
         for turn in 0..count {
-            let place = if round % 2 == 0 { turn } else { count - 1 - turn };
+            let place = if round % 2 == 0 {
+                turn
+            } else {
+                count - 1 - turn
+            };
             let variant = &mut variants[(place + round / 2) % count];
             variant.measure(&request).await;
         }
@@ -70,7 +74,8 @@ impl Variant {
         let before = self.agent.cpu();
         load::ask_at_once(self.agent.address, request, CONNECTIONS, REQUESTS).await;
         let used = self.agent.cpu() - before;
-        self.cpu.push(micros(used) / f64::from(CONNECTIONS * REQUESTS));
+        self.cpu
+            .push(micros(used) / f64::from(CONNECTIONS * REQUESTS));
         let mut connection = load::connect(self.agent.address, 1).await;
         let took = load::ask(&mut connection, request, SINGLE_REQUESTS).await;
         self.median_wait.push(median(took.into_iter().map(micros)));
@@ -87,16 +92,35 @@ async fn variants(origin: SocketAddr, logs: SocketAddr) -> Vec<Variant> {
              secrets = {{ SIGNING_KEY = \"file:DIRECTORY/key\" }}\n\
              limits = {{ cpu = \"5s\" }}\n"
         );
-        let files = [("egress.js", source), ("key", "k123456789012345678901234567890123")];
+        let files = [
+            ("egress.js", source),
+            ("key", "k123456789012345678901234567890123"),
+        ];
         Agent::start(&configuration(host, &service), &files, None)
     };
     let mut variants = vec![
-        Variant::new("no worker", None, Agent::start(&configuration(host, ""), &[], None)),
+        Variant::new(
+            "no worker",
+            None,
+            Agent::start(&configuration(host, ""), &[], None),
+        ),
         Variant::new("pass-through, thread", Some(1.35), module(PASS, "thread")),
         Variant::new("pass-through, process", Some(1.6), module(PASS, "process")),
-        Variant::new("documents' example, thread", Some(2.0), module(EXAMPLE, "thread")),
-        Variant::new("documents' example, process", Some(2.0), module(EXAMPLE, "process")),
-        Variant::new("identity stream, process", None, module(IDENTITY, "process")),
+        Variant::new(
+            "documents' example, thread",
+            Some(2.0),
+            module(EXAMPLE, "thread"),
+        ),
+        Variant::new(
+            "documents' example, process",
+            Some(2.0),
+            module(EXAMPLE, "process"),
+        ),
+        Variant::new(
+            "identity stream, process",
+            None,
+            module(IDENTITY, "process"),
+        ),
         Variant::new("byte transform, process", None, module(BYTES, "process")),
     ];
     let (server, address) = workerd::start().await;
@@ -116,7 +140,7 @@ pub(crate) fn configuration(origin: SocketAddr, service: &str) -> String {
         service => (
             format!(
                 "[[dispatch_namespaces]]\nbinding = \"dispatcher\"\nnamespace = \"production\"\n\
-                 outbound = {{ service = \"egress\", parameters = [\"customer_name\"] }}\n{service}"
+                 outbound = {{ service = \"egress\", parameters = [\"customer_name\", \"url\"] }}\n{service}"
             ),
             "namespace = \"production\"\noutbound = { customer_name = \"Acme\" }\n",
         ),
@@ -124,7 +148,7 @@ pub(crate) fn configuration(origin: SocketAddr, service: &str) -> String {
     format!(
         "# {}\nversion = 1\n[agent]\nport = 0\ndns_port = 0\nstate_dir = \"DIRECTORY/state\"\n\
          [resolver]\nhosts = {{ \"api.example.com\" = [\"127.0.0.1\"] }}\n{namespace}\
-         [policies.p]\nallow = [\"api.example.com:*\"]\n\
+         [policies.p]\nallow = [\"api.example.com:*\", \"127.0.0.0/8:*\"]\n\
          [[tenants]]\nname = \"acme\"\npolicy = \"p\"\ncgroup = \"/acme\"\n{member}",
         origin.port()
     )
@@ -145,7 +169,9 @@ fn write(variants: &[Variant]) -> String {
     let of = |values: &[f64]| median(values.iter().copied());
     let (cpu, wait) = (of(&variants[0].cpu), of(&variants[0].median_wait));
     for variant in variants {
-        let goal = variant.goal.map_or_else(String::new, |goal| format!("{goal:.2}"));
+        let goal = variant
+            .goal
+            .map_or_else(String::new, |goal| format!("{goal:.2}"));
         let (used, waited) = (of(&variant.cpu), of(&variant.median_wait));
         writeln!(
             table,

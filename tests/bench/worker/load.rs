@@ -9,7 +9,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// What an origin answers to everything but `/large`.
-const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\r\nhello, world!";
+const ANSWER: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\r\nhello, world!";
 /// The length of `/large`, and of what is sent there.
 pub(crate) const LARGE_BYTES: usize = 1 << 30;
 const PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
@@ -97,7 +98,9 @@ async fn drain(stream: &mut TcpStream, buffer: &mut Vec<u8>, mut left: usize) ->
 pub(crate) async fn connect(agent: SocketAddr, number: u16) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     let [high, low] = number.to_be_bytes();
-    socket.bind(SocketAddr::from(([127, 1, high, low], 0))).unwrap();
+    socket
+        .bind(SocketAddr::from(([127, 1, high, low], 0)))
+        .unwrap();
     let stream = socket.connect(agent).await.unwrap();
     stream.set_nodelay(true).unwrap();
     stream
@@ -144,8 +147,14 @@ pub(crate) async fn transfer(agent: SocketAddr, host: &str, is_upload: bool) {
         }
     }
     let mut buffer = Vec::with_capacity(256 << 10);
-    let head = read_head(&mut stream, &mut buffer).await.expect("an answer");
+    let head = read_head(&mut stream, &mut buffer)
+        .await
+        .expect("an answer");
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let length = if is_upload { length(&head) } else { LARGE_BYTES };
+    let length = if is_upload {
+        length(&head)
+    } else {
+        LARGE_BYTES
+    };
     assert!(drain(&mut stream, &mut buffer, length).await);
 }

@@ -127,7 +127,9 @@ impl Drop for Beside {
 fn children(parent: u32) -> Vec<i32> {
     let is_child = |pid: &i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.lines().any(|line| line == format!("PPid:\t{parent}"))
+        status
+            .lines()
+            .any(|line| line == format!("PPid:\t{parent}"))
     };
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

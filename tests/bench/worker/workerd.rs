@@ -30,15 +30,23 @@ pub(crate) async fn start() -> (Beside, SocketAddr) {
     drop(free);
     let directory = tempfile::tempdir().unwrap().keep();
     let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
-    write("config.capnp", &CONFIG.replace("ADDRESS", &address.to_string()));
+    write(
+        "config.capnp",
+        &CONFIG.replace("ADDRESS", &address.to_string()),
+    );
     write("worker.js", WORKER);
-    let program = host::clients().join("node/node_modules/@cloudflare/workerd-linux-64/bin/workerd");
+    let program =
+        host::clients().join("node/node_modules/@cloudflare/workerd-linux-64/bin/workerd");
     let server = process::measured(|| {
         let mut command = Command::new(program);
-        command.args(["serve", "config.capnp"]).current_dir(&directory);
+        command
+            .args(["serve", "config.capnp"])
+            .current_dir(&directory);
         Beside(command.stdout(Stdio::null()).spawn().unwrap())
     });
-    eventually("workerd listens", || TcpStream::connect(address).ok().map(drop));
+    eventually("workerd listens", || {
+        TcpStream::connect(address).ok().map(drop)
+    });
     drop(fs::remove_dir_all(&directory));
     (server, address)
 }

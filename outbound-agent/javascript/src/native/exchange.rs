@@ -198,11 +198,7 @@ fn fetch<'js>(
 
 /// The prelude gives the number of a head it never looked into, or all fields as lines, name
 /// and value in turn.
-fn to_headers<'js>(
-    shared: &Shared,
-    ctx: &Ctx<'js>,
-    value: Value<'js>,
-) -> rquickjs::Result<Fields> {
+fn to_headers<'js>(shared: &Shared, ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Fields> {
     if let Some(number) = value.as_number() {
         let head =
             shared.with_current(|invocation| invocation.heads.get(&(number as u32)).cloned());

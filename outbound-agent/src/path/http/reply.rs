@@ -295,6 +295,11 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "worker_failed",
             "the platform's outbound worker is not available; try again",
         ),
+        R::WorkerRefused => (
+            S::FORBIDDEN,
+            "worker_refused",
+            "the platform's outbound worker refused this",
+        ),
         R::WorkerLoop => (
             S::LOOP_DETECTED,
             "worker_failed",

@@ -9,7 +9,9 @@ mod files;
 mod inside;
 mod link;
 mod message;
+mod running;
 mod secrets;
+pub mod trial;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,12 +21,14 @@ use std::time::{Duration, Instant};
 use http::Response;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use self::child::Child;
 use self::files::Watched;
 pub(super) use self::link::Caller;
 use self::link::{Answered, Link};
 use self::message::{Handlers, Load, ToWorker};
+use self::running::{Running, Stuck};
 use self::secrets::Secrets;
 use super::{Decided, Failure, Invocation, TunnelInvocation};
 use crate::drain::Tasks;
@@ -90,7 +94,10 @@ impl Host {
                 return Err(Failure { unused, ..failure });
             }
         };
-        match link.call(invocation.request, caller, invocation.errands).await? {
+        match link
+            .call(invocation.request, caller, invocation.errands)
+            .await?
+        {
             Answered::Response(response) => Ok(response),
             Answered::Nothing => {
                 let text = "the module exports no fetch handler";
@@ -218,24 +225,32 @@ impl Inner {
             Hosting::Process => {
                 let heard = Arc::clone(&link);
                 let take = move |message| heard.take(message);
-                Running::Process(Child::start(to_worker, take, end, &self.tasks)?)
+                Running::Process(Child::start(&name, to_worker, take, end, &self.tasks)?)
             }
             Hosting::Thread => {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
                 let (from_worker, mut messages) = unbounded_channel();
-                std::thread::Builder::new()
-                    .name(format!("worker {name}"))
-                    .spawn(move || runtime.block_on(inside::run(to_worker, from_worker)))?;
-                let heard = Arc::clone(&link);
+                let stop = CancellationToken::new();
+                let stopped = stop.clone();
+                let run = move || {
+                    let inside = inside::run(to_worker, from_worker);
+                    runtime.block_on(stopped.run_until_cancelled(inside))
+                };
+                let thread = std::thread::Builder::new().name(format!("worker {name}"));
+                drop(thread.spawn(run)?);
+                let (heard, stopped) = (Arc::clone(&link), stop.clone());
                 self.tasks.spawn("worker in", async move {
                     let _end = end;
-                    while let Some(message) = messages.recv().await {
-                        heard.take(message);
-                    }
+                    let hearing = async {
+                        while let Some(message) = messages.recv().await {
+                            heard.take(message);
+                        }
+                    };
+                    stopped.run_until_cancelled(hearing).await;
                 });
-                Running::Thread
+                Running::Thread(stop)
             }
         };
         Ok((link, Life { loads, ended }, running))
@@ -337,7 +352,12 @@ impl Inner {
             files,
             main,
             secrets: self.secrets.names(),
-            caches: self.service.caches.iter().map(ToString::to_string).collect(),
+            caches: self
+                .service
+                .caches
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             cpu_ms: millis(limits.cpu),
             wall_ms: millis(limits.wall),
             memory_bytes: limits.memory as u64,
@@ -357,64 +377,10 @@ struct Life {
     ended: oneshot::Receiver<()>,
 }
 
-/// What runs the isolates.
-enum Running {
-    Process(Child),
-    /// It ends when nobody asks it any more.
-    Thread,
-}
-
-impl Running {
-    fn kill(self) {
-        match self {
-            Self::Process(child) => child.kill(),
-            Self::Thread => {}
-        }
-    }
-
-    /// Time that it has spent on a processor, where that is known.
-    fn cpu(&self) -> Option<Duration> {
-        match self {
-            Self::Process(child) => child.cpu(),
-            Self::Thread => None,
-        }
-    }
-}
-
-/// Whether a worker computes for longer than any invocation may.
-#[derive(Default)]
-struct Stuck {
-    since: Option<(Instant, Duration)>,
-}
-
-impl Stuck {
-    fn is_too_long(&mut self, link: &Link, running: &Running, may: Duration) -> bool {
-        let Some(since) = link.ping() else {
-            self.since = None;
-            return false;
-        };
-        // A thread that cannot be asked counts all of its time.
-        let cpu = running.cpu().unwrap_or_else(|| since.elapsed());
-        let at_first = match self.since {
-            Some((first, at_first)) if first == since => at_first,
-            Some(_) | None => {
-                self.since = Some((since, cpu));
-                cpu
-            }
-        };
-        cpu.saturating_sub(at_first) > may + GRACE || since.elapsed() > SILENCE
-    }
-}
-
 /// How often to look at a worker and at its files.
 const LOOK: Duration = Duration::from_millis(20);
 /// As [`LOOK`], while it has nothing to do.
 const IDLE_LOOK: Duration = Duration::from_millis(250);
-/// What a worker may compute beyond an invocation's limit before it is killed: it may have several
-/// to end for their limits before it hears the agent.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long a worker may say nothing, whatever it does.
-const SILENCE: Duration = Duration::from_secs(20);
 /// The pause after a death, and how often it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MOST_DOUBLINGS: u32 = 7;

@@ -100,9 +100,30 @@ async fn a_redirect_to_another_origin_loses_its_credentials() {
     );
     world.get("https://api.test/").await.unwrap();
     let requests = world.host.requests.borrow();
-    assert!(requests[0].0.headers.to_map().unwrap().contains_key("authorization"));
-    assert!(!requests[1].0.headers.to_map().unwrap().contains_key("authorization"));
-    assert!(!requests[1].0.headers.to_map().unwrap().contains_key("cookie"));
+    assert!(
+        requests[0]
+            .0
+            .headers
+            .to_map()
+            .unwrap()
+            .contains_key("authorization")
+    );
+    assert!(
+        !requests[1]
+            .0
+            .headers
+            .to_map()
+            .unwrap()
+            .contains_key("authorization")
+    );
+    assert!(
+        !requests[1]
+            .0
+            .headers
+            .to_map()
+            .unwrap()
+            .contains_key("cookie")
+    );
     assert_eq!(requests[1].0.headers.to_map().unwrap()["a"], "b");
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
 
 use crate::{
-    Bindings, Body, Call, Decision, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
-    Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
+    Bindings, Body, Call, Decision, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local,
+    Module, Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
 };
 
 /// Processor time that no busy machine uses up.

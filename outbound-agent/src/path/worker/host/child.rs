@@ -43,10 +43,11 @@ pub fn set_program(program: PathBuf) {
 pub(super) struct Child(Mutex<std::process::Child>);
 
 impl Child {
-    /// Starts one. Messages go in and out until it is dead.
+    /// Starts one, which says of which service it is. Messages go in and out until it is dead.
     ///
     /// `take` is given what it says; `end` is dropped when it is dead.
     pub(super) fn start(
+        service: &str,
         to_worker: UnboundedReceiver<ToWorker>,
         take: impl FnMut(ToAgent) + Send + 'static,
         end: oneshot::Sender<()>,
@@ -56,7 +57,7 @@ impl Child {
         ours.set_nonblocking(true)?;
         let program = PROGRAM.get().map(PathBuf::as_path);
         let child = Command::new(program.unwrap_or_else(|| Path::new("/proc/self/exe")))
-            .arg(COMMAND)
+            .args([COMMAND, service])
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

@@ -5,6 +5,7 @@
 //! invocation has used up.
 
 mod outside;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,17 +14,16 @@ use std::time::Duration;
 
 use http::Method;
 use outbound_javascript::{
-    self as javascript, Bindings, Body, Chunks, Decision, Env, HostError, Isolate, Limits, Module,
-    Rest, WorkerError,
+    self as javascript, Bindings, Body, Decision, Env, Isolate, Limits, Module, Rest, WorkerError,
 };
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use self::outside::Outside;
+use self::wire::Wire;
 use super::message::{
-    Answer, Call, Content, Fault, Handlers, Introduction, Load, Octets, Piece, ResponseHead,
-    ToAgent, ToWorker, Tunnel, Usage,
+    Answer, Call, Content, Fault, Handlers, Introduction, Load, Octets, ResponseHead, ToAgent,
+    ToWorker, Tunnel, Usage,
 };
 
 /// Answers what comes in until nobody is left to ask.
@@ -79,12 +79,7 @@ type Answered = Result<(Answer, Rest), WorkerError>;
 impl Inside {
     fn new(outbox: UnboundedSender<ToAgent>) -> Self {
         Self {
-            wire: Rc::new(Wire {
-                outbox,
-                waiting: RefCell::default(),
-                streams: RefCell::default(),
-                last: Cell::new(0),
-            }),
+            wire: Rc::new(Wire::new(outbox)),
             loaded: RefCell::default(),
             callers: RefCell::default(),
             isolates: RefCell::default(),
@@ -328,104 +323,5 @@ fn to_body(content: Content) -> Body {
         Content::Empty | Content::Stream(_) => Body::Empty,
         Content::Whole(Octets(octets)) => Body::Bytes(octets),
         Content::Handle(number) => Body::Handle(number),
-    }
-}
-
-/// The way to the agent.
-struct Wire {
-    outbox: UnboundedSender<ToAgent>,
-    waiting: RefCell<HashMap<u64, oneshot::Sender<ToWorker>>>,
-    streams: RefCell<HashMap<u64, mpsc::Sender<()>>>,
-    last: Cell<u64>,
-}
-
-impl Wire {
-    fn say(&self, message: ToAgent) {
-        // Without an agent this ends soon.
-        let _sent = self.outbox.send(message);
-    }
-
-    fn number(&self) -> u64 {
-        self.last.set(self.last.get() + 1);
-        self.last.get()
-    }
-
-    fn settle(&self, errand: u64, message: ToWorker) {
-        if let Some(waiting) = self.waiting.borrow_mut().remove(&errand) {
-            // Whoever waited may be gone.
-            let _sent = waiting.send(message);
-        }
-    }
-
-    /// Waits for the answer to an errand; a wait that is given up is told.
-    fn wait(self: &Rc<Self>, errand: u64) -> Wait {
-        let (sender, answer) = oneshot::channel();
-        self.waiting.borrow_mut().insert(errand, sender);
-        Wait {
-            wire: Rc::clone(self),
-            errand,
-            answer,
-        }
-    }
-
-    fn content(self: &Rc<Self>, body: Body) -> Content {
-        match body {
-            Body::Empty => Content::Empty,
-            Body::Bytes(octets) => Content::Whole(Octets(octets)),
-            Body::Handle(number) => Content::Handle(number),
-            Body::Stream(chunks) => {
-                let stream = self.number();
-                // One piece for each that is asked for.
-                let (pulls, pulled) = mpsc::channel(1);
-                self.streams.borrow_mut().insert(stream, pulls);
-                spawn_local(feed(Rc::clone(self), stream, chunks, pulled));
-                Content::Stream(stream)
-            }
-        }
-    }
-}
-
-async fn feed(wire: Rc<Wire>, stream: u64, mut chunks: Chunks, mut pulled: mpsc::Receiver<()>) {
-    while pulled.recv().await.is_some() {
-        let piece = match chunks.next().await {
-            Some(Ok(octets)) => Piece::Data(Octets(octets)),
-            None => Piece::End,
-            Some(Err(error)) => Piece::Failed(error.to_string()),
-        };
-        let is_last = !matches!(piece, Piece::Data(_));
-        wire.say(ToAgent::Piece { stream, piece });
-        if is_last {
-            wire.streams.borrow_mut().remove(&stream);
-            return;
-        }
-    }
-}
-
-struct Wait {
-    wire: Rc<Wire>,
-    errand: u64,
-    answer: oneshot::Receiver<ToWorker>,
-}
-
-impl Wait {
-    async fn answer(mut self) -> Result<ToWorker, HostError> {
-        let answer = (&mut self.answer).await;
-        answer.map_err(|_gone| HostError::new("the agent is gone"))
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if self
-            .wire
-            .waiting
-            .borrow_mut()
-            .remove(&self.errand)
-            .is_some()
-        {
-            self.wire.say(ToAgent::Forget {
-                errand: self.errand,
-            });
-        }
     }
 }

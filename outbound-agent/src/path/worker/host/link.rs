@@ -2,26 +2,26 @@
 
 mod body;
 mod calling;
+mod errand;
 mod introduced;
+mod kept;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use self::body::{Unfinished, Written, next_octets};
 use self::calling::Calling;
 pub(in crate::path::worker) use self::introduced::Caller;
 use self::introduced::Introduced;
 use super::super::{Errands, Failure, Used};
 use super::message::{
-    Answer, Call, Content, Fault, Fields, Handlers, Octets, Piece, RequestHead, ResponseHead,
-    ToAgent, ToWorker, Tunnel, Usage,
+    Answer, Call, Content, Fault, Handlers, Piece, RequestHead, ResponseHead, ToAgent, ToWorker,
+    Tunnel, Usage,
 };
 use super::secrets::Secrets;
 use crate::drain::Tasks;
@@ -116,19 +116,24 @@ impl Link {
         errands: Arc<dyn Errands>,
     ) -> Result<Answered, Failure> {
         let (head, source) = request.into_parts();
-        self.ask(from, errands, source, |link, pending, number, from, content| {
-            let fields = link.keep(pending, head.headers);
-            ToWorker::Call(Call {
-                number,
-                from,
-                head: RequestHead {
-                    method: head.method.as_str().to_owned(),
-                    url: head.uri.to_string(),
-                    fields,
-                },
-                content,
-            })
-        })
+        self.ask(
+            from,
+            errands,
+            source,
+            |link, pending, number, from, content| {
+                let fields = link.keep(pending, head.headers);
+                ToWorker::Call(Call {
+                    number,
+                    from,
+                    head: RequestHead {
+                        method: head.method.as_str().to_owned(),
+                        url: head.uri.to_string(),
+                        fields,
+                    },
+                    content,
+                })
+            },
+        )
         .await
     }
 
@@ -140,15 +145,20 @@ impl Link {
         from: &Caller<'_>,
         errands: Arc<dyn Errands>,
     ) -> Result<Answered, Failure> {
-        self.ask(from, errands, source, |_link, _pending, number, from, content| {
-            ToWorker::Tunnel(Tunnel {
-                number,
-                from,
-                host,
-                port,
-                content,
-            })
-        })
+        self.ask(
+            from,
+            errands,
+            source,
+            |_link, _pending, number, from, content| {
+                ToWorker::Tunnel(Tunnel {
+                    number,
+                    from,
+                    host,
+                    port,
+                    content,
+                })
+            },
+        )
         .await
     }
 
@@ -330,35 +340,6 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a body for the worker, by number.
-    fn hold(&self, state: &mut State, held: &mut Vec<u64>, source: Source) -> Content {
-        if source.is_end_stream() {
-            return Content::Empty;
-        }
-        let number = self.number();
-        state.bodies.insert(number, Some(source));
-        held.push(number);
-        Content::Handle(number)
-    }
-
-    /// Keeps a head, so that a worker that does not change it need not send it back.
-    fn keep(&self, (state, pending): (&mut State, &mut Pending), headers: HeaderMap) -> Fields {
-        let number = self.number();
-        let fields = Fields::numbered(number, &headers);
-        state.heads.insert(number, headers);
-        pending.held.push(number);
-        fields
-    }
-
-    fn headers(&self, fields: Fields) -> Option<HeaderMap> {
-        match fields {
-            Fields::Kept(number) => self.state().heads.get(&number).cloned(),
-            fields @ (Fields::Lines(_) | Fields::Numbered(..)) => {
-                outbound_javascript::Fields::from(fields).to_map()
-            }
-        }
-    }
-
     fn take_body(&self, handle: u64) -> Option<Source> {
         self.state().bodies.remove(&handle)?
     }
@@ -391,22 +372,6 @@ impl Link {
         }
     }
 
-    /// The body that the worker names.
-    fn source(self: &Arc<Self>, content: Content) -> Source {
-        match content {
-            Content::Empty => Source::empty(),
-            Content::Whole(Octets(octets)) => Source::Whole(octets),
-            Content::Handle(handle) => self
-                .take_body(handle)
-                .unwrap_or_else(|| Source::Made(Box::pin(Unfinished))),
-            Content::Stream(stream) => {
-                let (pieces, reader) = unbounded_channel();
-                self.state().streams.insert(stream, pieces);
-                Source::Made(Box::pin(Written::new(Arc::clone(self), stream, reader)))
-            }
-        }
-    }
-
     fn response(
         self: &Arc<Self>,
         head: ResponseHead,
@@ -418,107 +383,6 @@ impl Link {
         *response.status_mut() = status.map_err(|_invalid| wrong())?;
         *response.headers_mut() = self.headers(head.fields).ok_or_else(wrong)?;
         Ok(response)
-    }
-
-    /// Runs an errand until it is done or nobody waits for it.
-    fn run(self: &Arc<Self>, errand: u64, call: u64, head: RequestHead, content: Content) {
-        let (cancel, cancelled) = oneshot::channel();
-        let errands = {
-            let mut state = self.state();
-            let errands = state.calls.get(&call).map(|call| Arc::clone(&call.errands));
-            state.errands.insert(errand, cancel);
-            errands
-        };
-        let request = self.request(head, content);
-        let link = Arc::clone(self);
-        self.tasks.spawn("worker errand", async move {
-            let fetched = async {
-                let errands = errands.ok_or("its invocation is over")?;
-                let request = request.ok_or("the request's head is none")?;
-                let fetched = errands.fetch(request).await;
-                fetched.map_err(|error| error.message)
-            };
-            let fetched = tokio::select! {
-                biased; // What nobody waits for is given up.
-                _ = cancelled => return,
-                fetched = fetched => fetched,
-            };
-            let result = fetched.map(|response| {
-                let (head, body) = response.into_parts();
-                link.receive(call, head, body)
-            });
-            link.state().errands.remove(&errand);
-            link.say(ToWorker::Fetched { errand, result });
-        });
-    }
-
-    /// Keeps what an errand of a call brought.
-    fn receive(
-        &self,
-        call: u64,
-        head: http::response::Parts,
-        body: Source,
-    ) -> (ResponseHead, Content) {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(pending) = state.calls.get_mut(&call) else {
-            let fields = Fields::Lines(Octets::default());
-            let status = head.status.as_u16();
-            return (ResponseHead { status, fields }, Content::Empty);
-        };
-        let number = self.number();
-        let fields = Fields::numbered(number, &head.headers);
-        state.heads.insert(number, head.headers);
-        pending.held.push(number);
-        let status = head.status.as_u16();
-        let content = match body.is_end_stream() {
-            true => Content::Empty,
-            false => {
-                let number = self.number();
-                state.bodies.insert(number, Some(body));
-                pending.held.push(number);
-                Content::Handle(number)
-            }
-        };
-        (ResponseHead { status, fields }, content)
-    }
-
-    fn request(self: &Arc<Self>, head: RequestHead, content: Content) -> Option<Request<Source>> {
-        let mut request = Request::new(self.source(content));
-        *request.method_mut() = head.method.parse().ok()?;
-        *request.uri_mut() = Uri::try_from(head.url).ok()?;
-        *request.headers_mut() = self.headers(head.fields)?;
-        Some(request)
-    }
-
-    /// Reads one piece of a body.
-    fn read(self: &Arc<Self>, errand: u64, handle: u64) {
-        let taken = self
-            .state()
-            .bodies
-            .get_mut(&handle)
-            .and_then(Option::take);
-        let Some(mut source) = taken else {
-            let result = Err("the body is gone".to_owned());
-            return self.say(ToWorker::Chunk { errand, result });
-        };
-        let link = Arc::clone(self);
-        self.tasks.spawn("worker body", async move {
-            let result = next_octets(&mut source).await;
-            let is_over = !matches!(result, Ok(Some(_)));
-            {
-                let mut state = link.state();
-                match state.bodies.get_mut(&handle) {
-                    Some(held) if !is_over => *held = Some(source),
-                    Some(_) => drop(state.bodies.remove(&handle)),
-                    // Cancelled meanwhile.
-                    None => {}
-                }
-            }
-            let result = result.map(|octets| octets.map(Octets));
-            let result = result.map_err(|error| error.to_string());
-            link.say(ToWorker::Chunk { errand, result });
-        });
     }
 
     /// `console`, for the operator.

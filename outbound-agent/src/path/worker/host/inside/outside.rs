@@ -9,7 +9,8 @@ use outbound_javascript::{self as javascript, Body, Host, HostError, Jwt, Level,
 use serde_json::Value;
 
 use super::super::message::{Octets, RequestHead, ToAgent, ToWorker, level_number};
-use super::{Wire, to_body};
+use super::to_body;
+use super::wire::Wire;
 
 /// What an isolate's module asks of its surroundings, asked of the agent.
 pub(super) struct Outside(pub(super) Rc<Wire>);

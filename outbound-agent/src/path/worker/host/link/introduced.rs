@@ -104,7 +104,11 @@ impl Caller<'_> {
                 Isolation::Tenant => self.tenant.id.to_string(),
                 Isolation::Service => String::new(),
             },
-            entrypoint: outbound.entrypoint.as_deref().unwrap_or_default().to_owned(),
+            entrypoint: outbound
+                .entrypoint
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
             env: Value::from(env).to_string(),
             has_own_url,
         }
