@@ -15,10 +15,12 @@ pub mod trial;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Response;
+use nix::unistd::gettid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -234,7 +236,10 @@ impl Inner {
                 let (from_worker, mut messages) = unbounded_channel();
                 let stop = CancellationToken::new();
                 let stopped = stop.clone();
+                let number = Arc::<AtomicI32>::default();
+                let told = Arc::clone(&number);
                 let run = move || {
+                    told.store(gettid().as_raw(), Ordering::Relaxed);
                     let inside = inside::run(to_worker, from_worker);
                     runtime.block_on(stopped.run_until_cancelled(inside))
                 };
@@ -250,7 +255,7 @@ impl Inner {
                     };
                     stopped.run_until_cancelled(hearing).await;
                 });
-                Running::Thread(stop)
+                Running::Thread { stop, number }
             }
         };
         Ok((link, Life { loads, ended }, running))

@@ -26,6 +26,9 @@ use super::message::{
     ToWorker, Tunnel, Usage,
 };
 
+/// How long after an isolate was needed another is made ahead.
+const BEFORE_SPARE: Duration = Duration::from_millis(5);
+
 /// Answers what comes in until nobody is left to ask.
 pub(super) async fn run(mut inbox: UnboundedReceiver<ToWorker>, outbox: UnboundedSender<ToAgent>) {
     let inside = Rc::new(Inside::new(outbox));
@@ -44,6 +47,9 @@ struct Inside {
     loaded: RefCell<Option<Loaded>>,
     callers: RefCell<HashMap<u64, Rc<Caller>>>,
     isolates: RefCell<HashMap<Rc<Key>, Kept>>,
+    /// One that nobody has yet, for the default export.
+    spare: RefCell<Option<Isolate>>,
+    providing: RefCell<Option<AbortHandle>>,
     calls: RefCell<HashMap<u64, AbortHandle>>,
     clock: Cell<u64>,
 }
@@ -83,6 +89,8 @@ impl Inside {
             loaded: RefCell::default(),
             callers: RefCell::default(),
             isolates: RefCell::default(),
+            spare: RefCell::default(),
+            providing: RefCell::default(),
             calls: RefCell::default(),
             clock: Cell::new(0),
         }
@@ -126,7 +134,7 @@ impl Inside {
     }
 
     /// Isolates of another module answer what they have begun, and nothing more.
-    fn load(&self, load: Load) -> Result<Handlers, WorkerError> {
+    fn load(self: &Rc<Self>, load: Load) -> Result<Handlers, WorkerError> {
         let limits = Limits {
             cpu: Duration::from_millis(load.cpu_ms),
             wall: Duration::from_millis(load.wall_ms),
@@ -144,12 +152,14 @@ impl Inside {
             ..Bindings::default()
         };
         self.isolates.borrow_mut().clear();
+        self.spare.take();
         self.tell_isolates();
         *self.loaded.borrow_mut() = Some(Loaded {
             module,
             bindings,
             most_isolates: usize::try_from(load.isolates).unwrap_or(usize::MAX),
         });
+        self.provide();
         Ok(handlers)
     }
 
@@ -180,7 +190,7 @@ impl Inside {
         self.calls.borrow_mut().insert(call, handle);
     }
 
-    async fn fetch(&self, call: Call) -> Answered {
+    async fn fetch(self: &Rc<Self>, call: Call) -> Answered {
         let (isolate, env) = self.isolate(call.from)?;
         let request = javascript::RequestHead {
             // The agent has it from a type that holds nothing else.
@@ -206,7 +216,7 @@ impl Inside {
         Ok((Answer::Response(head, content), reply.rest))
     }
 
-    async fn connect(&self, tunnel: Tunnel) -> Answered {
+    async fn connect(self: &Rc<Self>, tunnel: Tunnel) -> Answered {
         let (isolate, env) = self.isolate(tunnel.from)?;
         let decided = isolate
             .connect(javascript::Tunnel {
@@ -252,7 +262,7 @@ impl Inside {
     }
 
     /// The isolate of a caller, made where there is none, and what the caller has on `env`.
-    fn isolate(&self, caller: u64) -> Result<(Rc<Isolate>, Env), WorkerError> {
+    fn isolate(self: &Rc<Self>, caller: u64) -> Result<(Rc<Isolate>, Env), WorkerError> {
         let broken = |message: &str| WorkerError::Engine {
             message: message.to_owned(),
         };
@@ -278,12 +288,15 @@ impl Inside {
                 None => return Err(WorkerError::Crowded),
             }
         }
-        let mut bindings = loaded.bindings.clone();
-        if !caller.key.entrypoint.is_empty() {
-            bindings.entrypoint.clone_from(&caller.key.entrypoint);
-        }
-        let host = Rc::new(Outside(Rc::clone(&self.wire)));
-        let isolate = Rc::new(Isolate::new(&loaded.module, &bindings, host)?);
+        let spare = match caller.key.entrypoint.is_empty() {
+            true => self.spare.take(),
+            false => None,
+        };
+        let isolate = match spare {
+            Some(isolate) => isolate,
+            None => self.make(loaded, &caller.key.entrypoint)?,
+        };
+        let isolate = Rc::new(isolate);
         let kept = Kept {
             isolate: Rc::clone(&isolate),
             used: self.clock.get(),
@@ -291,7 +304,35 @@ impl Inside {
         isolates.insert(Rc::clone(&caller.key), kept);
         drop(isolates);
         self.tell_isolates();
+        self.provide();
         Ok((isolate, caller.env.clone()))
+    }
+
+    fn make(&self, loaded: &Loaded, entrypoint: &str) -> Result<Isolate, WorkerError> {
+        let mut bindings = loaded.bindings.clone();
+        if !entrypoint.is_empty() {
+            entrypoint.clone_into(&mut bindings.entrypoint);
+        }
+        let host = Rc::new(Outside(Rc::clone(&self.wire)));
+        Isolate::new(&loaded.module, &bindings, host)
+    }
+
+    /// Makes an isolate for the next tenant that comes, once what is ready has run: nobody waits
+    /// for it then.
+    fn provide(self: &Rc<Self>) {
+        let inside = Rc::clone(self);
+        let providing = spawn_local(async move {
+            tokio::time::sleep(BEFORE_SPARE).await;
+            let loaded = inside.loaded.borrow();
+            let is_wanted = inside.spare.borrow().is_none();
+            if let Some(loaded) = loaded.as_ref().filter(|_| is_wanted) {
+                // Whoever needs it will learn why there is none.
+                *inside.spare.borrow_mut() = inside.make(loaded, "").ok();
+            }
+        });
+        if let Some(before) = self.providing.replace(Some(providing.abort_handle())) {
+            before.abort();
+        }
     }
 
     /// An isolate that an invocation has used up is thrown away.

@@ -1,7 +1,10 @@
 //! What runs the isolates of a worker, and whether it still does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::time::ClockId;
 use tokio_util::sync::CancellationToken;
 
 use super::child::Child;
@@ -11,14 +14,19 @@ use super::link::Link;
 pub(super) enum Running {
     Process(Child),
     /// It ends when it is told to, unless it is in a loop that nobody can interrupt.
-    Thread(CancellationToken),
+    Thread {
+        /// Tells it.
+        stop: CancellationToken,
+        /// What the kernel calls it, once it runs.
+        number: Arc<AtomicI32>,
+    },
 }
 
 impl Running {
     pub(super) fn kill(self) {
         match self {
             Self::Process(child) => child.kill(),
-            Self::Thread(stop) => stop.cancel(),
+            Self::Thread { stop, .. } => stop.cancel(),
         }
     }
 
@@ -26,7 +34,14 @@ impl Running {
     fn cpu(&self) -> Option<Duration> {
         match self {
             Self::Process(child) => child.cpu(),
-            Self::Thread(_) => None,
+            Self::Thread { number, .. } => match number.load(Ordering::Relaxed) {
+                0 => None,
+                // CPUCLOCK_PERTHREAD_MASK and CPUCLOCK_SCHED, linux/posix-timers_types.h.
+                number => {
+                    let clock = ClockId::from_raw((!number << 3) | 6);
+                    Some(Duration::from(clock.now().ok()?))
+                }
+            },
         }
     }
 }
@@ -43,7 +58,7 @@ impl Stuck {
             self.since = None;
             return false;
         };
-        // A thread that cannot be asked counts all of its time.
+        // Where that is not known all of its time counts.
         let cpu = running.cpu().unwrap_or_else(|| since.elapsed());
         let at_first = match self.since {
             Some((first, at_first)) if first == since => at_first,
