@@ -4,6 +4,7 @@
 //! ends, so that its tenants have no egress rather than an open one.
 
 pub mod daemon;
+pub mod renew;
 pub(crate) mod subject;
 
 use std::fs;
@@ -14,6 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use crate::config::{self, Config};
+use crate::connection::standing::Standings;
 use crate::connection::{Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
@@ -84,7 +86,8 @@ impl App {
             config.agent.metrics.port(),
         ];
         agent_ports.extend(workers.address().map(|address| address.port()));
-        let upstream = upstream(config, agent_ports.clone(), tasks.clone())?;
+        let agent_ports = Arc::new(ArcSwap::from_pointee(agent_ports));
+        let upstream = upstream(config, Arc::clone(&agent_ports), tasks.clone())?;
         let agent = Arc::new(Agent {
             flows,
             tenants,
@@ -96,15 +99,16 @@ impl App {
             workers,
             rates: Rates::default(),
             names: dns::Accounts::new(dns_limits(&config.limits)),
+            standings: Standings::default(),
             tasks: tasks.clone(),
             agent_ports,
             limits: limits(&config.limits),
         });
         let read = Arc::clone(&agent);
         agent.records.read_workers(Box::new(move || {
-            let states = read.workers.states();
+            let states = read.workers.states().into_iter();
             let state = states.map(|(service, state)| WorkerState {
-                service: Arc::clone(service),
+                service,
                 isolates: state.isolates,
                 outstanding: state.outstanding,
                 restarts: state.restarts,
@@ -165,10 +169,20 @@ impl App {
     }
 }
 
-fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upstream, Error> {
-    let resolver = Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)?;
+fn resolver(config: &Config) -> Result<Resolver, resolve::Error> {
+    Resolver::new(config.resolver.hosts.clone(), &config.resolver.servers)
+}
+
+fn verifier(config: &Config) -> Result<Verifier, tls::Error> {
+    Verifier::new(&config.tls.roots, config.limits.tls_handshake)
+}
+
+fn upstream(
+    config: &Config,
+    agent_ports: Arc<ArcSwap<Vec<u16>>>,
+    tasks: Tasks,
+) -> Result<Upstream, Error> {
     let limits = &config.limits;
-    let verifier = Verifier::new(&config.tls.roots, limits.tls_handshake)?;
     let limits = upstream::Limits {
         resolve: limits.resolve,
         connect: limits.connect,
@@ -181,8 +195,8 @@ fn upstream(config: &Config, agent_ports: Vec<u16>, tasks: Tasks) -> Result<Upst
         pool_connections: limits.pool_connections,
     };
     Ok(Upstream::new(
-        Box::new(resolver),
-        verifier,
+        Box::new(resolver(config)?),
+        verifier(config)?,
         limits,
         agent_ports,
         tasks,

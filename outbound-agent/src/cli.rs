@@ -46,12 +46,18 @@ pub enum Command {
     Unassign(Unassign),
     /// Say whether the configuration is right, or what would happen to a request
     Check(Check),
+    /// Print a Wrangler configuration's dispatch namespaces and workers as configuration of ours
+    Import(Import),
     /// Print the smallest allow list for what a tenant was seen to do
     Suggest(Suggest),
     /// Say what this configuration would have decided differently about what was logged
     Replay(Replay),
     /// Show what the running agent does
     Status(Status),
+    /// Have the running agent read its configuration again
+    Reload(Reload),
+    /// Show the tenants, and what is dispatched to them
+    Tenants(Tenants),
     /// Show how workloads come to trust the agent's certificate authority
     Trust(Trust),
     /// Say what this host lacks, and try to get out of a tenant's cgroup in every known way
@@ -97,6 +103,9 @@ pub struct Run {
     /// Leave the command in the caller's mount namespace
     #[arg(long, conflicts_with = "mount")]
     pub no_mount: bool,
+    /// What the command is dispatched with.
+    #[command(flatten)]
+    pub parameters: Parameters,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -120,6 +129,9 @@ pub struct Assign {
     /// What is assigned.
     #[command(flatten)]
     pub cgroup: Cgroup,
+    /// What it is dispatched with.
+    #[command(flatten)]
+    pub parameters: Parameters,
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
@@ -139,6 +151,19 @@ pub struct Unassign {
     /// How the agent is found.
     #[command(flatten)]
     pub admin: Admin,
+}
+
+/// What the tenant's dispatch namespace declares.
+#[derive(Debug, Default, Args)]
+pub struct Parameters {
+    /// A parameter that the tenant's dispatch namespace declares; a.b=VALUE is a member of one
+    ///
+    /// The value is JSON where it can be read as such, otherwise a text. May be said again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
+    /// A file with an object of parameters in JSON; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub params_json: Option<PathBuf>,
 }
 
 /// A cgroup, in one of three ways.
@@ -174,6 +199,20 @@ pub struct Check {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+    /// Print what may stand in a configuration, as JSON Schema, for editors; reads none
+    #[arg(long, conflicts_with_all = ["tenant", "json"])]
+    pub schema: bool,
+}
+
+/// `outbound import`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: outbound import wrangler.jsonc > /etc/outbound/conf.d/dispatch.toml\n\n\
+                  What cannot be taken over is told on standard error, with name and line."
+)]
+pub struct Import {
+    /// wrangler.toml, wrangler.json or wrangler.jsonc
+    pub file: PathBuf,
 }
 
 /// `outbound suggest`
@@ -205,6 +244,32 @@ pub struct Replay {
 /// `outbound status`
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound reload`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The configuration is taken whole or not at all: where anything is wrong with it, \
+                  the last good one holds on. Exit status: 0 applied, 1 not."
+)]
+pub struct Reload {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the agent is found.
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// `outbound tenants`
+#[derive(Debug, Args)]
+pub struct Tenants {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,

@@ -3,13 +3,18 @@
 pub mod run;
 pub mod assign;
 pub mod check;
+mod import;
 mod record;
 mod suggest;
 mod replay;
+pub mod reload;
 pub mod status;
+mod tenants;
 pub mod trust;
 pub mod doctor;
 pub mod detach;
+mod dispatch;
+mod parameters;
 pub mod client;
 pub mod output;
 mod doors;
@@ -42,10 +47,17 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Unassign(unassign) => socket(unassign.admin.socket.clone(), &cli.config)
             .and_then(|socket| wait(assign::unassign(&socket, unassign, &mut io::stdout())))
             .map(|()| ExitCode::SUCCESS),
+        Command::Reload(reload) => reload_agent(reload, &cli.config),
         Command::Check(check) => Ok(check::run(&check, &cli.config)),
+        Command::Import(import) => {
+            import::import(&import.file, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Suggest(wanted) => suggest_rules(&wanted, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Replay(replay) => replay_log(&replay.log, &cli.config),
         Command::Status(status) => show_status(&status, &cli.config).map(ExitCode::from),
+        Command::Tenants(wanted) => socket(wanted.admin.socket.clone(), &cli.config)
+            .and_then(|socket| wait(tenants::run(&socket, wanted.json, &mut io::stdout())))
+            .map(|()| ExitCode::SUCCESS),
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
@@ -68,7 +80,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
 }
 
 fn run_agent(config: &Path) -> anyhow::Result<()> {
-    daemon::run(&config::load(config)?)
+    daemon::run(config)
 }
 
 fn suggest_rules(wanted: &cli::Suggest, config: &Path) -> anyhow::Result<()> {
@@ -105,6 +117,20 @@ fn show_status(status: &cli::Status, config: &Path) -> anyhow::Result<u8> {
         Ok(status::run(&socket, status.json, attached, &mut io::stdout().lock()).await?)
     })?;
     Ok(answer.exit_code())
+}
+
+fn reload_agent(reload: cli::Reload, config: &Path) -> anyhow::Result<ExitCode> {
+    let socket = match reload.admin.socket {
+        Some(socket) => socket,
+        // Its file may be wrong now: then it is where an agent is by default, if it is there.
+        None => match settings(config) {
+            Ok(agent) => agent.admin_socket,
+            Err(error) => Some(config::Agent::default().admin_socket)
+                .filter(|socket| socket.exists())
+                .ok_or(error)?,
+        },
+    };
+    wait(reload::run(&socket, reload.json, &mut io::stdout().lock()))
 }
 
 fn show_trust(trust: &cli::Trust, config: &Path) -> anyhow::Result<()> {

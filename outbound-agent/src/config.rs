@@ -1,13 +1,14 @@
 //! The configuration: what the files say is raw, what the agent runs on is [`Config`].
 //!
-//! Nothing checks a [`Config`]; it cannot be wrong. Each setting is declared once, with its
-//! default and its text for the documents.
+//! Nothing checks a [`Config`]; it cannot be wrong. Each setting and its text are declared once.
 
 pub mod cgroups;
+mod change;
 mod check;
 mod credential;
 mod document;
 mod group;
+pub mod import;
 mod kind;
 mod policy;
 pub mod problem;
@@ -16,6 +17,7 @@ mod service;
 pub mod reference;
 mod roots;
 mod rule;
+pub mod schema;
 pub mod secret;
 mod section;
 mod set;
@@ -30,6 +32,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::change::needs_restart;
 
 use self::cgroups::Cgroups;
 use self::document::Table;
@@ -67,6 +71,10 @@ pub struct Config {
     pub tenants: Vec<TenantSpec>,
     /// Files that it is made of, besides those of the configuration.
     pub watched: Vec<PathBuf>,
+    /// The file that it was read from, drop-ins aside.
+    file: PathBuf,
+    /// Where the keys of its tables are written.
+    written: HashMap<String, Place>,
 }
 
 /// A tenant and its place on this host.
@@ -304,7 +312,14 @@ pub enum Error {
 /// Tables and lists of tables grow from file to file; any other key is written once.
 pub fn load(path: &Path) -> Result<Config, Error> {
     let (table, problems) = read_all(path)?;
-    finish(&table, |name| std::env::var_os(name), problems)
+    finish(path, &table, |name| std::env::var_os(name), problems)
+}
+
+/// The files of a configuration as they are now: the main one first, then its drop-ins.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = vec![path.to_owned()];
+    files.extend(drop_ins(path)?);
+    Ok(files)
 }
 
 /// Reads how to find the agent, and nothing else: the rest's secrets are not for every command.
@@ -338,16 +353,23 @@ fn read_all(path: &Path) -> Result<(Table, Problems), Error> {
 pub fn parse(text: &str, file: &Path) -> Result<Config, Error> {
     let mut problems = Problems::default();
     let table = parse_file(text, file, true, &mut problems);
-    finish(&table, |name| std::env::var_os(name), problems)
+    finish(file, &table, |name| std::env::var_os(name), problems)
 }
 
 fn finish(
+    path: &Path,
     table: &Table,
     environment: impl Fn(&str) -> Option<OsString>,
     mut problems: Problems,
 ) -> Result<Config, Error> {
     let file = raw::File::read(table, &mut problems);
+    let written = change::places(table);
     let config = check::check(file, environment, &mut problems);
+    let config = config.map(|config| Config {
+        file: path.to_owned(),
+        written,
+        ..config
+    });
     problems.none_or(config).map_err(Error::Invalid)
 }
 

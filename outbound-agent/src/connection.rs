@@ -3,6 +3,7 @@
 pub mod proxied;
 mod session;
 mod silence;
+pub mod standing;
 mod tunnelled;
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::session::session;
-pub use self::session::{Session, Who};
+pub use self::session::{Now, Session, Who};
+use self::standing::{Standings, What};
 use self::tunnelled::relay;
 
 use crate::drain::Tasks;
@@ -62,10 +64,12 @@ pub struct Agent {
     pub rates: Rates,
     /// What tenants asked the resolver, and what they were told.
     pub names: dns::Accounts,
+    /// What is under way, to be decided again when policies change.
+    pub standings: Standings,
     /// Tasks that a drain waits for.
     pub tasks: Tasks,
     /// The agent's own ports: nobody's destination.
-    pub agent_ports: Vec<u16>,
+    pub agent_ports: Arc<ArcSwap<Vec<u16>>>,
     /// How long and how much.
     pub limits: Limits,
 }
@@ -90,12 +94,12 @@ pub async fn serve(accepted: Accepted, agent: Arc<Agent>) {
 
 async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRecord) -> Ending {
     let downstream = accepted.downstream;
-    let tenants = agent.tenants.load();
-    let identified = match identify(accepted, &*agent.flows, &tenants, &agent.agent_ports) {
+    let (tenants, ports) = (agent.tenants.load(), agent.agent_ports.load());
+    let identified = match identify(accepted, &*agent.flows, &tenants, &ports) {
         Ok(identified) => identified,
         Err(refused) => return refuse(*refused, record),
     };
-    drop(tenants);
+    drop((tenants, ports));
     let Identified {
         stream,
         flow,
@@ -116,8 +120,12 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
         downstream,
         flow,
         proxied: None,
+        carrier: Arc::default(),
     };
-    let carried = carry_identified(stream, who, agent, record);
+    let _stands = who.stands(agent, What::Connection, Arc::clone(&who.carrier));
+    let carrier = Arc::clone(&who.carrier);
+    let carried = Box::pin(carry_identified(stream, who, agent, record));
+    let carried = standing::until(&carrier, carried, Ending::of);
     match limits.connection_duration {
         None => carried.await,
         Some(limit) => timeout(limit, carried)
@@ -150,7 +158,8 @@ async fn carry_as<S: Downlink>(
     match silence::detect(stream, &who, agent).await {
         Ok(Detected::Http(stream)) => {
             let session = session(agent, who, None, record);
-            http::serve(stream, agent.limits.http, &agent.tasks, |request| {
+            let ends = (&agent.tasks, &*session.who.carrier);
+            http::serve(stream, agent.limits.http, ends, |request| {
                 exchange::handle(request, Arc::clone(&session))
             })
             .await
@@ -158,13 +167,10 @@ async fn carry_as<S: Downlink>(
         Ok(Detected::Http2(stream)) => {
             let session = session(agent, who, None, record);
             let refused = exchange::unread(&session);
-            http::serve_http2(
-                stream,
-                agent.limits.http,
-                &agent.tasks,
-                refused,
-                |request| exchange::handle(request, Arc::clone(&session)),
-            )
+            let ends = (&agent.tasks, &*session.who.carrier);
+            http::serve_http2(stream, agent.limits.http, ends, refused, |request| {
+                exchange::handle(request, Arc::clone(&session))
+            })
             .await
         }
         Ok(Detected::Tls(hello, stream)) => carry_tls(hello, stream, who, agent, record).await,
@@ -219,11 +225,12 @@ async fn carry_tls<S: Downlink>(
         Ok(Plain { stream, is_http2 }) => {
             let session = session(agent, who, Some(host), record);
             let handle = |request| exchange::handle(request, Arc::clone(&session));
+            let ends = (&agent.tasks, &*session.who.carrier);
             if is_http2 {
                 let refused = exchange::unread(&session);
-                http::serve_http2(stream, agent.limits.http, &agent.tasks, refused, handle).await
+                http::serve_http2(stream, agent.limits.http, ends, refused, handle).await
             } else {
-                http::serve(stream, agent.limits.http, &agent.tasks, handle).await
+                http::serve(stream, agent.limits.http, ends, handle).await
             }
         }
         Err(reason) => Ending::of(reason),

@@ -16,6 +16,7 @@ use http_body::Body as _;
 
 use self::carried::Carried;
 use self::refused::Refused;
+use crate::connection::standing::{Stands, What};
 use crate::connection::{Session, watched};
 use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
@@ -41,11 +42,14 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
     if request.method() == Method::CONNECT {
         return connect::handle(request, session).await;
     }
+    let (session, is_its) = session.now();
     let mut record = session.exchanges.open();
+    record.dispatched(session.who.tenant.dispatch.as_ref());
     let method = request.method().clone();
     let target = request.uri().clone();
     let is_grpc = grpc::is_asked(request.headers());
-    let asked = normalize(&request, session.scheme, session.who.flow.original_dst)
+    let asked = is_its
+        .and_then(|()| normalize(&request, session.scheme, session.who.flow.original_dst))
         .and_then(|asked| session.agree(asked));
     // Of a request that could not be read there is nothing to say.
     if request
@@ -115,7 +119,16 @@ fn admit_and_permit<'a>(
     }
     trace(&request, record);
     let metered = admit(&request, session, record)?;
+    let what = What::exchange(&request, asked);
+    let stands = session
+        .who
+        .stands(&session.agent, what, Arc::clone(metered.stop()));
     let (permit, asked) = permit(&mut request, asked, session, record)?;
+    if let Cow::Owned(moved) = &asked {
+        stands.moved(moved.clone());
+    }
+    let stands = Arc::new(stands);
+    metered.hold(Arc::clone(&stands));
     let is_websocket = websocket::is_translated(&request);
     let workload = take_upgrade(&mut request, &asked);
     Ok(Permitted {
@@ -125,6 +138,7 @@ fn admit_and_permit<'a>(
         workload,
         is_websocket,
         metered,
+        stands,
     })
 }
 
@@ -151,6 +165,7 @@ struct Permitted<'a> {
     workload: Option<Upgrade>,
     is_websocket: bool,
     metered: Arc<Metered>,
+    stands: Arc<Stands>,
 }
 
 /// Add credentials, send.
@@ -166,6 +181,7 @@ async fn forward(
         workload,
         is_websocket,
         metered,
+        stands,
     } = permitted;
     let tenant = &session.who.tenant;
     let mut told = |name: &Arc<str>, used| record.credential(name, used);
@@ -179,18 +195,19 @@ async fn forward(
     };
     let edits = permit.response_edits();
     let upstream = &session.agent.upstream;
-    let sending = upstream.send(&tenant.id, &mut permit, aim, trust, request, sent);
+    let sending = Box::pin(upstream.send(&tenant.id, &mut permit, aim, trust, request, sent));
     let answered = metered.in_time(sending).await?;
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let Answer {
         response,
         peer,
         lease,
-    } = answered.map_err(|failure| match metered.stopped() {
+    } = answered.map_err(|failure| match metered.stop().reason() {
         Some(limit) => limit.into(),
         None => Refused::failed(failure, record),
     })?;
     record.upstream(peer);
+    stands.peer(peer.ip());
     let mut response = credentials::remove(response, &scrub)?;
     match (response.status(), workload) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(workload)) => Ok(Carried::Upgrade {

@@ -6,6 +6,7 @@ pub mod flow;
 pub mod tenant;
 pub mod place;
 pub mod pattern;
+pub mod stop;
 pub mod target;
 pub mod index;
 pub mod set;

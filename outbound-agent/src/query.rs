@@ -9,7 +9,7 @@ use hickory_proto::rr::{Record, RecordType};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::connection::{Agent, Who, watched};
+use crate::connection::{Agent, Now, Who, watched};
 use crate::model::rcode::Rcode;
 use crate::model::reason::{Ending, Reason};
 use crate::observe::record::{ConnectionRecord, QueryRecord};
@@ -43,6 +43,7 @@ pub fn take(datagram: Datagram, socket: &Arc<DatagramSocket>, agent: &Arc<Agent>
             downstream: datagram.source,
             flow,
             proxied: None,
+            carrier: Arc::default(),
         },
         record,
         _place: place,
@@ -99,6 +100,15 @@ pub async fn serve(
             Err(reason) => return Ending::of(reason),
         };
         let mut record = record.query();
+        let changed = match who.now(agent) {
+            None => {
+                record.close(Ending::of(Reason::Unassigned));
+                return Ending::of(Reason::Unassigned);
+            }
+            Some(Now::Same) => None,
+            Some(Now::Changed(who)) => Some(who),
+        };
+        let who = changed.as_ref().unwrap_or(who);
         let Some(_place) = agent.names.of(&who.tenant.id).place() else {
             record.close(Ending::of(Reason::DnsLimit));
             return Ending::of(Reason::DnsLimit);
@@ -240,6 +250,8 @@ const fn code(reason: Reason) -> Rcode {
         | R::NoRule
         | R::PrivateAddress
         | R::MetadataAddress
+        | R::PolicyChanged
+        | R::Unassigned
         | R::UnsupportedProtocol
         | R::NoHost
         | R::DnsLimit

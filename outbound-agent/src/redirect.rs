@@ -113,6 +113,12 @@ impl Redirect {
         self.attach(&group, &directory, attach::WORKLOAD)
     }
 
+    /// Whether a cgroup has programs of its own.
+    pub fn has_fenced(&self, cgroup: &Path) -> bool {
+        let group = self.group(&self.cgroup_directory(cgroup));
+        group.is_ok_and(|group| group.is_dir())
+    }
+
     /// Takes the programs off a cgroup that was watched. Its processes are free once it is
     /// unassigned as well: until then the sentinel refuses them sockets without a stamp.
     pub fn unwatch(&mut self, cgroup: &Path) -> Result<(), Error> {

@@ -13,6 +13,7 @@ mod enrolment;
 pub mod events;
 mod error;
 mod lease;
+mod dispatch;
 mod shared;
 mod matched;
 mod wanted;
@@ -29,17 +30,20 @@ use tokio::sync::watch;
 use crate::config::TenantSpec;
 use crate::config::cgroups::Cgroups;
 use crate::model::tenant::{CgroupId, Tenant, TenantId, Tenants};
+use crate::model::worker::Namespace;
 use crate::redirect::{Cut, Redirect};
 use crate::sys;
 
+pub use dispatch::{Dispatched, Request};
 pub use error::Error;
 pub use lease::Leased;
 pub use matched::Nurseries;
 pub use place::{Named, Place};
 pub use shared::Shared;
 
+use dispatch::Dispatch;
 use slots::Slots;
-use state::{Lease, State};
+use state::{Kept, Lease, State};
 use wanted::Wanted;
 
 /// The directory of every cgroup that is a tenant's.
@@ -62,6 +66,10 @@ pub struct Assignments {
     slots: Slots,
     state: State,
     leases: HashMap<CgroupId, Lease>,
+    dispatches: HashMap<CgroupId, Dispatch>,
+    namespaces: Vec<Arc<Namespace>>,
+    /// The configuration was replaced, and that was not published yet.
+    is_stale: bool,
 }
 
 /// One cgroup as the kernel was told.
@@ -91,9 +99,13 @@ impl Assignments {
             .collect();
         let taken = in_kernel.values().map(|assigned| assigned.slot).collect();
         let state = State::within(state_dir);
-        let leases = state.load()?.into_iter();
+        let Kept {
+            assignments,
+            dispatches,
+        } = state.load()?;
+        let leases = assignments.into_iter();
         let by_name = specs.iter().enumerate();
-        Ok(Self {
+        let mut assignments = Self {
             redirect,
             root,
             parents: Vec::new(),
@@ -110,13 +122,36 @@ impl Assignments {
             leases: leases
                 .map(|lease| (CgroupId(lease.cgroup_id), lease))
                 .collect(),
+            dispatches: HashMap::new(),
+            namespaces: Vec::new(),
             state,
-        })
+            is_stale: false,
+        };
+        assignments.restore(dispatches);
+        Ok(assignments)
+    }
+
+    /// Takes another configuration's tenants from now on, all at once, and [applies](Self::apply)
+    /// that. What is nobody's any more stays fenced. What cannot be done now is tried again.
+    pub fn replace(&mut self, specs: Vec<TenantSpec>, watch: &[PathBuf]) -> Result<Cut, Error> {
+        let names = specs.iter().enumerate();
+        self.by_name = names
+            .map(|(index, spec)| (spec.tenant.id.clone(), index))
+            .collect();
+        self.specs = specs;
+        self.is_stale = true;
+        self.tell_of_orphans();
+        let watched = watch.iter().try_for_each(|parent| self.watch(parent));
+        let cut = self.apply()?;
+        watched.map(|()| cut)
     }
 
     /// Fences a parent whose children are all to be tenants; it is made where it is not there.
     pub fn watch(&mut self, parent: &Path) -> Result<(), Error> {
         let directory = self.root.join(parent.strip_prefix("/").unwrap_or(parent));
+        if self.parents.contains(&directory) {
+            return Ok(());
+        }
         make_cgroup(&directory).map_err(|source| Error::Watched {
             path: directory.clone(),
             source,
@@ -131,11 +166,12 @@ impl Assignments {
     /// from being served.
     pub fn apply(&mut self) -> Result<Cut, Error> {
         let matched = self.matched()?;
-        if self.is_true(&matched) {
+        if !self.is_stale && self.is_true(&matched) {
             return Ok(Cut::default());
         }
         let mut failure = None;
         let mut wanted = self.wanted(matched, &mut failure);
+        succeeded(self.renew_dispatches(&wanted), &mut failure);
         self.revoke_all_but(&wanted)?;
         let homes = Arc::clone(&self.homes.borrow());
         wanted.retain(|id, wanted| {
@@ -152,17 +188,17 @@ impl Assignments {
             .iter()
             .filter(|(id, _)| !self.in_kernel.contains_key(id));
         let cut = enrolment::cut_strangers(new.map(|(_, wanted)| &wanted.directory))?;
-        let tenant = |wanted: &Wanted| Arc::clone(&self.specs[wanted.spec].tenant);
         self.publish(
             wanted
                 .iter()
-                .map(|(id, wanted)| (*id, tenant(wanted)))
+                .map(|(id, wanted)| (*id, self.holder(*id, wanted.spec)))
                 .collect(),
             wanted
                 .iter()
                 .map(|(id, wanted)| (*id, Arc::clone(&wanted.directory)))
                 .collect(),
         );
+        self.is_stale = false;
         for (id, wanted) in wanted {
             succeeded(self.admit(id, wanted.spec), &mut failure);
         }

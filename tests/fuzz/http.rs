@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use outbound_agent::drain::Tasks;
 use outbound_agent::model::addr::OriginalDst;
 use outbound_agent::model::reason::Reason;
+use outbound_agent::model::stop::Stop;
 use outbound_agent::model::target::Scheme;
 use outbound_agent::path::http::body::Body;
 use outbound_agent::path::http::normalize::{Asked, normalize};
@@ -106,7 +107,7 @@ async fn read(stream: Stream) -> Vec<Seen> {
             Response::new(Body::empty())
         }
     };
-    let _ending = serve(stream, limits, &tasks, handle).await;
+    let _ending = serve(stream, limits, (&tasks, &Stop::default()), handle).await;
     let seen = seen.lock().unwrap();
     seen.clone()
 }

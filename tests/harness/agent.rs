@@ -9,9 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hickory_proto::op::Message;
 use outbound_agent::app::App;
+use outbound_agent::app::renew::Next;
 use outbound_agent::config;
 use outbound_agent::drain::Drained;
-use outbound_agent::model::tenant::{CgroupId, Tenants};
+use outbound_agent::model::tenant::{CgroupId, TenantId, Tenants};
 use outbound_agent::observe::access_log::{AccessLog, Lines};
 use outbound_agent::observe::metrics::Metrics;
 use outbound_agent::observe::record::Records;
@@ -42,10 +43,7 @@ impl Agent {
 
     /// As [`Self::start`], with what an agent before it has left behind.
     pub fn start_again(state: TempDir, config: &str) -> Self {
-        let text = format!(
-            "version = 1\n[agent]\nport = 0\ndns_port = 0\nstate_dir = {:?}\n{config}",
-            state.path()
-        );
+        let text = settings(&state, config);
         let config =
             config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
         let numbered = || (1..).map(CgroupId).zip(&config.tenants);
@@ -69,6 +67,23 @@ impl Agent {
             metrics,
             state,
         }
+    }
+
+    /// Another configuration while it runs; of tenants those that it has begun with. Gives how much
+    /// is not allowed any more and was ended.
+    pub fn reload(&self, config: &str) -> usize {
+        let text = settings(&self.state, config);
+        let config =
+            config::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
+        let agent = self.app.agent();
+        let next = Next::prepare(agent, &config).unwrap();
+        let cgroup = |id: &TenantId| self.cgroup(id.as_str());
+        let tenants = config.tenants.iter().map(|spec| &spec.tenant);
+        let tenants: Tenants = tenants
+            .map(|tenant| (cgroup(&tenant.id), Arc::clone(tenant)))
+            .collect();
+        let publish = || agent.tenants.store(Arc::new(tenants));
+        next.take_over(agent, publish).1
     }
 
     /// A connection of `tenant` to `original_dst`, as the kernel would redirect it.
@@ -248,6 +263,12 @@ impl Agent {
     pub async fn stop_for_now(self, deadline: Duration) -> (Drained, TempDir) {
         (self.app.stop(deadline).await, self.state)
     }
+}
+
+/// The settings that every test shares, and its own.
+fn settings(state: &TempDir, config: &str) -> String {
+    let state = state.path();
+    format!("version = 1\n[agent]\nport = 0\ndns_port = 0\nstate_dir = {state:?}\n{config}")
 }
 
 /// A response as a workload sees it.

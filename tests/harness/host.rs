@@ -79,9 +79,15 @@ impl Host {
 
     /// Adds a tenant to the configuration.
     pub fn tenant(&self, name: &str, policy: &str) {
+        self.tenant_with(name, policy, "");
+    }
+
+    /// As [`Self::tenant`], with more keys.
+    pub fn tenant_with(&self, name: &str, policy: &str, more: &str) {
         let cgroup = format!("/{}/tenants/{name}", self.sandbox.name());
-        let text =
-            format!("[[tenants]]\nname = {name:?}\npolicy = {policy:?}\ncgroup = {cgroup:?}\n");
+        let text = format!(
+            "[[tenants]]\nname = {name:?}\npolicy = {policy:?}\ncgroup = {cgroup:?}\n{more}\n"
+        );
         self.configure(&format!("tenant-{name}"), &text);
     }
 
@@ -221,6 +227,14 @@ impl Host {
         exchange(stream, path).expect("the agent answers")
     }
 
+    /// Anything else on the admin socket, with a body of JSON: status and body.
+    #[track_caller]
+    pub fn ask_admin(&self, method: &str, path: &str, question: &Value) -> (u16, Value) {
+        let stream = UnixStream::connect(self.path("admin.sock")).expect("the admin socket");
+        let (status, text) = ask(stream, method, path, &question.to_string()).expect("an answer");
+        (status, serde_json::from_str(&text).expect("JSON"))
+    }
+
     /// Connects from the namespace, as nobody's workload.
     pub fn connect(&self, address: &str) -> std::io::Result<TcpStream> {
         self.sandbox.netns().enter(|| TcpStream::connect(address))
@@ -312,10 +326,21 @@ pub fn binary() -> String {
     binary.display().to_string()
 }
 
-fn exchange(mut stream: impl Read + Write, path: &str) -> Option<(u16, String)> {
+fn exchange(stream: impl Read + Write, path: &str) -> Option<(u16, String)> {
+    ask(stream, "GET", path, "")
+}
+
+fn ask(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
     )
     .ok()?;
     let mut text = String::new();

@@ -25,6 +25,7 @@ mod hello;
 mod mtls;
 mod dns;
 mod drain;
+mod reload;
 
 /// Two tenants that may reach `api.test` and `unknown.test` on loopback, any port.
 const OPEN: &str = r#"

@@ -1,8 +1,10 @@
 //! The operator's code between policy and upstream.
 
 mod hosted;
+mod isolation;
 mod limits;
 mod module;
 mod reload;
 mod server;
+mod stream;
 mod tunnels;

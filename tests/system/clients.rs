@@ -23,6 +23,8 @@ mod raw;
 mod quic;
 /// PyJWT, which reads what the agent signs.
 mod jwt;
+/// jsonschema, which reads the configuration as editors do.
+mod schema;
 /// Java.
 mod java;
 /// pip, npm and apt.

@@ -18,6 +18,8 @@ mod worker_test;
 mod transfer;
 /// Starting, and refusing to.
 mod start;
+/// Another configuration while the agent runs.
+mod reload;
 /// Ending, crashing, coming back, being taken off.
 mod lifecycle;
 /// What `outbound run` gives back and keeps away.
@@ -34,6 +36,8 @@ mod operators;
 mod namespaces;
 /// What runs already, put under a tenant and taken off.
 mod assign;
+/// Tenants dispatched with parameters, and what their outbound worker makes of them.
+mod dispatch;
 /// Cgroups that become a tenant's as they appear.
 mod patterns;
 /// `outbound doctor`.

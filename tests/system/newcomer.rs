@@ -1,3 +1,5 @@
+mod worker;
+
 use std::fs;
 
 use harness::host::{Ended, Host, Invocation, ORIGIN_V4};
@@ -7,9 +9,14 @@ const UNIT: &str = include_str!("../../outbound-agent/packaging/outbound.service
 
 /// The one block of a language in the README's part on configuration.
 fn block(language: &str) -> &'static str {
-    let (_before, part) = README.split_once("\n## Configure\n").unwrap();
+    block_of("Configure", language)
+}
+
+/// The same of another part.
+fn block_of(part: &str, language: &str) -> &'static str {
+    let (_before, part) = README.split_once(&format!("\n## {part}\n")).unwrap();
     let (_before, block) = part.split_once(&format!("```{language}\n")).unwrap();
-    block.split_once("```").unwrap().0
+    block.split_once("\n```").unwrap().0
 }
 
 /// A host with the README's configuration: the least is changed that makes it this host's.
@@ -99,7 +106,7 @@ fn what_the_readme_says_can_be_done() {
                 agent.take().unwrap().stop();
                 command(&host, line).output();
             }
-            "check" | "status" => drop(command(&host, line).output()),
+            "check" | "status" | "tenants" | "reload" => drop(command(&host, line).output()),
             other => panic!("nothing here tries `outbound {other}`"),
         }
     }
@@ -153,5 +160,7 @@ fn the_unit_says_what_the_agent_needs_and_no_less() {
         let told = host.outbound(&[&["run"], netns, &words].concat()).output();
         assert_eq!(told, "hello from api.example.com/unit\n");
     }
+    let reloaded = command_line("ExecReload").output();
+    assert!(reloaded.starts_with("reloaded"), "{reloaded}");
     agent.stop();
 }

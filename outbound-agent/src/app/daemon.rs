@@ -4,9 +4,11 @@
 //! is told where they are; each cgroup is fenced before it is told whose it is. On the way out
 //! nothing is detached: without an agent a tenant has no egress.
 
+pub(crate) mod reload;
 mod upkeep;
+mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
+use self::reload::{By, Reloads};
 use self::upkeep::{Sighting, Upkeep};
 use super::App;
 use super::subject::Host;
@@ -37,8 +40,10 @@ use crate::redirect::{self, KernelFlows, Redirect, Refusals};
 use crate::sys;
 use crate::tenants::{Assignments, Shared};
 
-/// Runs until SIGTERM or SIGINT, drains, and gives back.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+/// Runs with the configuration that stands in `file` until SIGTERM or SIGINT, drains, and gives
+/// back.
+pub fn run(file: &Path) -> anyhow::Result<()> {
+    let config = &crate::config::load(file)?;
     diagnostics::start(
         level(config.agent.log_level),
         format(config.agent.log_format),
@@ -52,10 +57,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(config))
+        .block_on(serve(file, config))
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(file: &Path, config: &Config) -> anyhow::Result<()> {
     let settings = settings(config)?;
     redirect::check(&settings)?;
     let signals = Signals::listen()?;
@@ -75,13 +80,15 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let (app, assignments, namespaces) = fence(config, settings, &records)?;
     read_kernel_events(&metrics, &assignments);
     let operators = Tasks::new();
+    let agent = Arc::clone(app.agent());
+    let reloads = Reloads::new(file, config, agent, assignments.clone(), metrics.clone());
     let host = Host::new(
         config,
         assignments,
         namespaces,
-        Arc::clone(app.agent()),
-        app.port(),
+        (Arc::clone(app.agent()), app.port()),
         readiness.clone(),
+        reloads.clone(),
     );
     let admin = Admin::new(
         metrics,
@@ -96,7 +103,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     info!(tenants = config.tenants.len(), port = app.port(), "ready");
 
-    signals.wait_for_end(&log).await;
+    let watched = watch::watch(reloads.clone(), operators.clone());
+    operators.spawn("configuration", watched);
+
+    signals.wait_for_end(&log, &reloads).await;
     info!("stopping");
     notify(&[sd_notify::NotifyState::Stopping]);
     let _draining = readiness.wait_for("drain");
@@ -147,7 +157,13 @@ fn fence(
 
     let (assignments, namespaces) = (Shared::new(assignments), Arc::new(namespaces));
     let (sighted, sightings) = mpsc::channel(SIGHTINGS);
-    let upkeep = Upkeep::new(assignments.clone(), Arc::clone(&namespaces), sightings);
+    let agent = Arc::clone(app.agent());
+    let upkeep = Upkeep::new(
+        agent,
+        assignments.clone(),
+        Arc::clone(&namespaces),
+        sightings,
+    );
     let upkeep = upkeep.context("cannot hear of cgroups")?;
     let tasks = app.tasks();
     let reported = report_refusals(refusals, records.clone(), snapshot, sighted, tasks.clone());
@@ -173,6 +189,7 @@ fn assign(
         Arc::clone(snapshot),
         &config.agent.state_dir,
     )?;
+    assignments.set_namespaces(config.namespaces.clone());
     for cgroup in &config.agent.watch {
         assignments.watch(cgroup)?;
     }
@@ -338,13 +355,19 @@ impl Signals {
         })
     }
 
-    /// Returns at SIGTERM or SIGINT; SIGHUP opens the access log anew, as after a rotation.
-    async fn wait_for_end(mut self, log: &AccessLog) {
+    /// Returns at SIGTERM or SIGINT; SIGHUP opens the access log anew, as after a rotation, and
+    /// reads the configuration again.
+    async fn wait_for_end(mut self, log: &AccessLog, reloads: &Reloads) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => log.reopen(),
+                _ = self.hang_up.recv() => {
+                    log.reopen();
+                    let reloads = reloads.clone();
+                    // What is wrong is told; the end is not waited for.
+                    drop(tokio::task::spawn_blocking(move || reloads.reload(By::Signal)));
+                }
             }
         }
     }

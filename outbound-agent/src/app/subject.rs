@@ -1,26 +1,31 @@
 //! What the admin API shows of a running agent.
 
+mod operate;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
 
+use super::daemon::reload::{By, Reloads};
 use crate::config::{Config, TenantSpec};
 use crate::connection::Agent;
 use crate::hold;
 use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
-use crate::namespaces::{Home, Namespaces, Trust};
+use crate::namespaces::{Home, Namespaces};
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Attachment, Cgroup, Feature, Listener, Listens, Namespace, Runs,
-    SharedHook, Status, TenantView, TrustView,
+    Assign, Assigned, Assignment, Attachment, Cgroup, Dispatch, Dispatched, Feature, Listener,
+    Listens, Namespace, Reloaded, Runs, SharedHook, Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
 use crate::observe::timestamp::Timestamp;
 use crate::redirect;
-use crate::tenants::{self, Leased, Named, Shared};
+use crate::tenants::{self, Named, Shared};
+
+use operate::{refused, shown};
 
 /// This host's agent.
 pub(super) struct Host {
@@ -34,6 +39,7 @@ pub(super) struct Host {
     agent: Arc<Agent>,
     /// Why connects cannot be held, if they cannot; found out when somebody asks.
     true_errors: OnceLock<Option<String>>,
+    reloads: Reloads,
 }
 
 impl Host {
@@ -41,9 +47,9 @@ impl Host {
         config: &Config,
         assignments: Shared,
         namespaces: Arc<Namespaces>,
-        agent: Arc<Agent>,
-        port: u16,
+        (agent, port): (Arc<Agent>, u16),
         readiness: Readiness,
+        reloads: Reloads,
     ) -> Self {
         let listener = |name: &str, address: String| Listener {
             name: name.to_owned(),
@@ -68,6 +74,7 @@ impl Host {
             readiness,
             agent,
             true_errors,
+            reloads,
         }
     }
 
@@ -117,13 +124,15 @@ impl Host {
 impl Subject for Host {
     fn status(&self) -> Status {
         let waiting_for = self.readiness.waiting_for();
-        let (tenants, assigned_cgroups, mut features) = self.assignments.with(|assignments| {
-            (
-                assignments.specs().len(),
-                assignments.homes().borrow().len(),
-                features(assignments.redirect().features()),
-            )
-        });
+        let (tenants, assigned_cgroups, dispatches, mut features) =
+            self.assignments.with(|assignments| {
+                (
+                    assignments.specs().len(),
+                    assignments.homes().borrow().len(),
+                    assignments.count_dispatches(),
+                    features(assignments.redirect().features()),
+                )
+            });
         let lack = self
             .true_errors
             .get_or_init(|| hold::probe(self.port).err().map(|error| error.to_string()));
@@ -141,6 +150,7 @@ impl Subject for Host {
             waiting_for: waiting_for.into_iter().map(str::to_owned).collect(),
             tenants,
             assigned_cgroups,
+            dispatches,
             namespaces: self.namespaces.count(),
             listeners: self.listeners.clone(),
             pin_dir: self.pin_dir.clone(),
@@ -148,7 +158,12 @@ impl Subject for Host {
             shared_hooks: self.shared_hooks(),
             features,
             trust: self.trust(None),
+            configuration: self.reloads.view(),
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        self.reloads.reload(By::Api)
     }
 
     fn tenants(&self) -> Vec<TenantView> {
@@ -159,13 +174,18 @@ impl Subject for Host {
                     cgroups.entry(tenant.id.clone()).or_default().push(cgroup.0);
                 }
             }
+            let mut dispatches: HashMap<TenantId, Vec<Dispatched>> = HashMap::new();
+            for dispatched in assignments.every_dispatch() {
+                let of = dispatches.entry(dispatched.tenant.clone()).or_default();
+                of.push(shown(dispatched));
+            }
             let specs = assignments.specs().iter();
             let view = |spec: &TenantSpec| {
-                let cgroups = cgroups.remove(&spec.tenant.id).unwrap_or_default();
                 view(
                     spec,
                     assignments.directory(spec),
-                    cgroups,
+                    cgroups.remove(&spec.tenant.id).unwrap_or_default(),
+                    dispatches.remove(&spec.tenant.id).unwrap_or_default(),
                     self.trust(Some(&spec.tenant.id)),
                 )
             };
@@ -184,10 +204,13 @@ impl Subject for Host {
             };
             let cgroups = homes.keys().copied().filter(is_its);
             let cgroups = cgroups.map(|cgroup| cgroup.0).collect();
+            let dispatches = assignments.every_dispatch().into_iter();
+            let dispatches = dispatches.filter(|one| one.tenant == spec.tenant.id);
             Some(view(
                 spec,
                 assignments.directory(spec),
                 cgroups,
+                dispatches.map(shown).collect(),
                 self.trust(Some(&spec.tenant.id)),
             ))
         })
@@ -214,46 +237,28 @@ impl Subject for Host {
         })
     }
 
-    /// The agent listens wherever processes of the cgroup live before they are sent to it.
     fn assign(&self, assign: &Assign) -> Result<Assigned, Refused> {
-        let named = named(&assign.cgroup);
-        let place = self.assignments.with(|assignments| {
-            let place = assignments.find(&named)?;
-            assignments.may_assign(&place, &assign.tenant)?;
-            Ok(place)
-        });
-        let place = place.map_err(|error| refused(&error))?;
-        let home = Home {
-            cgroup: place.id,
-            directory: &place.directory,
-        };
-        self.namespaces.look_at_cgroup(home, Trust::Said);
-        let assigned = self
-            .assignments
-            .with(|assignments| assignments.assign(place, &assign.tenant));
-        let assigned = assigned.map_err(|error| refused(&error))?;
-        tracing::info!(
-            tenant = %assigned.tenant,
-            cgroup = %assigned.place.directory.display(),
-            cut = assigned.cut.ended,
-            left = assigned.cut.left,
-            "cgroup assigned"
-        );
-        Ok(told(assigned))
+        self.put_under(assign)
     }
 
     fn unassign(&self, cgroup: &Cgroup) -> Result<Assigned, Refused> {
-        let unassigned = self.assignments.with(|assignments| {
-            let place = assignments.find(&named(cgroup))?;
-            assignments.unassign(place)
-        });
-        let unassigned = unassigned.map_err(|error| refused(&error))?;
-        tracing::info!(
-            tenant = %unassigned.tenant,
-            cgroup = %unassigned.place.directory.display(),
-            "cgroup unassigned"
-        );
-        Ok(told(unassigned))
+        self.take_off(cgroup)
+    }
+
+    fn dispatch(&self, namespace: &str, dispatch: &Dispatch) -> Result<Dispatched, Refused> {
+        self.bind(namespace, dispatch)
+    }
+
+    fn dispatches(&self, namespace: &str) -> Result<Vec<Dispatched>, Refused> {
+        self.all_bound(namespace)
+    }
+
+    fn dispatched(&self, namespace: &str, id: &str) -> Result<Dispatched, Refused> {
+        self.one_bound(namespace, id)
+    }
+
+    fn end_dispatch(&self, namespace: &str, id: &str) -> Result<Dispatched, Refused> {
+        self.release(namespace, id)
     }
 
     fn listen_in(&self, tenant: &str, namespace: Namespace) -> Result<Listens, Refused> {
@@ -277,54 +282,11 @@ impl Subject for Host {
     }
 }
 
-fn named(cgroup: &Cgroup) -> Named {
-    match cgroup {
-        Cgroup::Cgroup(path) => Named::Cgroup(path.clone()),
-        Cgroup::Pid(pid) => Named::Process(*pid),
-        Cgroup::Unit(unit) => Named::Unit(unit.clone()),
-    }
-}
-
-fn told(leased: Leased) -> Assigned {
-    Assigned {
-        tenant: leased.tenant.to_string(),
-        cgroup: leased.place.directory,
-        cgroup_id: leased.place.id.0,
-        cut: leased.cut.ended,
-        left: leased.cut.left,
-        fenced: leased.is_fenced,
-    }
-}
-
-fn refused(error: &tenants::Error) -> Refused {
-    use tenants::Error;
-    let status = match error {
-        Error::NoTenant { .. }
-        | Error::NoCgroup { .. }
-        | Error::NoProcess { .. }
-        | Error::NoUnit { .. }
-        | Error::NotAssigned { .. } => StatusCode::NOT_FOUND,
-        Error::Outside { .. } | Error::TooDeep { .. } | Error::Ambiguous { .. } => {
-            StatusCode::BAD_REQUEST
-        }
-        Error::OwnCgroup { .. }
-        | Error::Taken { .. }
-        | Error::Configured { .. }
-        | Error::OnlyPattern { .. }
-        | Error::Slots => StatusCode::CONFLICT,
-        Error::Cgroup { .. }
-        | Error::Watched { .. }
-        | Error::Strangers { .. }
-        | Error::State { .. }
-        | Error::Redirect(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    Refused::because(status, error)
-}
-
 fn view(
     spec: &TenantSpec,
     directory: Option<PathBuf>,
     mut cgroups: Vec<u64>,
+    dispatches: Vec<Dispatched>,
     trust: Option<TrustView>,
 ) -> TenantView {
     cgroups.sort_unstable();
@@ -340,6 +302,12 @@ fn view(
         cgroup: directory,
         pattern: spec.cgroups.pattern().map(|_| spec.cgroups.to_string()),
         cgroup_ids: cgroups,
+        namespace: spec
+            .tenant
+            .namespace
+            .as_ref()
+            .map(|namespace| namespace.name.to_string()),
+        dispatches,
         credentials: spec
             .tenant
             .credentials

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use http::Method;
+use serde_json::{Map, Value};
 
-use super::client;
+use super::{client, dispatch, parameters};
 use crate::cli;
-use crate::observe::admin::view::{Assign, Assigned, Cgroup};
+use crate::observe::admin::view::{Assign, Assigned, Cgroup, Dispatch};
 
 const PATH: &str = "/v1/assignments";
 
@@ -18,17 +19,43 @@ pub async fn assign(
     assign: cli::Assign,
     out: &mut dyn io::Write,
 ) -> anyhow::Result<()> {
+    if let Some(outbound) = parameters::read(&assign.parameters)? {
+        return dispatched(socket, assign, outbound, out).await;
+    }
     let question = Assign {
         tenant: assign.tenant,
         cgroup: cgroup(assign.cgroup)?,
     };
     let done: Assigned = client::send_json(socket, Method::PUT, PATH, &question).await?;
+    let (cgroup, whose) = (done.cgroup.display(), whose(&done));
+    writeln!(out, "{cgroup} is {whose}{}", ended(done.cut, done.left))?;
+    Ok(())
+}
+
+/// Makes a cgroup a tenant's with parameters and says by which dispatch.
+async fn dispatched(
+    socket: &Path,
+    assign: cli::Assign,
+    outbound: Map<String, Value>,
+    out: &mut dyn io::Write,
+) -> anyhow::Result<()> {
+    let tenant = client::tenant(socket, &assign.tenant).await?;
+    let question = Dispatch {
+        worker: assign.tenant,
+        cgroup: assign.cgroup.cgroup,
+        pid: assign.cgroup.pid,
+        unit: assign.cgroup.unit,
+        outbound,
+    };
+    let done = dispatch::begin(socket, &tenant, &question).await?;
+    let (cut, left) = (done.cut.unwrap_or_default(), done.left.unwrap_or_default());
     writeln!(
         out,
-        "{} is tenant {}'s{}",
+        "{} is tenant {}'s by dispatch {}{}",
         done.cgroup.display(),
-        done.tenant,
-        cut(&done)
+        done.worker,
+        done.id,
+        ended(cut, left)
     )?;
     Ok(())
 }
@@ -46,14 +73,20 @@ pub async fn unassign(
     } else {
         "is free"
     };
+    let (cgroup, whose) = (done.cgroup.display(), whose(&done));
     writeln!(
         out,
-        "{} is tenant {}'s no more and {now}{}",
-        done.cgroup.display(),
-        done.tenant,
-        cut(&done)
+        "{cgroup} is {whose} no more and {now}{}",
+        ended(done.cut, done.left)
     )?;
     Ok(())
+}
+
+fn whose(done: &Assigned) -> String {
+    match &done.tenant {
+        Some(tenant) => format!("tenant {tenant}'s"),
+        None => "a former tenant's".to_owned(),
+    }
 }
 
 fn cgroup(said: cli::Cgroup) -> anyhow::Result<Cgroup> {
@@ -63,12 +96,12 @@ fn cgroup(said: cli::Cgroup) -> anyhow::Result<Cgroup> {
     cgroup.or(pid).or(unit).context("no cgroup was named")
 }
 
-fn cut(done: &Assigned) -> String {
+fn ended(cut: usize, left: usize) -> String {
     let sockets = |number| match number {
         1 => "1 socket".to_owned(),
         _ => format!("{number} sockets"),
     };
-    match (done.cut, done.left) {
+    match (cut, left) {
         (0, 0) => String::new(),
         (cut, 0) => format!("; {} of before ended", sockets(cut)),
         (_, left) => format!(

@@ -23,6 +23,9 @@ use crate::model::host::HostError;
 /// Runs the command: success where the configuration is right and the request, if there is
 /// one, would pass.
 pub fn run(args: &cli::Check, file: &Path) -> ExitCode {
+    if args.schema {
+        return say(config::schema::text()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let answer = match answer(args, file) {
         Ok(answer) => answer,
         Err(error) => {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::observe::admin::view::{Problem, TenantView};
+use crate::observe::admin::view::{ConfigProblem, Problem, TenantView};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub enum Error {
         status: StatusCode,
         /// In its own words.
         message: String,
+        /// What is wrong with the configuration that it was to read.
+        problems: Vec<ConfigProblem>,
     },
     /// The connection broke, or was never one of HTTP.
     #[error("the agent's answer broke off")]
@@ -73,7 +75,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It took too long.
-    #[error("the agent did not answer within {} s", TIMEOUT.as_secs())]
+    #[error("the agent did not answer in time")]
     TimedOut,
     /// It cannot be asked.
     #[error("what the agent is to be asked cannot be written as JSON")]
@@ -91,6 +93,8 @@ pub enum Error {
 
 /// How long a whole exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// As [`TIMEOUT`], where long lists and slow secrets are read meanwhile.
+const LONG_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long an answer may be: a hundred thousand tenants fit.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
@@ -115,24 +119,44 @@ pub async fn send_json<T: DeserializeOwned>(
     ask(socket, method, path, question.into()).await
 }
 
+/// `POST path` without a question, of what may take its time.
+pub(super) async fn act_json<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Error> {
+    let exchange = exchange(socket, Method::POST, path, Bytes::new());
+    read(
+        timeout(LONG_TIMEOUT, exchange)
+            .await
+            .map_err(|_elapsed| Error::TimedOut)?,
+    )
+}
+
 async fn ask<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
     path: &str,
     question: Bytes,
 ) -> Result<T, Error> {
-    let Ok(answered) = timeout(TIMEOUT, exchange(socket, method, path, question)).await else {
-        return Err(Error::TimedOut);
-    };
+    let exchange = exchange(socket, method, path, question);
+    read(
+        timeout(TIMEOUT, exchange)
+            .await
+            .map_err(|_elapsed| Error::TimedOut)?,
+    )
+}
+
+fn read<T: DeserializeOwned>(answered: Result<(StatusCode, Bytes), Error>) -> Result<T, Error> {
     let (status, body) = answered?;
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|source| Error::Unreadable { source });
     }
-    let message = serde_json::from_slice::<Problem>(&body).map_or_else(
-        |_not_ours| String::from_utf8_lossy(&body).trim().to_owned(),
-        |problem| problem.error,
+    let (message, problems) = serde_json::from_slice::<Problem>(&body).map_or_else(
+        |_not_ours| (String::from_utf8_lossy(&body).trim().to_owned(), Vec::new()),
+        |problem| (problem.error, problem.problems),
     );
-    Err(Error::Refused { status, message })
+    Err(Error::Refused {
+        status,
+        message,
+        problems,
+    })
 }
 
 async fn exchange(

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::complain;
-use super::{client, trust};
+use super::{client, dispatch, parameters, trust};
 use crate::cli::Run;
 use crate::observe::admin::view::{Listens, Namespace, TrustView};
 use crate::sys::{self, Child, Launch};
@@ -22,17 +22,18 @@ use crate::tenants::runs::RunCgroup;
 /// (128 + n when signal n ended it). The child starts inside the cgroup and holds no descriptor
 /// of ours but the three standard ones: there is no moment in which it is not fenced. SIGTERM and
 /// SIGHUP are passed on to it. With `netns` it also starts inside a network namespace that has
-/// nothing but `lo`, with `mount` inside a mount namespace in which it trusts the agent.
+/// nothing but `lo`, with `mount` inside a mount namespace in which it trusts the agent. With
+/// parameters its cgroup is dispatched, until it has ended.
 pub async fn run(socket: &Path, run: &Run) -> anyhow::Result<u8> {
+    let parameters = parameters::read(&run.parameters)?;
     let view = client::tenant(socket, &run.tenant).await?;
-    let Some(tenants_cgroup) = view.cgroup else {
-        let (tenant, pattern) = (&run.tenant, view.pattern.unwrap_or_default());
+    let Some(tenants_cgroup) = &view.cgroup else {
+        let (tenant, pattern) = (&run.tenant, view.pattern.as_deref().unwrap_or_default());
         anyhow::bail!("{tenant} has the cgroups that match {pattern}, none to run a command in");
     };
-    let trust = view
-        .trust
-        .context("the agent has no certificate authority for the tenant")?;
-    let cgroup = RunCgroup::make(&tenants_cgroup).with_context(|| {
+    let trust = view.trust.clone();
+    let trust = trust.context("the agent has no certificate authority for the tenant")?;
+    let cgroup = RunCgroup::make(tenants_cgroup).with_context(|| {
         let below = tenants_cgroup.display();
         format!("cannot make a cgroup below {below}; are you root?")
     })?;
@@ -50,9 +51,22 @@ pub async fn run(socket: &Path, run: &Run) -> anyhow::Result<u8> {
         mounts: mounts(run, &trust)?,
         ..Launch::default()
     };
+    let dispatched = match parameters {
+        None => None,
+        Some(given) => Some(dispatch::OfRun::begin(socket, &view, cgroup.path(), given).await?),
+    };
+    let ended = to_the_end(&launch, &cgroup).await;
+    if let Some(dispatched) = dispatched {
+        dispatched.end().await;
+    }
+    ended
+}
+
+/// The command, from its first instruction in its cgroup; gives its exit code.
+async fn to_the_end(launch: &Launch, cgroup: &RunCgroup) -> anyhow::Result<u8> {
     let mut signals = Signals::listen()?;
-    let child = sys::spawn_in_cgroup(&launch, cgroup.directory().as_fd())
-        .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
+    let child = sys::spawn_in_cgroup(launch, cgroup.directory().as_fd())
+        .with_context(|| format!("cannot run {}", launch.program.to_string_lossy()))?;
     signals.pass_on_until_end(&child).await?;
     let ended = child.wait().context("cannot wait for the command")?;
     Ok(exit_code(ended))

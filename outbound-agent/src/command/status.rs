@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::client;
-use crate::observe::admin::view::{Attachment, SharedHook, Status};
+use crate::observe::admin::view::{Attachment, ConfigProblem, Configuration, SharedHook, Status};
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +120,7 @@ fn table(status: &Status) -> String {
         ),
     );
     rows.add("state", state(status));
+    rows.all("config", configuration(&status.configuration));
     rows.add(
         "tenants",
         format!(
@@ -128,6 +129,7 @@ fn table(status: &Status) -> String {
             count(status.assigned_cgroups, "cgroup")
         ),
     );
+    rows.add("dispatches", status.dispatches.to_string());
     rows.add(
         "namespaces",
         match status.namespaces {
@@ -167,6 +169,24 @@ fn shared(hook: &SharedHook) -> String {
     });
     let order = programs.collect::<Vec<_>>().join(", ");
     format!("{}  {}: {order}", hook.cgroup.display(), hook.hook)
+}
+
+/// Since when it holds, and whether the last one that was to replace it could not.
+fn configuration(held: &Configuration) -> Vec<String> {
+    let mut texts = vec![format!("{}, since {}", held.file.display(), held.since)];
+    if let Some(reload) = held.reload.as_ref().filter(|reload| !reload.applied) {
+        let error = reload.error.as_deref().unwrap_or_default();
+        texts.push(format!(
+            "NOT reloaded at {} ({}): {error}",
+            reload.at, reload.by
+        ));
+        let place = |problem: &ConfigProblem| {
+            let (file, line, key) = (problem.file.display(), problem.line, &problem.key);
+            format!("{file}:{line}: {key}: {}", problem.message)
+        };
+        texts.extend(reload.problems.iter().map(place));
+    }
+    texts
 }
 
 fn state(status: &Status) -> String {

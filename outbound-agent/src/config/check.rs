@@ -11,11 +11,14 @@ use super::kind::compound::Placed;
 use super::policy::{Compiled, policies};
 use super::problem::{KeyPath, Problems};
 use super::raw;
+use super::secret::SecretReference;
 use super::section::nearest;
 use super::service;
 use super::set::Sets;
 use super::{Config, TenantSpec};
 use crate::model::limits::Limits;
+use crate::model::place::Place;
+use crate::model::policy::{Policy, Tls};
 use crate::model::tenant::Tenant;
 
 /// Gives nothing where there is a problem, and says each.
@@ -59,14 +62,32 @@ pub(super) fn check(
             .collect(),
         tenants,
         watched,
+        file: PathBuf::new(),
+        written: HashMap::new(),
     })
 }
 
 /// The files that the configuration is made of, besides its own.
 fn watched(file: &raw::File) -> Vec<PathBuf> {
     let sets = file.sets.values().flatten();
-    let files = sets.filter_map(|set| set.file.as_ref());
-    files.map(|file| file.value.clone()).collect()
+    let sets = sets.filter_map(|set| set.file.as_ref());
+    let policies = file.policies.values().flatten();
+    let roots = policies.flat_map(|policy| &policy.roots);
+    let all_roots = file.tls.iter().flat_map(|tls| tls.roots.clone());
+    // Those of credentials are read again when they are needed.
+    let services = file.services.values().flatten();
+    let secrets = services.flat_map(|service| {
+        let named = service.secrets.iter().map(|(_name, secret)| secret);
+        named.chain(&service.signing_key)
+    });
+    let secrets = secrets.filter_map(|secret| match &secret.value {
+        SecretReference::File(path) => Some(path.clone()),
+        SecretReference::Environment(_)
+        | SecretReference::Systemd(_)
+        | SecretReference::Command(_) => None,
+    });
+    let files = sets.chain(roots).map(|file| file.value.clone());
+    files.chain(all_roots).chain(secrets).collect()
 }
 
 fn tenants(
@@ -105,11 +126,13 @@ fn tenants(
             continue;
         };
         let within = KeyPath::Key(&path, "policy");
+        let place = policy.place.clone();
         let Some((policy, credentials, base)) =
             refer(&policy, policies, "policy", &within, problems)
         else {
             continue;
         };
+        see_requests(policy, &joined, (&place, within), problems);
         specs.push(TenantSpec {
             tenant: Arc::new(Tenant {
                 id: name.value,
@@ -117,6 +140,7 @@ fn tenants(
                 credentials: credentials.clone(),
                 namespace: joined.namespace,
                 parameters: joined.parameters,
+                dispatch: None,
                 limits: limits.compile().or(*base).or(fair),
             }),
             cgroups,
@@ -124,6 +148,28 @@ fn tenants(
         });
     }
     specs
+}
+
+/// A worker sees every request of its namespace, and so its TLS has to end at the agent.
+fn see_requests(
+    policy: &Policy,
+    joined: &service::Joined,
+    (place, path): (&Place, KeyPath<'_>),
+    problems: &mut Problems,
+) {
+    let namespace = joined.namespace.as_ref();
+    let Some(namespace) = namespace.filter(|namespace| namespace.outbound.is_some()) else {
+        return;
+    };
+    let (policy, namespace) = match policy.tls {
+        Tls::Auto | Tls::Terminate => return,
+        Tls::Passthrough => (&policy.name, &namespace.name),
+    };
+    let message = format!(
+        "{policy:?} passes all TLS through (`tls`), so that the worker of namespace {namespace} \
+         would not see its requests; write \"auto\" there, and what has to pass in `passthrough`"
+    );
+    problems.add(place, path, message);
 }
 
 /// What a name refers to; nothing where there is none, or where it has a problem of its own.

@@ -1,5 +1,7 @@
 //! The files as one tree of values, each of which knows where it is written.
 
+mod jsonc;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::Range;

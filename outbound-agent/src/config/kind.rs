@@ -8,12 +8,15 @@ pub(super) mod unit;
 pub(super) mod worker;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use http::HeaderName;
+use serde_json::{Value as Json, json};
 
 use super::document::{Node, Value};
 use super::problem::{KeyPath, Problems};
+use super::schema;
 use crate::model::target::{Target, TargetError};
 use crate::model::tenant::TenantId;
 
@@ -30,12 +33,17 @@ pub(super) trait Kind {
 
     /// As it would be written in a file; `None` for what is written by leaving the key out.
     fn show(value: &Self::Out) -> Option<String>;
+
+    /// What an editor may check, as JSON Schema: at most what is refused here.
+    fn schema() -> Json;
 }
 
 /// A kind that is written as a string.
 pub(super) trait TextKind {
     type Out;
     const ACCEPTED: &str;
+    /// Where it is one of a closed list.
+    const WORDS: &[&str] = &[];
     /// The error says what is wrong, where there is more to say than what is accepted.
     fn parse(text: &str) -> Result<Self::Out, Option<String>>;
     fn show(value: &Self::Out) -> String;
@@ -63,6 +71,13 @@ impl<K: TextKind> Kind for K {
 
     fn show(value: &Self::Out) -> Option<String> {
         Some(format!("{:?}", K::show(value)))
+    }
+
+    fn schema() -> Json {
+        match K::WORDS {
+            [] => schema::string(),
+            words => json!({ "enum": words }),
+        }
     }
 }
 
@@ -267,6 +282,7 @@ macro_rules! words {
         impl $crate::config::kind::TextKind for $kind {
             type Out = $out;
             const ACCEPTED: &str = $accepted;
+            const WORDS: &[&str] = &[$($word),*];
 
             fn parse(text: &str) -> Result<$out, Option<String>> {
                 match text { $($word => Ok($value),)* _ => Err(None) }
@@ -301,6 +317,10 @@ impl Kind for Flag {
     fn show(value: &bool) -> Option<String> {
         Some(value.to_string())
     }
+
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
 }
 
 /// Whole numbers of a range.
@@ -319,7 +339,7 @@ macro_rules! numbers {
             fn read(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<$out> {
                 if let Value::Integer(number) = node.value
                     && let Ok(number) = <$out>::try_from(number)
-                    && $range.contains(&number)
+                    && ($range).contains(&number)
                 {
                     return Some(number);
                 }
@@ -330,15 +350,20 @@ macro_rules! numbers {
             fn show(value: &$out) -> Option<String> {
                 Some(value.to_string())
             }
+
+            fn schema() -> Json {
+                let range: RangeInclusive<$out> = $range;
+                json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
+            }
         }
     )*};
 }
 
 numbers! {
     /// A port to listen on.
-    Port: u16, "a port, 1 to 65535, or 0 for any that is free", (0..=u16::MAX);
+    Port: u16, "a port, 1 to 65535, or 0 for any that is free", 0..=u16::MAX;
     /// How many of something that adds up over a month.
-    Many: u64, "a whole number from 1 to 2^48", (1..=1 << 48);
+    Many: u64, "a whole number from 1 to 2^48", 1..=1 << 48;
     /// How many of something.
-    Count: usize, "a whole number from 1 to 16777216", (1..=1 << 24);
+    Count: usize, "a whole number from 1 to 16777216", 1..=1 << 24;
 }

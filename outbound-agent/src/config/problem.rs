@@ -57,6 +57,12 @@ impl Problems {
         }
     }
 
+    /// Each of them, in the order of the files.
+    pub(super) fn sorted(mut self) -> Vec<Problem> {
+        self.0.sort_by(|a, b| a.place.cmp(&b.place));
+        self.0
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()

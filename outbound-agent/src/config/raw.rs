@@ -64,14 +64,15 @@ section! {
         /// Rules that ask for more than a target.
         rules: Vec<Placed<Rule>> as Tables<Rule> = Vec::new();
         /// Whose TLS ends at the agent: `auto` is that of hosts whose requests have to be seen,
-        /// because a credential is bound to them; `terminate` is everybody's, `passthrough`
-        /// nobody's. Workloads have to trust the agent's authority: see `outbound trust`.
+        /// because a credential is bound to them, and everybody's where an outbound worker sees
+        /// the requests; `terminate` is everybody's, `passthrough` nobody's, which no tenant with
+        /// a worker can have. Workloads have to trust the agent's authority: see `outbound trust`.
         tls: Tls as TlsText = Tls::default();
         /// Targets whose TLS is passed through all the same, as for clients that pin
         /// certificates.
         passthrough: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
         /// Files of certificates (PEM) that may vouch for the upstreams of its tenants, besides
-        /// those of the host and of `[tls]`. Read when the agent starts.
+        /// those of the host and of `[tls]`.
         roots: Vec<Placed<PathBuf>> as List<InPlace<FilePath>> = Vec::new();
         /// Which address is dialled for the name in a request or a ClientHello: `resolve` is one
         /// that the agent itself finds for the name, so that what the workload connected to

@@ -80,7 +80,7 @@ fn write_section(page: &mut String, heading: &str, about: &str, keys: &[Key]) {
 }
 
 /// Takes off the space that stands behind `///`.
-fn unindent(text: &str) -> String {
+pub(super) fn unindent(text: &str) -> String {
     let lines = text
         .lines()
         .map(|line| line.strip_prefix(' ').unwrap_or(line));
@@ -101,7 +101,19 @@ const INTRODUCTION: &str = "\
 the names. Tables and lists of tables grow from file to file; any other key is written once.
 The file begins with `version = 1`. `outbound check` says whether the configuration is right, and
 for one request what would happen to it. Every problem is told at once, with its file, line and
-key; an unknown key is a problem.
+key; an unknown key is a problem. [`outbound.schema.json`](outbound.schema.json), which
+`outbound check --schema` prints, is the same for editors: with Taplo or Even Better TOML, put `#:schema /path/to/outbound.schema.json` on the first
+line.
+
+A running agent reads the files again on `outbound reload`, on `POST /v1/reload`, on SIGHUP and
+when one of them changes, the lists of sets and certificates among them. It takes a configuration
+whole or not at all: where something is wrong, the last good one holds on, and the command, the
+agent's messages, `outbound status` and `outbound_config_reloads_total` say so. A change holds from
+the next request on. The tables `[agent]` (but for `log_level`, and more cgroups in `watch`),
+`[access_log]`, `[limits]` and `[tls]` (but for `roots`) cannot change while the agent runs: a
+configuration in which they differ is refused, with the key and \"needs a restart\".
+What a tenant that is gone leaves behind has no egress, also what `outbound assign` gave to it:
+it waits for the tenant to come back, or for `outbound unassign`.
 
 Times are written with their unit, `ms`, `s`, `m` or `h`; sizes with `B`, `KiB`, `MiB` or `GiB`.
 Every path is absolute.

@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use http::HeaderValue;
+use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
 use super::document::{Node, Value};
@@ -210,6 +211,10 @@ impl Kind for SecretText {
     fn show(value: &SecretReference) -> Option<String> {
         Some(format!("{:?}", value.to_string()))
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^(file:/|env:|credential:|cmd:/)" })
+    }
 }
 
 /// A template. One without a place for the secret may hold the secret itself, so that no
@@ -247,5 +252,9 @@ impl Kind for WrapText {
             "{:?}",
             format!("{}{{secret}}{}", value.before, value.after)
         ))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "\\{secret\\}" })
     }
 }

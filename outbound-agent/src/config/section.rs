@@ -1,6 +1,8 @@
 //! A table of the file and its keys, written down once: what it is read as, what is accepted,
 //! the default and the text of the documents.
 
+use serde_json::Value as Json;
+
 use super::document::{Node, Table, Value};
 use super::problem::{KeyPath, Problems};
 use crate::model::place::Place;
@@ -12,6 +14,9 @@ pub(super) trait Section: Sized {
 
     /// Its keys.
     fn keys() -> Vec<Key>;
+
+    /// Each key as it would be written; without a text what is written by leaving it out.
+    fn shown(&self) -> Vec<(&'static str, Option<String>)>;
 
     /// Reads its keys.
     fn read_keys(site: Site<'_>, problems: &mut Problems) -> Option<Self>;
@@ -50,6 +55,7 @@ pub(super) struct Key {
     pub(super) about: &'static str,
     pub(super) accepted: String,
     pub(super) unwritten: Unwritten,
+    pub(super) schema: Json,
 }
 
 /// What holds where a key is not written.
@@ -87,7 +93,15 @@ macro_rules! section {
                     about: concat!($($doc, "\n"),+),
                     accepted: <$kind as $crate::config::kind::Kind>::accepted(),
                     unwritten: $crate::config::section::section!(@unwritten $kind $(, $default)?),
+                    schema: <$kind as $crate::config::kind::Kind>::schema(),
                 }),+]
+            }
+
+            fn shown(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![$((
+                    $crate::config::section::section!(@key $field $($key)?),
+                    <$kind as $crate::config::kind::Kind>::show(&self.$field),
+                )),+]
             }
 
             fn read_keys(

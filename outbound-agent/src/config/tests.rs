@@ -22,7 +22,7 @@ fn read(text: &str) -> Result<Config, Error> {
         "BROKEN" => Some("a\nb".into()),
         _ => None,
     };
-    finish(&table, environment, problems)
+    finish(Path::new("test.toml"), &table, environment, problems)
 }
 
 #[track_caller]
@@ -93,9 +93,12 @@ fn everything_that_is_written_is_taken() {
         policies,
         tenants,
         watched,
+        file: _,
+        written: _,
     } = config(WHOLE);
     assert!(services.is_empty() && namespaces.is_empty());
-    assert!(watched.is_empty());
+    // The roots; what credentials are made of is read when it is needed.
+    assert_eq!(watched, tls.roots);
     assert_eq!(agent.admin_group.as_deref(), Some("outbound"));
     assert_eq!(agent.metrics.to_string(), "[::1]:9000");
     assert_eq!(agent.watch, [PathBuf::from("tenants.slice")]);

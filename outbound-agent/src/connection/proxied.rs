@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use super::standing::{What, until};
 use super::{Agent, Session, Who, carry_as};
 use crate::model::addr::OriginalDst;
 use crate::model::flow::Flow;
@@ -46,7 +47,9 @@ pub fn carry(
             downstream: who.downstream,
             flow,
             proxied: Some(target.host),
+            carrier: Arc::default(),
         };
+        let _stands = who.stands(agent, What::Connection, Arc::clone(&who.carrier));
         // The connection that it came over has ended for hyper, and with it what it took.
         let ending = match agent
             .accounts
@@ -70,7 +73,9 @@ async fn in_time(
     record: &mut ConnectionRecord,
 ) -> Ending {
     let limit = who.tenant.limits.connection_duration;
-    let carried = carry_as(stream, who, agent, record);
+    let carrier = Arc::clone(&who.carrier);
+    let carried = Box::pin(carry_as(stream, who, agent, record));
+    let carried = until(&carrier, carried, Ending::of);
     match limit {
         None => carried.await,
         Some(limit) => timeout(limit, carried)

@@ -5,17 +5,17 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::standing::{Stands, What};
 use super::{Agent, Who, denied_by, end, watched};
 use crate::exchange::errand::Runner;
 use crate::model::host::Host;
-use crate::model::policy::Policy;
 use crate::model::reason::{Ending, Reason};
 use crate::model::worker::Service;
 use crate::observe::labels::WorkerOutcome;
 use crate::observe::record::ConnectionRecord;
 use crate::path::accept::Downlink;
 use crate::path::http::body::Source;
-use crate::path::limits::{Account, Metered};
+use crate::path::limits::Metered;
 use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tunnel::{self, Pieces};
@@ -36,40 +36,44 @@ pub(super) async fn relay<S: Downlink>(
     if let Err(over) = account.begin(&who.tenant.limits) {
         return end(stream, over.reason);
     }
-    let outbound = who
-        .tenant
-        .namespace
-        .as_ref()
-        .and_then(|it| it.outbound.as_ref());
-    let Some(outbound) = outbound else {
-        return carry(stream, permit, who, (agent, &account), record).await;
+    let metered = Metered::tunnel(record.bytes(), &account, who.tenant.limits);
+    let stands = who.stands(agent, What::tunnel(&permit), Arc::clone(metered.stop()));
+    let tunnel = Tunnel {
+        permit,
+        stands,
+        metered,
+    };
+    let namespace = who.tenant.namespace.as_ref();
+    let Some(outbound) = namespace.and_then(|it| it.outbound.as_ref()) else {
+        return carry(stream, tunnel, who, agent, record).await;
     };
     if who.tenant.parameters.is_none() {
         return end(stream, Reason::NotDispatched);
     }
     if !agent.workers.decides_tunnels(&who.tenant) {
-        return carry(stream, permit, who, (agent, &account), record).await;
+        return carry(stream, tunnel, who, agent, record).await;
     }
-    decide(
-        stream,
-        permit,
-        &outbound.service,
-        who,
-        (agent, &account),
-        record,
-    )
-    .await
+    decide(stream, tunnel, &outbound.service, who, agent, record).await
+}
+
+/// A tunnel that policy has permitted.
+struct Tunnel {
+    permit: Permit,
+    /// Decided again with every change.
+    stands: Stands,
+    metered: Metered,
 }
 
 /// Has the worker decide, and does what it says.
 async fn decide<S: Downlink>(
     stream: Replay<S>,
-    permit: Permit,
+    mut tunnel: Tunnel,
     service: &Arc<Service>,
     who: &Who,
-    (agent, account): (&Arc<Agent>, &Arc<Account>),
+    agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
+    let permit = &tunnel.permit;
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let (body, pieces) = Pieces::new();
     let began = Instant::now();
@@ -80,11 +84,15 @@ async fn decide<S: Downlink>(
         body: Source::Made(Box::pin(body)),
         errands: Runner::of_tunnel(agent, who, service, record),
     };
-    let decided = agent.workers.decide(invocation).await;
+    let deciding = agent.workers.decide(invocation);
+    let decided = match tunnel.metered.in_time(deciding).await {
+        Ok(decided) => decided,
+        Err(reason) => return end(stream, reason),
+    };
     let took = began.elapsed();
     let mut tell = |outcome| record.worker(&service.name, outcome, took);
-    let (permit, outcome) = match decided {
-        Ok(None) => return carry(stream, permit, who, (agent, account), record).await,
+    match decided {
+        Ok(None) => {}
         Ok(Some(Decided::Refused(reason))) => {
             tell(WorkerOutcome::Rejected);
             let (tenant, service) = (&who.tenant.id, &*service.name);
@@ -92,9 +100,8 @@ async fn decide<S: Downlink>(
             return end(stream, Reason::WorkerRefused);
         }
         Ok(Some(Decided::Forwarded(host, port))) => {
-            match elsewhere(&permit, &host, port, who, service) {
-                Ok(None) => (permit, WorkerOutcome::Passed),
-                Ok(Some(permit)) => (permit, WorkerOutcome::Redirected),
+            match elsewhere(&mut tunnel, (&host, port), who, agent, service) {
+                Ok(outcome) => tell(outcome),
                 Err(denial) => {
                     tell(WorkerOutcome::Redirected);
                     denied_by(record, denial.rule.as_deref());
@@ -104,18 +111,16 @@ async fn decide<S: Downlink>(
         }
         Ok(Some(Decided::Answered(answer))) => {
             tell(WorkerOutcome::Responded);
-            let metered = Metered::tunnel(record.bytes(), account, who.tenant.limits);
-            return tunnel::answer(stream, (pieces, answer), &metered, agent.limits.tunnel_idle)
-                .await;
+            let (metered, idle) = (&tunnel.metered, agent.limits.tunnel_idle);
+            return tunnel::answer(stream, (pieces, answer), metered, idle).await;
         }
         Err(failure) => {
             tell(WorkerOutcome::of(failure.reason));
             complain(&failure, service, who);
             return end(stream, failure.reason);
         }
-    };
-    tell(outcome);
-    carry(stream, permit, who, (agent, account), record).await
+    }
+    carry(stream, tunnel, who, agent, record).await
 }
 
 /// What went wrong is for the operator alone.
@@ -129,58 +134,76 @@ fn complain(failure: &Failure, service: &Service, who: &Who) {
     );
 }
 
-/// A permit for where the worker sends a tunnel; `None` where it wanted to go there anyway.
+/// Has a tunnel go where the worker sends it, as far as it may.
 fn elsewhere(
-    permit: &Permit,
-    host: &str,
-    port: u16,
+    tunnel: &mut Tunnel,
+    (host, port): (&str, u16),
     who: &Who,
+    agent: &Arc<Agent>,
     service: &Service,
-) -> Result<Option<Permit>, Denial> {
-    let asked = permit.destination();
-    let host: Host = host
-        .parse()
-        .map_err(|_invalid| Denial::from(Reason::Malformed))?;
+) -> Result<WorkerOutcome, Denial> {
+    let asked = tunnel.permit.destination();
+    let scheme = asked.scheme;
+    let parsed = host.parse();
+    let host: Host = parsed.map_err(|_invalid| Denial::from(Reason::Malformed))?;
     if (&host, port) == (&asked.host, asked.port) {
-        return Ok(None);
+        return Ok(WorkerOutcome::Passed);
     }
-    let decide = |policy: &Arc<Policy>| {
-        let facts = Facts {
-            tenant: Some(&who.tenant),
-            executable: &who.flow.executable,
-            scheme: asked.scheme,
-            host: &host,
-            port,
-            request: None,
-            is_foreseen: false,
-        };
-        match policy::decide(policy, &facts) {
-            Verdict::Allow(permit) => Ok(permit),
-            Verdict::Deny(denial) => Err(denial),
+    let facts = Facts {
+        tenant: Some(&who.tenant),
+        executable: &who.flow.executable,
+        scheme,
+        host: &host,
+        port,
+        request: None,
+        is_foreseen: false,
+    };
+    // It stands before it is decided, so that no change passes between.
+    let what = What::Tunnel {
+        scheme,
+        host: host.clone(),
+        port,
+    };
+    let stands = who.stands(agent, what, Arc::clone(tunnel.metered.stop()));
+    tunnel.permit = match policy::decide(&who.tenant.policy, &facts) {
+        Verdict::Allow(permit) => {
+            tunnel.stands = stands;
+            permit
         }
+        // The tenant's policy has no say in it: what it asked for goes on standing.
+        Verdict::Deny(_) if service.trusted => match policy::decide(&service.network, &facts) {
+            Verdict::Allow(permit) => permit,
+            Verdict::Deny(denial) => return Err(denial),
+        },
+        Verdict::Deny(denial) => return Err(denial),
     };
-    let decided = match decide(&who.tenant.policy) {
-        Err(_denial) if service.trusted => decide(&service.network),
-        decided => decided,
-    };
-    decided.map(Some)
+    Ok(WorkerOutcome::Redirected)
 }
 
 /// Dials, and carries bytes both ways.
 async fn carry<S: Downlink>(
     stream: Replay<S>,
-    mut permit: Permit,
+    tunnel: Tunnel,
     who: &Who,
-    (agent, account): (&Agent, &Arc<Account>),
+    agent: &Agent,
     record: &mut ConnectionRecord,
 ) -> Ending {
+    let Tunnel {
+        mut permit,
+        stands,
+        metered,
+    } = tunnel;
     let aim = who.aim(agent, &permit);
-    let connected = agent.upstream.connect(&mut permit, aim).await;
+    let connecting = agent.upstream.connect(&mut permit, aim);
+    let connected = match metered.in_time(connecting).await {
+        Ok(connected) => connected,
+        Err(reason) => return end(stream, reason),
+    };
     record.allowed(permit.rule(), watched(permit.would_deny()));
     match connected {
         Ok((upstream, peer)) => {
             record.upstream(peer);
-            let metered = Metered::tunnel(record.bytes(), account, who.tenant.limits);
+            stands.peer(peer.ip());
             tunnel::relay(stream, upstream, &metered, agent.limits.tunnel_idle).await
         }
         Err(failure) => {

@@ -23,7 +23,8 @@ use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
 
 /// Answers `CONNECT`; what follows has records of its own.
 pub(super) async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body> {
-    let asked = connect_target(&request);
+    let (session, is_its) = session.now();
+    let asked = connect_target(&request).and_then(|asked| is_its.map(|()| asked));
     let mut record = open(&request, asked.as_ref().ok(), &session);
     let opened = match &asked {
         Ok(_) if websocket::is_unknown(&request) => Err(Reason::UnsupportedProtocol.into()),
@@ -49,6 +50,7 @@ pub(super) async fn handle(mut request: Asking, session: Arc<Session>) -> Respon
 
 fn open(request: &Asking, asked: Option<&(Host, u16)>, session: &Session) -> ExchangeRecord {
     let mut record = session.exchanges.open();
+    record.dispatched(session.who.tenant.dispatch.as_ref());
     record.request(Requested {
         method: request.method(),
         scheme: session.scheme,

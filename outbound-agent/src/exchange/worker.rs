@@ -36,6 +36,7 @@ pub(super) async fn carry(
         workload,
         is_websocket,
         metered,
+        stands,
     } = permitted;
     let service = &outbound.service;
     let began = Instant::now();
@@ -46,7 +47,14 @@ pub(super) async fn carry(
     let made_by = request.headers().get(WORKER);
     let invoked = match made_by.is_some_and(|name| name == &*service.name) {
         true => Err(circle()),
-        false => invoke(for_the_worker(request, &runner)?, &runner, session).await,
+        false => {
+            let request = for_the_worker(request, &runner)?;
+            let invoked = Box::pin(invoke(request, &runner, session));
+            match metered.in_time(invoked).await {
+                Ok(invoked) => invoked,
+                Err(reason) => return Err(reason.into()),
+            }
+        }
     };
     let told = runner.take_told();
     told.tell(record);
@@ -70,6 +78,7 @@ pub(super) async fn carry(
             workload,
             is_websocket,
             metered,
+            stands,
         };
         return Box::pin(forward(permitted, session, record)).await;
     }

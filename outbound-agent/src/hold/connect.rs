@@ -10,11 +10,13 @@ use tokio::time::{interval, timeout};
 
 use super::queue::{Queue, Release, Syn};
 use super::{Common, Refusal};
+use crate::connection::standing::{Stands, What};
 use crate::connection::watched;
 use crate::model::addr::{Downstream, UpstreamAddr};
 use crate::model::flow::{ConnectId, Flow};
 use crate::model::host::Host;
 use crate::model::reason::Ending;
+use crate::model::stop::Waits;
 use crate::model::tenant::Tenant;
 use crate::observe::labels::Held;
 use crate::path::policy::foresee::{Foreseen, foresee, foresee_as, names};
@@ -163,17 +165,25 @@ impl Namespace {
         let tasks = &self.common.agent.tasks;
         let draining = tasks.draining();
         tasks.spawn("held connect", async move {
+            let agent = &namespace.common.agent;
+            let whose = (&connect.tenant, &connect.flow);
+            let stands = Stands::new(agent, whose, What::Connect, Arc::default(), None);
             tokio::select! {
                 biased; // Who is held when the agent ends finds a closed port.
                 () = draining => {}
-                () = namespace.dial_and_answer(connect, permit, place) => {}
+                reason = stands.stop().wait(Waits::Whole) => {
+                    if namespace.is_still_wanted(&connect, None) {
+                        namespace.answer(&connect, Answer::Denied(reason.into()));
+                    }
+                }
+                () = namespace.dial_and_answer(&connect, permit, place) => {}
             }
         });
     }
 
     async fn dial_and_answer(
         &self,
-        connect: Connect,
+        connect: &Connect,
         permit: Option<Permit>,
         place: OwnedSemaphorePermit,
     ) {
@@ -183,7 +193,7 @@ impl Namespace {
                 let checked = permit.check_address(connect.flow.original_dst.ip());
                 checked.map(|peer| Some((permit, peer)))
             }
-            None => Ok(self.permit_by_name(&connect).await),
+            None => Ok(self.permit_by_name(connect).await),
         };
         let mut place = Some(place);
         let answer = match permitted {
@@ -200,8 +210,8 @@ impl Namespace {
             },
         };
         let is_silent = matches!(answer, Answer::Failed(Failed::TimedOut, ..));
-        if self.is_still_wanted(&connect, place.filter(|_| is_silent)) {
-            self.answer(&connect, answer);
+        if self.is_still_wanted(connect, place.filter(|_| is_silent)) {
+            self.answer(connect, answer);
         }
     }
 

@@ -22,6 +22,12 @@ impl Bucket {
         }
     }
 
+    /// Whether it fills and holds as much as that.
+    #[expect(clippy::float_cmp, reason = "both were written in a file")]
+    pub fn holds(&self, per_second: f64, capacity: f64) -> bool {
+        self.per_second == per_second && self.capacity == capacity
+    }
+
     /// Takes a token; where there is none, how long until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.fill(now);

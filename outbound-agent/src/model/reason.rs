@@ -30,6 +30,10 @@ closed_list! {
         PrivateAddress = "private_address",
         /// A cloud's metadata service.
         MetadataAddress = "metadata_address",
+        /// It was allowed when it began, and is not any more.
+        PolicyChanged = "policy_changed",
+        /// The cgroup is not this tenant's any more.
+        Unassigned = "unassigned",
         /// The kernel remembers no flow for the connection.
         UnknownFlow = "unknown_flow",
         /// The flow's cgroup is no tenant's.
@@ -198,7 +202,12 @@ impl Ending {
     pub const fn of(reason: Reason) -> Self {
         use Reason as R;
         let (outcome, fault) = match reason {
-            R::RuleDeny | R::NoRule | R::PrivateAddress | R::MetadataAddress => DENIED,
+            R::RuleDeny
+            | R::NoRule
+            | R::PrivateAddress
+            | R::MetadataAddress
+            | R::PolicyChanged
+            | R::Unassigned => DENIED,
             R::UnknownFlow
             | R::UnknownTenant
             | R::FlowMismatch

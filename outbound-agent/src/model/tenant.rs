@@ -60,6 +60,8 @@ pub struct Tenant {
     pub namespace: Option<Arc<Namespace>>,
     /// What its dispatch gave to that worker; `None` where nobody has dispatched it.
     pub parameters: Option<Arc<Parameters>>,
+    /// Which dispatch that was; `None` where the configuration says it, or nobody.
+    pub dispatch: Option<Arc<str>>,
     /// What it may take of what all share.
     pub limits: Limits,
 }

@@ -42,6 +42,7 @@ pub struct Service {
 }
 
 /// Where the code of a worker is.
+#[derive(PartialEq, Eq)]
 pub enum Code {
     /// A module that the agent runs.
     Module(PathBuf),
@@ -52,6 +53,20 @@ pub enum Code {
         /// What the agent's headers to it are signed with.
         key: Secret,
     },
+}
+
+impl Service {
+    /// Whether what runs for one runs for the other as well. What a request is given anew each
+    /// time, as its `vars`, is no part of that.
+    pub fn runs_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.code == other.code
+            && self.secrets == other.secrets
+            && self.caches == other.caches
+            && self.limits == other.limits
+            && self.isolation == other.isolation
+            && self.hosting == other.hosting
+    }
 }
 
 /// What one invocation may take.
@@ -148,7 +163,19 @@ pub enum ParameterError {
         /// All of them.
         declared: String,
     },
+    /// All of them together are too much.
+    #[error(
+        "the parameters are {bytes} octets of JSON in ASCII; {MAX_PARAMETERS_BYTES} are the most"
+    )]
+    TooLarge {
+        /// How much.
+        bytes: usize,
+    },
 }
+
+/// How much a dispatch may give: what fits the header of a worker that is a server, wherever it
+/// runs.
+pub const MAX_PARAMETERS_BYTES: usize = 8 << 10;
 
 /// The parameter that is the request's own URL where a dispatch gives none.
 pub const URL_PARAMETER: &str = "url";
@@ -174,6 +201,10 @@ impl Namespace {
                 declared: listed(declared),
             });
         }
+        let bytes = ascii_bytes(&Value::Object(given.clone()).to_string());
+        if bytes > MAX_PARAMETERS_BYTES {
+            return Err(ParameterError::TooLarge { bytes });
+        }
         Ok(Parameters(given))
     }
 
@@ -183,6 +214,15 @@ impl Namespace {
             .as_ref()
             .map_or(&[], |outbound| &outbound.parameters)
     }
+}
+
+/// How long a text is where only printable ASCII goes as it is.
+fn ascii_bytes(text: &str) -> usize {
+    let bytes = |character: char| match character {
+        ' '..='~' => 1,
+        other => "\\u0000".len() * other.len_utf16(),
+    };
+    text.chars().map(bytes).sum()
 }
 
 fn listed(declared: &[Box<str>]) -> String {
@@ -301,6 +341,21 @@ mod tests {
             check(json!({"customer": "acme", "plan": 7, "plam": 7})).unwrap_err(),
             "the parameter `plam` is not declared; namespace production declares customer, plan"
         );
+    }
+
+    #[test]
+    fn what_no_header_could_carry_is_refused() {
+        let namespace = namespace(&["customer"], json!({}));
+        let check = |customer: String| namespace.check(values(json!({ "customer": customer })));
+        assert!(check("a".repeat(8_000)).is_ok());
+        let told = check("a".repeat(9_000)).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "the parameters are 9015 octets of JSON in ASCII; 8192 are the most"
+        );
+        // Six octets each, as they are escaped.
+        assert!(check("é".repeat(1_300)).is_ok());
+        assert!(check("é".repeat(1_400)).is_err());
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub mod view;
 pub use socket::AdminSocket;
 
 use routes::Surface;
-use view::{Assign, Assigned, Assignment, Cgroup, Listens, Namespace, Status, TenantView};
+use view::{
+    Assign, Assigned, Assignment, Cgroup, ConfigProblem, Dispatch, Dispatched, Listens, Namespace,
+    Reloaded, Status, TenantView,
+};
 
 /// Why the agent cannot listen for its operators.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +96,16 @@ pub trait Subject: Send + Sync + 'static {
     fn assign(&self, assign: &Assign) -> Result<Assigned, Refused>;
     /// Takes a cgroup back. May block.
     fn unassign(&self, cgroup: &Cgroup) -> Result<Assigned, Refused>;
+    /// Reads the configuration again. May block.
+    fn reload(&self) -> Result<Reloaded, Refused>;
+    /// Gives a tenant's processes in a cgroup their parameters. May block.
+    fn dispatch(&self, namespace: &str, dispatch: &Dispatch) -> Result<Dispatched, Refused>;
+    /// What is dispatched in a namespace.
+    fn dispatches(&self, namespace: &str) -> Result<Vec<Dispatched>, Refused>;
+    /// One dispatch.
+    fn dispatched(&self, namespace: &str, id: &str) -> Result<Dispatched, Refused>;
+    /// Ends a dispatch. May block.
+    fn end_dispatch(&self, namespace: &str, id: &str) -> Result<Dispatched, Refused>;
     /// Listens in a namespace that a process of the tenant is about to start in. May block.
     fn listen_in(&self, tenant: &str, namespace: Namespace) -> Result<Listens, Refused>;
 }
@@ -100,10 +113,13 @@ pub trait Subject: Send + Sync + 'static {
 /// What an operator asked for and does not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// 404: something that it names is not there; 409: as things stand; 500: the system.
+    /// 400: as it is asked; 404: something that it names is not there; 409: as things stand; 422:
+    /// the configuration; 500: the system.
     pub status: StatusCode,
     /// Why, for a person.
     pub error: String,
+    /// What is wrong with the configuration, where it was to be reloaded.
+    pub problems: Vec<ConfigProblem>,
 }
 
 impl Refused {
@@ -111,8 +127,11 @@ impl Refused {
     pub fn because(status: StatusCode, error: &dyn std::error::Error) -> Self {
         let causes = std::iter::successors(Some(error), |error| error.source());
         let texts: Vec<String> = causes.map(ToString::to_string).collect();
-        let error = texts.join(": ");
-        Self { status, error }
+        Self {
+            status,
+            error: texts.join(": "),
+            problems: Vec::new(),
+        }
     }
 }
 

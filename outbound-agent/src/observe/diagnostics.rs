@@ -6,6 +6,7 @@
 use std::env;
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -64,9 +65,23 @@ impl FromStr for Format {
 pub fn start(level: LevelFilter, format: Format) -> Result<(), Error> {
     let filter = filter(level, env::var(VARIABLE).ok().as_deref())?;
     let has_colour = io::stderr().is_terminal();
-    set_global_default(subscriber(filter, format, has_colour, io::stderr))
-        .map_err(|source| Error::Started { source })
+    let (subscriber, replace) = subscriber(filter, format, has_colour, io::stderr);
+    set_global_default(subscriber).map_err(|source| Error::Started { source })?;
+    // They are started once.
+    let _first = FILTER.set(replace);
+    Ok(())
 }
+
+/// Says more or less from now on, unless the variable says how much.
+pub fn set_level(level: LevelFilter) {
+    let filter = filter(level, env::var(VARIABLE).ok().as_deref());
+    if let (Ok(filter), Some(replace)) = (filter, FILTER.get()) {
+        replace(filter);
+    }
+}
+
+/// Replaces the filter of the diagnostics that were started.
+static FILTER: OnceLock<Replace> = OnceLock::new();
 
 /// Ours at `level`; of the libraries only what an operator should know.
 fn filter(level: LevelFilter, variable: Option<&str>) -> Result<EnvFilter, Error> {
@@ -80,21 +95,34 @@ fn filter(level: LevelFilter, variable: Option<&str>) -> Result<EnvFilter, Error
         .map_err(|source| Error::Filter { source })
 }
 
+type Replace = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
 fn subscriber<W>(
     filter: EnvFilter,
     format: Format,
     has_colour: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (Box<dyn Subscriber + Send + Sync>, Replace)
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let builder = fmt::Subscriber::builder()
         .with_env_filter(filter)
         .with_writer(writer);
+    // What cannot be replaced has ended with the process.
     match format {
-        Format::Text => Box::new(builder.with_ansi(has_colour).finish()),
-        Format::Json => Box::new(builder.json().flatten_event(true).finish()),
+        Format::Text => {
+            let builder = builder.with_ansi(has_colour).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = Box::new(move |filter| drop(handle.reload(filter)));
+            (Box::new(builder.finish()), replace)
+        }
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = Box::new(move |filter| drop(handle.reload(filter)));
+            (Box::new(builder.finish()), replace)
+        }
     }
 }
 
@@ -126,14 +154,12 @@ mod tests {
         let kept = Kept::default();
         let writer = kept.clone();
         let filter = filter(LevelFilter::INFO, variable).unwrap();
-        with_default(
-            subscriber(filter, format, false, move || writer.clone()),
-            || {
-                info!(tenant = "acme", "agent ready");
-                debug!("connection refused");
-                info!(target: "hyper", "library detail");
-            },
-        );
+        let (subscriber, _replace) = subscriber(filter, format, false, move || writer.clone());
+        with_default(subscriber, || {
+            info!(tenant = "acme", "agent ready");
+            debug!("connection refused");
+            info!(target: "hyper", "library detail");
+        });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }

@@ -31,6 +31,7 @@ use self::guard::Guard;
 use self::resets::Resets;
 use crate::drain::Tasks;
 use crate::model::reason::{Ending, Reason};
+use crate::model::stop::{Stop, Waits};
 
 /// A request whose body is still to come.
 pub type Asking = Request<Incoming>;
@@ -56,9 +57,14 @@ pub struct Limits {
     pub dead_peer: Duration,
 }
 
-/// Serves HTTP/1.x on `io` until the workload or the drain ends it. A connection on which at
-/// least one request was answered and that then goes quiet has completed.
-pub async fn serve<S, H, F>(io: S, limits: Limits, tasks: &Tasks, handle: H) -> Ending
+/// Serves HTTP/1.x on `io` until the workload, the drain or `stop` ends it. A connection on which
+/// at least one request was answered and that then goes quiet has completed.
+pub async fn serve<S, H, F>(
+    io: S,
+    limits: Limits,
+    (tasks, stop): (&Tasks, &Stop),
+    handle: H,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Asking) -> F,
@@ -98,7 +104,7 @@ where
     let served = tokio::select! {
         biased; // An answer that is ready goes out before the connection is told to end.
         served = connection.as_mut() => served,
-        () = tasks.draining() => {
+        () = told_to_end(tasks, stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -114,7 +120,7 @@ where
 pub async fn serve_http2<S, R, H, F>(
     io: S,
     limits: Limits,
-    tasks: &Tasks,
+    (tasks, stop): (&Tasks, &Stop),
     refused: R,
     handle: H,
 ) -> Ending
@@ -145,12 +151,20 @@ where
     let served = tokio::select! {
         biased; // As above.
         served = connection.as_mut() => served,
-        () = tasks.draining() => {
+        () = told_to_end(tasks, stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     ending(served, asked.load(Ordering::Relaxed))
+}
+
+/// Returns once nothing new is to be taken.
+async fn told_to_end(tasks: &Tasks, stop: &Stop) {
+    tokio::select! {
+        () = tasks.draining() => {}
+        _reason = stop.wait(Waits::Whole) => {}
+    }
 }
 
 fn ending(served: Result<(), hyper::Error>, has_asked: bool) -> Ending {

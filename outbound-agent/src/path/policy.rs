@@ -347,8 +347,11 @@ pub fn terminates(tenant: &Tenant, host: &Host, port: u16) -> bool {
         Tls::Terminate => true,
         Tls::Passthrough => false,
         Tls::Auto => {
+            // A worker sees every request.
+            let namespace = tenant.namespace.as_ref();
             let mut bound = tenant.credentials.iter();
-            bound.any(|credential| is_listed(&credential.binding.hosts, way, host))
+            namespace.is_some_and(|namespace| namespace.outbound.is_some())
+                || bound.any(|credential| is_listed(&credential.binding.hosts, way, host))
                 || asks_for_requests(policy, way, host)
                 || policy
                     .floor

@@ -3,6 +3,7 @@
 //! Takes both ends after the permit was spent. Each direction ends by itself (half-close is
 //! passed on); an error in one direction ends both. Ends too when both have been idle too long.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,10 +18,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
+use crate::model::stop::Waits;
 use crate::model::traffic::{Pace, Traffic};
 use crate::path::http::body::{Error, Source};
 
-/// Copies until both directions have ended, one fails, or nothing moved for `idle`.
+/// Copies until both directions have ended, one fails, it is told to stop, or nothing moved for
+/// `idle`.
 pub async fn relay<D, U>(
     downstream: D,
     upstream: U,
@@ -61,6 +64,7 @@ where
             Ok(_) => Ending::COMPLETED,
             Err(reason) => Ending::of(reason),
         },
+        reason = poll_fn(|cx| traffic.poll_stopped(Waits::Whole, cx)) => Ending::of(reason),
         () = idle_for(traffic, idle) => Ending::of(Reason::DownstreamTimeout),
     }
 }
@@ -125,6 +129,7 @@ where
         biased; // The answer's end is the tunnel's.
         ended = answering => ended,
         reason = feeding => Ending::of(reason),
+        reason = poll_fn(|cx| traffic.poll_stopped(Waits::Whole, cx)) => Ending::of(reason),
         () = idle_for(traffic, idle) => Ending::of(Reason::DownstreamTimeout),
     }
 }
@@ -163,7 +168,7 @@ where
     W: AsyncWrite + Unpin,
 {
     loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await;
+        let frame = poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await;
         let data = match frame.transpose() {
             Ok(frame) => frame.map(Frame::into_data),
             Err(_cut) => return Ending::of(Reason::WorkerException),

@@ -15,8 +15,11 @@ mod target;
 pub mod tls;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hickory_proto::rr::RecordType;
 use http::header::UPGRADE;
 use http::{Request, Response};
@@ -71,10 +74,12 @@ pub struct Limits {
 
 /// The way out.
 pub struct Upstream {
-    resolver: Box<dyn Resolve>,
-    verifier: Verifier,
+    resolver: ArcSwap<Box<dyn Resolve>>,
+    verifier: ArcSwap<Verifier>,
+    /// How often the verifier was replaced.
+    era: AtomicU64,
     limits: Limits,
-    agent_ports: Vec<u16>,
+    agent_ports: Arc<ArcSwap<Vec<u16>>>,
     pool: Pool,
     ahead: Ahead,
     tasks: Tasks,
@@ -120,18 +125,37 @@ impl Upstream {
         resolver: Box<dyn Resolve>,
         verifier: Verifier,
         limits: Limits,
-        agent_ports: Vec<u16>,
+        agent_ports: Arc<ArcSwap<Vec<u16>>>,
         tasks: Tasks,
     ) -> Self {
         Self {
-            resolver,
-            verifier,
+            resolver: ArcSwap::from_pointee(resolver),
+            verifier: ArcSwap::from_pointee(verifier),
+            era: AtomicU64::new(0),
             limits,
             agent_ports,
             pool: Pool::new(limits.pool_idle, limits.pool_connections),
             ahead: Ahead::default(),
             tasks,
         }
+    }
+
+    /// Finds names and verifies upstreams in another way from now on. What was verified by
+    /// others' word is not used again.
+    pub fn renew(&self, resolver: Box<dyn Resolve>, verifier: Verifier) {
+        self.resolver.store(Arc::new(resolver));
+        if self.verifier.load().trusts_as(&verifier) {
+            return;
+        }
+        self.verifier.store(Arc::new(verifier));
+        // Read before the verifier is: what is of this era was verified by it or a later one.
+        let era = 1 + self.era.fetch_add(1, Ordering::AcqRel);
+        self.pool.retain(|key| key.era >= era);
+    }
+
+    /// Keeps connections for these tenants only.
+    pub fn keep_only(&self, is_tenant: impl Fn(&TenantId) -> bool) {
+        self.pool.retain(|key| is_tenant(&key.tenant));
     }
 
     /// Sends `request` under `permit`. `aim` says where the workload wanted to go: that decides
@@ -156,6 +180,7 @@ impl Upstream {
             destination: permit.destination().clone(),
             address,
             trust,
+            era: self.era.load(Ordering::Acquire),
             upgradable: request.headers().contains_key(UPGRADE),
         };
         while !self.ahead.has(aim.flow.connect)
@@ -211,20 +236,21 @@ impl Upstream {
     pub async fn addresses(&self, host: &Host) -> Vec<IpAddr> {
         match host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => timeout(self.limits.resolve, self.resolver.addresses(name))
-                .await
-                .unwrap_or_default(),
+            Host::Name(name) => {
+                let resolver = self.resolver.load_full();
+                timeout(self.limits.resolve, resolver.addresses(name))
+                    .await
+                    .unwrap_or_default()
+            }
         }
     }
 
     /// The agent's own look-up of the records of what a permit names.
     pub async fn records(&self, permit: &NamePermit, kind: RecordType) -> Result<Found, Reason> {
-        timeout(
-            self.limits.resolve,
-            self.resolver.records(permit.host(), kind),
-        )
-        .await
-        .unwrap_or(Err(Reason::UpstreamTimeout))
+        let resolver = self.resolver.load_full();
+        timeout(self.limits.resolve, resolver.records(permit.host(), kind))
+            .await
+            .unwrap_or(Err(Reason::UpstreamTimeout))
     }
 
     /// Closes connections that were kept too long.
@@ -254,10 +280,13 @@ impl Upstream {
         };
         let sender = match key.destination.scheme {
             Scheme::Http | Scheme::Tcp => self.speak_http1(stream).await,
-            Scheme::Https => match self.verifier.connect(with, stream).await.map_err(failed)? {
-                (stream, true) => self.speak_http2(stream).await,
-                (stream, false) => self.speak_http1(stream).await,
-            },
+            Scheme::Https => {
+                let verifier = self.verifier.load_full();
+                match verifier.connect(with, stream).await.map_err(failed)? {
+                    (stream, true) => self.speak_http2(stream).await,
+                    (stream, false) => self.speak_http1(stream).await,
+                }
+            }
         };
         sender
             .map(|sender| Idle::new(sender, peer))

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, Request, Response};
 
 pub use self::call::Uncounted;
@@ -121,14 +122,48 @@ impl Failure {
 
 /// Every worker of the configuration.
 pub struct Workers {
-    by_service: HashMap<Arc<str>, Worker>,
-    egress: Option<Egress>,
+    running: ArcSwap<Running>,
+    body_idle: Duration,
+    tasks: Tasks,
+}
+
+/// Those that there are now.
+#[derive(Clone, Default)]
+struct Running {
+    by_service: HashMap<Arc<str>, Arc<Worker>>,
+    egress: Option<Arc<Egress>>,
 }
 
 /// One of them.
 struct Worker {
+    service: Arc<Service>,
     room: Room,
     runs: Runs,
+}
+
+/// Workers that are about to answer.
+pub struct Prepared(Running);
+
+impl Prepared {
+    /// As [`Workers::address`].
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.address()
+    }
+}
+
+impl Running {
+    fn of(&self, caller: &Caller<'_>) -> Result<&Worker, Failure> {
+        let worker = self.by_service.get(&caller.outbound.service.name);
+        let gone = || {
+            let text = "the configuration has no such worker any more";
+            Failure::new(Reason::WorkerUnavailable, text)
+        };
+        worker.map(|worker| &**worker).ok_or_else(gone)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.egress.as_ref().map(|egress| egress.address())
+    }
 }
 
 /// Where it runs.
@@ -153,33 +188,71 @@ impl Workers {
         body_idle: Duration,
         tasks: &Tasks,
     ) -> Result<Self, Error> {
-        let mut by_service = HashMap::new();
-        let mut egress = None;
+        let workers = Self {
+            running: ArcSwap::default(),
+            body_idle,
+            tasks: tasks.clone(),
+        };
+        workers.run(workers.prepare(services)?);
+        Ok(workers)
+    }
+
+    /// Starts those of `services` that do not run yet, beside all that do. Must be called within
+    /// a runtime. What is not [run](Self::run) ends again.
+    pub fn prepare(&self, services: &[Arc<Service>]) -> Result<Prepared, Error> {
+        let now = self.running.load();
+        let mut next = Running {
+            by_service: HashMap::new(),
+            egress: now.egress.clone(),
+        };
         for service in services {
-            let runs = match &service.code {
-                Code::Url { address, key } => {
-                    if egress.is_none() {
-                        egress = Some(Egress::start(tasks).map_err(Error::Egress)?);
-                    }
-                    let server = Server::new(address, key, body_idle, tasks.clone());
-                    Runs::Elsewhere(Box::new(server))
-                }
-                Code::Module(main) => Runs::Here(Host::start(service, main.clone(), tasks)),
+            let known = now.by_service.get(&service.name);
+            let worker = match known.filter(|known| known.service.runs_as(service)) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(self.begin(service, &mut next.egress)?),
             };
-            let room = Room::new(service.limits.concurrency);
-            by_service.insert(Arc::clone(&service.name), Worker { room, runs });
+            next.by_service.insert(Arc::clone(&service.name), worker);
         }
-        Ok(Self { by_service, egress })
+        Ok(Prepared(next))
+    }
+
+    fn begin(
+        &self,
+        service: &Arc<Service>,
+        egress: &mut Option<Arc<Egress>>,
+    ) -> Result<Worker, Error> {
+        let runs = match &service.code {
+            Code::Url { address, key } => {
+                if egress.is_none() {
+                    let started = Egress::start(&self.tasks).map_err(Error::Egress)?;
+                    *egress = Some(Arc::new(started));
+                }
+                let server = Server::new(address, key, self.body_idle, self.tasks.clone());
+                Runs::Elsewhere(Box::new(server))
+            }
+            Code::Module(main) => Runs::Here(Host::start(service, main.clone(), &self.tasks)),
+        };
+        Ok(Worker {
+            service: Arc::clone(service),
+            room: Room::new(service.limits.concurrency),
+            runs,
+        })
+    }
+
+    /// Has these answer from now on; those that are not among them end when they have nothing
+    /// more to do.
+    pub fn run(&self, prepared: Prepared) {
+        self.running.store(Arc::new(prepared.0));
     }
 
     /// Where the agent takes requests of workers, and of nobody else.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.egress.as_ref().map(Egress::address)
+        self.running.load().address()
     }
 
     /// Keeps no connection to a worker for later.
     pub fn close_idle(&self) {
-        for worker in self.by_service.values() {
+        for worker in self.running.load().by_service.values() {
             match &worker.runs {
                 Runs::Elsewhere(server) => server.close_idle(),
                 Runs::Here(_) => {}
@@ -191,10 +264,11 @@ impl Workers {
     pub async fn invoke(&self, invocation: Invocation) -> Result<Response<Source>, Failure> {
         let tenant = Arc::clone(&invocation.tenant);
         let caller = caller(&tenant)?;
-        let worker = self.of(&caller)?;
+        let running = self.running.load_full();
+        let worker = running.of(&caller)?;
         let _place = worker.enter(&tenant)?;
         let called = async {
-            match (&worker.runs, &self.egress) {
+            match (&worker.runs, &running.egress) {
                 (Runs::Here(host), _) => host.call(invocation, &caller).await,
                 (Runs::Elsewhere(server), Some(egress)) => {
                     let url = invocation.request.uri().to_string();
@@ -216,7 +290,8 @@ impl Workers {
     pub async fn decide(&self, invocation: TunnelInvocation) -> Result<Option<Decided>, Failure> {
         let tenant = Arc::clone(&invocation.tenant);
         let caller = caller(&tenant)?;
-        let worker = self.of(&caller)?;
+        let running = self.running.load_full();
+        let worker = running.of(&caller)?;
         let Runs::Here(host) = &worker.runs else {
             return Ok(None);
         };
@@ -231,7 +306,8 @@ impl Workers {
             .namespace
             .as_ref()
             .and_then(|it| it.outbound.as_ref());
-        let worker = outbound.and_then(|it| self.by_service.get(&it.service.name));
+        let running = self.running.load();
+        let worker = outbound.and_then(|it| running.by_service.get(&it.service.name));
         match worker.map(|worker| &worker.runs) {
             Some(Runs::Here(host)) => host.decides_tunnels(),
             Some(Runs::Elsewhere(_)) | None => false,
@@ -239,17 +315,14 @@ impl Workers {
     }
 
     /// What each service that is a module has at the moment.
-    pub fn states(&self) -> impl Iterator<Item = (&Arc<str>, host::State)> {
-        let states = self.by_service.iter();
-        states.filter_map(|(name, worker)| match &worker.runs {
-            Runs::Here(host) => Some((name, host.state())),
+    pub fn states(&self) -> Vec<(Arc<str>, host::State)> {
+        let running = self.running.load();
+        let states = running.by_service.iter();
+        let states = states.filter_map(|(name, worker)| match &worker.runs {
+            Runs::Here(host) => Some((Arc::clone(name), host.state())),
             Runs::Elsewhere(_) => None,
-        })
-    }
-
-    fn of(&self, caller: &Caller<'_>) -> Result<&Worker, Failure> {
-        let worker = self.by_service.get(&caller.outbound.service.name);
-        worker.ok_or_else(|| Failure::new(Reason::Internal, "the worker was not started"))
+        });
+        states.collect()
     }
 }
 

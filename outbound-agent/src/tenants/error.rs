@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::model::tenant::TenantId;
+use crate::model::worker::ParameterError;
 use crate::redirect;
 
 /// Why tenants could not be assigned.
@@ -127,6 +129,39 @@ pub enum Error {
     NotAssigned {
         /// The cgroup.
         cgroup: PathBuf,
+    },
+    /// The configuration does not have it.
+    #[error("there is no dispatch namespace {name}")]
+    NoNamespace {
+        /// As asked for.
+        name: String,
+    },
+    /// The namespace has no such tenant.
+    #[error("Worker not found: dispatch namespace {namespace} has no tenant {worker}")]
+    NoWorker {
+        /// As asked for.
+        worker: String,
+        /// Where.
+        namespace: Arc<str>,
+    },
+    /// What was given is not what is declared.
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
+    /// A tenant has enough of them.
+    #[error("tenant {tenant} has {most} dispatches; end one first")]
+    TooMany {
+        /// Whose.
+        tenant: TenantId,
+        /// The most that it may have.
+        most: usize,
+    },
+    /// It has ended, or never was.
+    #[error("dispatch namespace {namespace} has no dispatch {id}")]
+    NoDispatch {
+        /// As asked for.
+        id: String,
+        /// Where.
+        namespace: Arc<str>,
     },
     /// The file of assignments.
     #[error("cannot {action} {path}")]

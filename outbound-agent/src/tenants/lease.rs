@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::place::{Named, Place};
-use super::state::Lease;
+use super::state::{Kept, Lease};
 use super::{Assignments, Error, Homes, enrolment};
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::redirect::{self, Cut};
@@ -16,8 +16,8 @@ use crate::redirect::{self, Cut};
 /// What an assignment or its end has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leased {
-    /// Whose the cgroup is, or was.
-    pub tenant: TenantId,
+    /// Whose the cgroup is, or was; none where the configuration had lost that tenant.
+    pub tenant: Option<TenantId>,
     /// Which one.
     pub place: Place,
     /// What was connected before.
@@ -32,11 +32,11 @@ impl Assignments {
     pub fn assign(&mut self, place: Place, tenant: &str) -> Result<Leased, Error> {
         let tenant = self.may_assign(&place, tenant)?;
         let cut = match self.tenant_of(place.id) {
-            Some(_itself) => Cut::default(),
-            None => self.enrol(&place, &tenant)?,
+            Some(_itself) => self.keep(place.id)?,
+            None => self.enrol(&place, &tenant, false)?,
         };
         Ok(Leased {
-            tenant,
+            tenant: Some(tenant),
             is_fenced: self.is_within_another(&place.directory),
             place,
             cut,
@@ -65,11 +65,26 @@ impl Assignments {
         }
     }
 
-    fn enrol(&mut self, place: &Place, tenant: &TenantId) -> Result<Cut, Error> {
+    /// What a dispatch alone has made a tenant's is the tenant's from now on without it as well.
+    fn keep(&mut self, cgroup: CgroupId) -> Result<Cut, Error> {
+        let lease = self.leases.get_mut(&cgroup);
+        if lease.is_some_and(|lease| std::mem::take(&mut lease.for_dispatch)) {
+            self.save()?;
+        }
+        Ok(Cut::default())
+    }
+
+    pub(super) fn enrol(
+        &mut self,
+        place: &Place,
+        tenant: &TenantId,
+        for_dispatch: bool,
+    ) -> Result<Cut, Error> {
         let lease = Lease {
             tenant: tenant.to_string(),
             cgroup: place.directory.clone(),
             cgroup_id: place.id.0,
+            for_dispatch,
         };
         // First of all: should the agent die from here on, the next one knows whose this is.
         self.leases.insert(place.id, lease);
@@ -83,22 +98,24 @@ impl Assignments {
 
     fn admit_lease(&mut self, place: &Place, tenant: &TenantId) -> Result<Cut, Error> {
         self.fence(&place.directory)?;
-        let cut = enrolment::cut_strangers(std::iter::once(&place.directory))?;
+        let strangers = || enrolment::cut_strangers(std::iter::once(&place.directory));
+        let mut cut = strangers()?;
         if let Some(spec) = self.by_name.get(tenant).copied() {
             self.change(place.id, Some((spec, &place.directory)));
             self.admit(place.id, spec)?;
+        }
+        if self.is_within_another(&place.directory) {
+            // Made in between, they have the stamp of the tenant around.
+            cut.add(strangers()?);
         }
         Ok(cut)
     }
 
     /// Takes a cgroup back that was assigned, from its next connect on. Blocks.
     pub fn unassign(&mut self, place: Place) -> Result<Leased, Error> {
-        let Some(holder) = self.tenant_of(place.id) else {
-            return Err(Error::NotAssigned {
-                cgroup: place.directory,
-            });
+        let Some(tenant) = self.claimant(place.id) else {
+            return self.release(place);
         };
-        let tenant = holder.id.clone();
         let configured = self.tenant(tenant.as_str());
         if configured.is_some_and(|spec| self.is_configured(spec, &place.directory)) {
             return Err(Error::Configured {
@@ -116,16 +133,41 @@ impl Assignments {
         };
         self.free(&place)?;
         Ok(Leased {
-            tenant,
+            tenant: Some(tenant),
             place,
             cut,
             is_fenced,
         })
     }
 
+    /// Whose a cgroup is, also where the configuration does not have that tenant any more.
+    fn claimant(&self, cgroup: CgroupId) -> Option<TenantId> {
+        let published = self.tenant_of(cgroup).map(|tenant| tenant.id.clone());
+        let lease = self.leases.get(&cgroup);
+        published.or_else(|| TenantId::new(&lease?.tenant))
+    }
+
+    /// Frees a cgroup that is nobody's and fenced all the same, because the configuration has
+    /// lost its tenant.
+    fn release(&mut self, place: Place) -> Result<Leased, Error> {
+        if self.is_within_another(&place.directory) || !self.redirect.has_fenced(&place.directory) {
+            return Err(Error::NotAssigned {
+                cgroup: place.directory,
+            });
+        }
+        self.free(&place)?;
+        Ok(Leased {
+            tenant: None,
+            place,
+            cut: Cut::default(),
+            is_fenced: false,
+        })
+    }
+
     /// Forgets an assignment, in the file, in the kernel and in the agent.
-    fn withdraw(&mut self, place: &Place) -> Result<(), Error> {
+    pub(super) fn withdraw(&mut self, place: &Place) -> Result<(), Error> {
         self.leases.remove(&place.id);
+        self.dispatches.remove(&place.id);
         self.save()?;
         self.revoke(place.id)?;
         self.change(place.id, None);
@@ -133,19 +175,19 @@ impl Assignments {
     }
 
     /// Changes one entry of what the other parts of the agent see.
-    fn change(&self, cgroup: CgroupId, holder: Option<(usize, &Path)>) {
+    pub(super) fn change(&self, cgroup: CgroupId, holder: Option<(usize, &Path)>) {
         let mut homes = Homes::clone(&self.homes.borrow());
         let snapshot = self.snapshot.load();
         let others = snapshot.iter().filter(|(id, _)| *id != cgroup);
         let others = others.map(|(id, tenant)| (id, Arc::clone(tenant)));
         homes.remove(&cgroup);
         homes.extend(holder.map(|(_, directory)| (cgroup, Arc::from(directory))));
-        let holder = holder.map(|(spec, _)| (cgroup, Arc::clone(&self.specs[spec].tenant)));
+        let holder = holder.map(|(spec, _)| (cgroup, self.holder(cgroup, spec)));
         self.publish(others.chain(holder).collect(), homes);
     }
 
     /// Takes the links off a cgroup that has its own.
-    fn free(&mut self, place: &Place) -> Result<(), Error> {
+    pub(super) fn free(&mut self, place: &Place) -> Result<(), Error> {
         if !self.is_covered(&place.directory) {
             self.redirect.unwatch(&place.directory)?;
         }
@@ -153,7 +195,7 @@ impl Assignments {
     }
 
     /// Whether the programs of a cgroup above hold for this one as well.
-    fn is_within_another(&self, directory: &Path) -> bool {
+    pub(super) fn is_within_another(&self, directory: &Path) -> bool {
         let is_above = |home: &Arc<Path>| directory != &**home && directory.starts_with(home);
         self.is_covered(directory) || self.homes.borrow().values().any(is_above)
     }
@@ -169,8 +211,11 @@ impl Assignments {
     }
 
     pub(super) fn save(&self) -> Result<(), Error> {
-        let mut leases: Vec<Lease> = self.leases.values().cloned().collect();
-        leases.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
-        self.state.save(leases)
+        let mut assignments: Vec<Lease> = self.leases.values().cloned().collect();
+        assignments.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
+        self.state.save(Kept {
+            assignments,
+            dispatches: self.bound(),
+        })
     }
 }

@@ -36,6 +36,11 @@ impl RunCgroup {
         }
     }
 
+    /// Its directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where a process is to start.
     pub const fn directory(&self) -> &File {
         &self.directory

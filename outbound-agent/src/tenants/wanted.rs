@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::matched::{self, Matched};
+use super::state::Lease;
 use super::{Assignments, Error, is_cgroup, make_cgroup};
 use crate::config::cgroups::Cgroups;
 use crate::model::tenant::{CgroupId, TenantId};
@@ -53,15 +54,17 @@ impl Assignments {
         }
         let (by_name, gone) = (&self.by_name, self.leases.len());
         self.leases.retain(|id, lease| {
-            let spec = TenantId::new(&lease.tenant).and_then(|name| by_name.get(&name).copied());
-            let is_there = is_cgroup(&lease.cgroup, *id);
-            let Some(spec) = spec.filter(|_| is_there) else {
+            if !is_cgroup(&lease.cgroup, *id) {
                 let cgroup = lease.cgroup.display();
-                warn!(%cgroup, tenant = lease.tenant, "assignment dropped, its cgroup or tenant is gone");
+                warn!(%cgroup, tenant = lease.tenant, "assignment dropped, its cgroup is gone");
                 return false;
-            };
-            let directory = Arc::from(&*lease.cgroup);
-            wanted.insert(*id, Wanted { directory, spec });
+            }
+            // Of a tenant that the configuration does not have, it waits without egress.
+            let spec = TenantId::new(&lease.tenant).and_then(|name| by_name.get(&name).copied());
+            if let Some(spec) = spec {
+                let directory = Arc::from(&*lease.cgroup);
+                wanted.insert(*id, Wanted { directory, spec });
+            }
             true
         });
         if self.leases.len() != gone
@@ -93,6 +96,19 @@ impl Assignments {
         wanted
     }
 
+    /// Whether the configuration has the tenant of an assignment.
+    fn has_tenant(&self, lease: &Lease) -> bool {
+        self.tenant(&lease.tenant).is_some()
+    }
+
+    /// Says which assignments are of tenants that the configuration does not have.
+    pub(super) fn tell_of_orphans(&self) {
+        for lease in self.leases.values().filter(|lease| !self.has_tenant(lease)) {
+            let (cgroup, tenant) = (lease.cgroup.display(), &lease.tenant);
+            warn!(%cgroup, tenant, "assigned to a tenant that the configuration does not have: no egress until it has, or until `outbound unassign`");
+        }
+    }
+
     /// Whether every cgroup that was published is still there, and none is missing.
     pub(super) fn is_true(&self, matched: &Matched) -> bool {
         let homes = self.homes.borrow();
@@ -103,11 +119,15 @@ impl Assignments {
             .filter(|spec| by_path(&spec.cgroups))
             .count();
         let mut by_pattern = matched.cgroups.keys();
+        let held = self.leases.values().filter(|lease| self.has_tenant(lease));
         let wanted = configured
-            + self.leases.len()
+            + held.count()
             + by_pattern
                 .clone()
-                .filter(|id| !self.leases.contains_key(id))
+                .filter(|id| {
+                    let lease = self.leases.get(id);
+                    lease.is_none_or(|lease| !self.has_tenant(lease))
+                })
                 .count();
         wanted == homes.len()
             && wanted == self.in_kernel.len()

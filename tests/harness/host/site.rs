@@ -52,6 +52,8 @@ pub struct Visit {
     pub target: Uri,
     /// Every field.
     pub headers: HeaderMap,
+    /// The body, once it is there; of what is answered with a greeting alone.
+    pub body: Bytes,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +116,14 @@ impl Site {
 }
 
 impl Visit {
+    /// Whom it was for.
+    pub fn host(&self) -> &str {
+        let authority = self.target.authority().map(|authority| authority.as_str());
+        authority
+            .or_else(|| self.header("host"))
+            .unwrap_or_default()
+    }
+
     /// A field's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -139,12 +149,13 @@ where
 impl Notes {
     async fn answer(&self, request: Request<Incoming>, is_secure: bool) -> Answer {
         let path = request.uri().path().to_owned();
-        self.visits.lock().unwrap().push(Visit {
+        let number = self.note(Visit {
             is_secure,
             version: request.version(),
             method: request.method().clone(),
             target: request.uri().clone(),
             headers: request.headers().clone(),
+            body: Bytes::new(),
         });
         let mut parts = path[1..].split('/');
         match (parts.next().unwrap_or_default(), parts.next()) {
@@ -172,12 +183,22 @@ impl Notes {
                 let host = request.headers().get(header::HOST);
                 let host = host.and_then(|host| host.to_str().ok().map(ToOwned::to_owned));
                 let host = authority.or(host).unwrap_or_default();
+                if let Ok(body) = request.into_body().collect().await {
+                    self.visits.lock().unwrap()[number].body = body.to_bytes();
+                }
                 text(match path.strip_suffix(".json") {
                     Some(_greeting) => format!("{{\"hello\":{host:?}}}\n"),
                     None => format!("hello from {host}{path}\n"),
                 })
             }
         }
+    }
+
+    /// Gives its number.
+    fn note(&self, visit: Visit) -> usize {
+        let mut visits = self.visits.lock().unwrap();
+        visits.push(visit);
+        visits.len() - 1
     }
 
     async fn word(&self, number: usize) -> String {

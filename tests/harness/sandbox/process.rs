@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use nix::fcntl::OFlag;
@@ -25,7 +25,8 @@ pub struct Workload {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    output: JoinHandle<String>,
+    written: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
     input: Option<OwnedFd>,
 }
 
@@ -71,15 +72,12 @@ impl Workload {
         self.launch.stdio = [Some(stdin), Some(to), Some(errors)];
         let cgroup = File::open(&self.cgroup).expect("the cgroup");
         let child = sys::spawn_in_cgroup(&self.launch, cgroup.as_fd()).expect(program);
-        let output = thread::spawn(move || {
-            let mut text = String::new();
-            let read = File::from(from).read_to_string(&mut text);
-            read.expect("the process writes text");
-            text
-        });
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let to = written.clone();
         Process {
             child,
-            output,
+            written,
+            reader: thread::spawn(move || keep(&mut File::from(from), &to)),
             input: Some(input),
         }
     }
@@ -92,9 +90,16 @@ impl Process {
     }
 
     /// Lets a statement `wait()` go on.
+    #[track_caller]
     pub fn go_on(&self) {
         let input = self.input.as_ref().expect("the process waits");
-        nix::unistd::write(input, b"\n").expect("the process reads");
+        if let Err(error) = nix::unistd::write(input, b"\n") {
+            let pid = self.child.pid;
+            panic!(
+                "process {pid} reads no more ({error}): {}",
+                text(&self.written)
+            );
+        }
     }
 
     /// Whether it has ended, and is to be waited for.
@@ -112,13 +117,34 @@ impl Process {
         let ready = poll(&mut ended, timeout).expect("poll");
         assert_eq!(ready, 1, "process {} did not end", self.child.pid);
         let status = self.child.wait().expect("its status");
-        let text = self.output.join().expect("its output");
+        self.reader.join().expect("its output");
+        let text = text(&self.written);
         assert!(
             matches!(status, WaitStatus::Exited(_, 0)),
             "{status:?}: {text}"
         );
         text.trim().to_owned()
     }
+}
+
+/// Keeps what a process writes, as it comes.
+fn keep(from: &mut File, to: &Mutex<Vec<u8>>) {
+    let mut chunk = [0; 4096];
+    loop {
+        let length = from.read(&mut chunk).expect("the process writes");
+        if length == 0 {
+            return;
+        }
+        to.lock()
+            .expect("no reader panics")
+            .extend_from_slice(&chunk[..length]);
+    }
+}
+
+/// What a process has written.
+fn text(written: &Mutex<Vec<u8>>) -> String {
+    let written = written.lock().expect("no reader panics");
+    String::from_utf8_lossy(&written).into_owned()
 }
 
 /// Both ends closed on exec.

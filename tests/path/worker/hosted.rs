@@ -49,10 +49,14 @@ impl Hosted {
         let main = directory.path().join("egress.js");
         fs::write(&main, module).unwrap();
         fs::write(directory.path().join("key"), [b'k'; 32]).unwrap();
+        let network = match service.contains("network = ") {
+            true => "",
+            false => "network = [\"private:127.0.0.0/8\"]",
+        };
         let config = format!(
             r#"
             [resolver]
-            hosts = {{ "api.example.com" = ["127.0.0.1"], "other.test" = ["127.0.0.1"] }}
+            hosts = {{ "api.example.com" = ["127.0.0.1"], "other.test" = ["127.0.0.1"], "elsewhere.test" = ["127.0.0.1"] }}
             [[dispatch_namespaces]]
             binding = "dispatcher"
             namespace = "production"
@@ -60,7 +64,7 @@ impl Hosted {
             [services.{name}]
             main = "{}"
             hosting = "{hosting}"
-            network = ["private:127.0.0.0/8"]
+            {network}
             {service}
             [policies.p]
             allow = ["api.example.com:*", "other.test:*", "127.0.0.0/8:*", "tcp://127.0.0.1:*"]

@@ -62,7 +62,7 @@ impl Drop for Python {
 }
 
 /// `acme` is in a namespace whose worker is at `address`; `free` is in none.
-fn config(address: SocketAddr, service: &str) -> String {
+pub(super) fn config(address: SocketAddr, service: &str) -> String {
     let key = std::env::temp_dir().join(format!("outbound-worker-{}.key", std::process::id()));
     std::fs::write(&key, "between us").unwrap();
     format!(
@@ -108,7 +108,7 @@ where
     (Agent::start(&config(worker.address, service)), worker)
 }
 
-fn host(origin: &Origin) -> String {
+pub(super) fn host(origin: &Origin) -> String {
     format!("api.example.com:{}", origin.address.port())
 }
 

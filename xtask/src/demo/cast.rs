@@ -81,7 +81,17 @@ impl Agent {
 impl Scene {
     /// Runs a command as a tenant, to its end.
     pub(super) fn run(&self, tenant: &str, command: &[String]) -> Result<Output> {
-        self.as_tenant(tenant, command)
+        self.run_with(tenant, &[], command)
+    }
+
+    /// The same, dispatched with parameters.
+    pub(super) fn run_with(
+        &self,
+        tenant: &str,
+        parameters: &[&str],
+        command: &[String],
+    ) -> Result<Output> {
+        self.as_tenant(tenant, parameters, command)
             .output()
             .context("cannot start `outbound run`")
     }
@@ -93,10 +103,14 @@ impl Scene {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    fn as_tenant(&self, tenant: &str, command: &[String]) -> Command {
+    fn as_tenant(&self, tenant: &str, parameters: &[&str], command: &[String]) -> Command {
         let mut run = plain(&self.binary.to_string_lossy());
         run.args(["run", "--config"]).arg(self.config());
-        run.args(["--tenant", tenant, "--"]).args(command);
+        run.args(["--tenant", tenant]);
+        for parameter in parameters {
+            run.args(["--param", parameter]);
+        }
+        run.arg("--").args(command);
         run
     }
 }
@@ -112,7 +126,7 @@ pub(super) struct Resident {
 impl Resident {
     pub(super) fn start(scene: &Scene, tenant: &str, command: &[String]) -> Result<Self> {
         let mut child = scene
-            .as_tenant(tenant, command)
+            .as_tenant(tenant, &[], command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -38,6 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "server_name": getattr(self.request, "asked_for", None),
             "method": self.command,
             "path": self.path,
+            "body": self.rfile.read(int(self.headers.get("content-length", 0))).decode(),
             "headers": {name.lower(): value for name, value in self.headers.items()},
         }) + "\n")
         body = f"Hello from {self.headers['host']}. You asked for {self.path}.\n".encode()
@@ -46,6 +47,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    do_POST = do_GET
 
     def log_message(self, *_):
         """The notes say more."""

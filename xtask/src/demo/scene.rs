@@ -26,6 +26,7 @@ const PINS: &str = "/sys/fs/bpf/outbound-demo";
 const CGROUP: &str = "outbound-demo";
 const ORIGIN_PROGRAM: &str = include_str!("origin.py");
 const CONFIG: &str = include_str!("demo.toml");
+const WORKER: &str = include_str!("egress.js");
 
 /// The places.
 pub(super) struct Scene {
@@ -88,7 +89,7 @@ impl Scene {
     pub(super) fn enter(&self) -> Result<()> {
         fs::create_dir(&self.directory).context("cannot make the demo's directory")?;
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))?;
-        for name in ["show", "tenants/acme", "tenants/globex"] {
+        for name in ["show", "tenants/acme", "tenants/globex", "tenants/initech"] {
             fs::create_dir_all(self.cgroup.join(name)).context("cannot make a cgroup")?;
         }
         fs::write(self.cgroup.join("show/cgroup.procs"), "0").context("cannot enter a cgroup")?;
@@ -113,6 +114,14 @@ impl Scene {
         )?;
         fs::write(self.directory.join("origin.py"), ORIGIN_PROGRAM)?;
         fs::write(self.directory.join("origin.jsonl"), "")?;
+        fs::write(self.directory.join("egress.js"), WORKER)?;
+        let key = self.directory.join("signing.key");
+        quietly(
+            plain("openssl")
+                .args(["rand", "-hex", "-out"])
+                .arg(&key)
+                .arg("32"),
+        )?;
         let secret = quietly(plain("openssl").args(["rand", "-hex", "12"]))?;
         let secret_path = self.secret();
         fs::write(&secret_path, format!("demo-{}\n", secret.trim()))?;

@@ -26,7 +26,7 @@ pub(super) fn run(scene: &Scene, is_fast: bool) -> Result<()> {
     };
     say::line("");
     say::heading(
-        "The agent runs; two tenants, acme and globex, live in cgroups of their own. Nothing they\n    start knows of a proxy. The network is a namespace with nothing but scripted origins.",
+        "The agent runs; three tenants, acme, globex and initech, live in cgroups of their own. Nothing they\n    start knows of a proxy. The network is a namespace with nothing but scripted origins.",
     );
     let told = show.steps(agent);
     if told.is_err() {
@@ -45,6 +45,7 @@ impl Show<'_> {
         self.tls_is_seen_by_name()?;
         self.ipv6_is_no_way_around()?;
         self.each_tenant_has_its_policy()?;
+        self.worker_is_in_the_path()?;
         self.figures()?;
         say::line("");
         say::line(paint(
@@ -281,6 +282,52 @@ impl Show<'_> {
         )
     }
 
+    fn worker_is_in_the_path(&mut self) -> Result<()> {
+        self.title(
+            "The operator's own code in the path",
+            "Every request of initech passes a JavaScript module, with the parameter of its dispatch.",
+        );
+        let command = curl("http://api.example.test/v1/hello", ORIGIN_V4);
+        let answer = self.dispatched("initech", "customer_name=Initech", &command)?;
+        // The worker tells of the request beside it; which of them comes first is chance.
+        let (one, other) = (self.origin.next()?, self.origin.next()?);
+        let (told, seen) = match one.says(&[("method", "POST")]) {
+            true => (one, other),
+            false => (other, one),
+        };
+        said("logs saw", &told.get("body"));
+        said("origin saw", &seen.as_seen(&["authorization"]));
+        let logged = self.logged()?;
+        expect("the tenant has its answer", {
+            answer.contains("Hello from api.example.test")
+        })?;
+        expect(
+            "the module told the operator's log, for whom and what",
+            told.says(&[("path", "/requests")])
+                && told.get("body").contains("\"customer_name\":\"Initech\"")
+                && told
+                    .get("body")
+                    .contains("http://api.example.test/v1/hello"),
+        )?;
+        let token = seen.header("authorization");
+        let claims = text(&plain("python3").args(["-c", CLAIMS, &token]).output()?);
+        said("the token", claims.trim());
+        expect(
+            "the API got a token for that customer, signed by the agent",
+            claims.contains("Initech"),
+        )?;
+        expect(
+            "the log has the worker's part",
+            logged.says(&[("tenant", "initech"), ("worker.outcome", "responded")])
+                && !logged.get("dispatch.id").is_empty(),
+        )?;
+        let answer = self.tenant("initech", &command)?;
+        self.log.skip();
+        expect("without a dispatch nothing leaves", {
+            answer.contains("not_dispatched") && self.origin.is_silent()
+        })
+    }
+
     fn figures(&mut self) -> Result<()> {
         self.title(
             "The figures",
@@ -329,6 +376,13 @@ import http.client
 billing = http.client.HTTPConnection('203.0.113.10', 80, timeout=10)
 billing.request('GET', '/v1/invoices', headers={'Host': 'billing.example.test'})
 print(billing.getresponse().read().decode())
+";
+
+/// The claims of a token.
+const CLAIMS: &str = r"
+import base64, sys
+claims = sys.argv[1].split('.')[1]
+print(base64.urlsafe_b64decode(claims + '=' * (-len(claims) % 4)).decode())
 ";
 
 /// The series worth a look: what went through, what did not, how much.

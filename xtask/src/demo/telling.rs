@@ -44,6 +44,26 @@ impl Show<'_> {
         Ok(answer)
     }
 
+    /// The same with a dispatch of its own.
+    pub(super) fn dispatched(
+        &self,
+        tenant: &str,
+        parameter: &str,
+        command: &[String],
+    ) -> Result<String> {
+        say::line(format_args!(
+            "  {} {}",
+            paint(
+                Paint::Yellow,
+                format_args!("{tenant}, --param {parameter} $")
+            ),
+            typed(command)
+        ));
+        let answer = text(&self.scene.run_with(tenant, &[parameter], command)?);
+        say::line(indented(&pretty(answer.trim()), "      "));
+        Ok(answer)
+    }
+
     /// What the origin saw.
     pub(super) fn seen(&mut self, headers: &[&str]) -> Result<Line> {
         let line = self.origin.next()?;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::error;
 
+use crate::connection::Agent;
 use crate::drain::Tasks;
 use crate::model::tenant::CgroupId;
 use crate::namespaces::{Home, Namespaces, Trust};
@@ -24,6 +25,7 @@ pub(super) struct Sighting {
 
 /// What keeps the agent's picture of the host true.
 pub(super) struct Upkeep {
+    agent: Arc<Agent>,
     assignments: Shared,
     namespaces: Arc<Namespaces>,
     events: Events,
@@ -39,6 +41,7 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) fn new(
+        agent: Arc<Agent>,
         assignments: Shared,
         namespaces: Arc<Namespaces>,
         sightings: mpsc::Receiver<Sighting>,
@@ -46,6 +49,7 @@ impl Upkeep {
         let (homes, nurseries) =
             assignments.with(|assignments| (assignments.homes(), assignments.nurseries()));
         Ok(Self {
+            agent,
             assignments,
             namespaces,
             events: Events::new()?,
@@ -72,7 +76,10 @@ impl Upkeep {
                 () = tasks.draining() => return,
                 _ = reconcile.tick() => self.reconcile().await,
                 _ = settle.tick(), if !self.settling.is_empty() => self.look_again().await,
-                Ok(()) = self.homes.changed() => self.follow(),
+                Ok(()) = self.homes.changed() => {
+                    self.agent.standings.reconsider(&self.agent);
+                    self.follow();
+                }
                 Ok(()) = self.nurseries.changed() => {
                     self.follow();
                     // What has appeared before they were heard.

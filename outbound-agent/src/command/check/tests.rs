@@ -39,6 +39,7 @@ fn ask(config: &str, line: &str) -> Result<Answer, Error> {
         method: words.get(1).map(|method| method.parse().unwrap()),
         url: words.get(2).map(|url| url.parse().unwrap()),
         json: false,
+        schema: false,
     };
     answer(&args, &file)
 }
@@ -75,7 +76,8 @@ fn a_wrong_configuration_is_told_and_fails() {
                 tenant: None,
                 method: None,
                 url: None,
-                json: false
+                json: false,
+                schema: false,
             },
             Path::new("/nonexistent")
         ),

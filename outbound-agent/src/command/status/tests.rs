@@ -7,8 +7,8 @@ use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Cgroup, Feature, Listener, Listens, Namespace, Runs, TenantView,
-    TrustView,
+    Assign, Assigned, Assignment, Cgroup, Dispatch, Dispatched, Feature, Listener, Listens,
+    Namespace, Reload, Reloaded, Runs, TenantView, TrustView,
 };
 use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
@@ -32,6 +32,7 @@ impl Subject for Agent {
             waiting_for: vec!["hooks".to_owned()],
             tenants: 2,
             assigned_cgroups: 1,
+            dispatches: 3,
             namespaces: 0,
             listeners: vec![Listener {
                 name: "metrics".to_owned(),
@@ -58,7 +59,22 @@ impl Subject for Agent {
                 feature("families", Some("needs Linux 6.0")),
             ],
             trust: Some(TrustView::default()),
+            configuration: Configuration {
+                file: "/etc/outbound/outbound.toml".into(),
+                since: "2026-01-31T00:00:00.000Z".to_owned(),
+                reload: Some(Reload {
+                    at: "2026-01-31T01:00:00.000Z".to_owned(),
+                    by: "files".to_owned(),
+                    applied: false,
+                    error: Some("the configuration is wrong".to_owned()),
+                    problems: Vec::new(),
+                }),
+            },
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refused> {
+        unreachable!("status changes nothing")
     }
 
     fn tenants(&self) -> Vec<TenantView> {
@@ -79,6 +95,22 @@ impl Subject for Agent {
 
     fn unassign(&self, _cgroup: &Cgroup) -> Result<Assigned, Refused> {
         unreachable!("status assigns nothing")
+    }
+
+    fn dispatch(&self, _namespace: &str, _dispatch: &Dispatch) -> Result<Dispatched, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
+    fn dispatches(&self, _namespace: &str) -> Result<Vec<Dispatched>, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
+    fn dispatched(&self, _namespace: &str, _id: &str) -> Result<Dispatched, Refused> {
+        unreachable!("status dispatches nothing")
+    }
+
+    fn end_dispatch(&self, _namespace: &str, _id: &str) -> Result<Dispatched, Refused> {
+        unreachable!("status dispatches nothing")
     }
 
     fn listen_in(&self, _tenant: &str, _namespace: Namespace) -> Result<Listens, Refused> {
@@ -131,7 +163,10 @@ async fn a_running_agent_is_shown_as_a_table() {
         "\
 agent       1.2.3 (abc1234), pid 7, since 2026-01-31T00:00:00.000Z
 state       not ready, waiting for hooks
+config      /etc/outbound/outbound.toml, since 2026-01-31T00:00:00.000Z
+            NOT reloaded at 2026-01-31T01:00:00.000Z (files): the configuration is wrong
 tenants     2 in 1 cgroup
+dispatches  3
 namespaces  the agent's own
 listeners   127.0.0.1:9464  metrics
 pinned at   /sys/fs/bpf/outbound

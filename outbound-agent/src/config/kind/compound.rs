@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
+use serde_json::Value as Json;
+
 use super::{Address, Kind, refuse};
 use crate::config::document::{Node, Value};
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::schema;
 use crate::config::section::Section;
 use crate::model::host::Host;
 use crate::model::place::Place;
@@ -39,6 +42,10 @@ impl<K: Kind> Kind for List<K> {
         let members: Vec<_> = value.iter().filter_map(K::show).collect();
         Some(format!("[{}]", members.join(", ")))
     }
+
+    fn schema() -> Json {
+        schema::array(K::schema())
+    }
 }
 
 /// A key that has no value where it is left out.
@@ -57,6 +64,10 @@ impl<K: Kind> Kind for Optional<K> {
 
     fn show(value: &Self::Out) -> Option<String> {
         value.as_ref().and_then(K::show)
+    }
+
+    fn schema() -> Json {
+        K::schema()
     }
 }
 
@@ -77,6 +88,10 @@ impl<S: Section> Kind for Nested<S> {
     /// Only a table without keys is ever shown: that is the default.
     fn show(_value: &S) -> Option<String> {
         Some("{}".to_owned())
+    }
+
+    fn schema() -> Json {
+        schema::section::<S>()
     }
 }
 
@@ -105,6 +120,10 @@ impl<K: Kind> Kind for InPlace<K> {
 
     fn show(value: &Self::Out) -> Option<String> {
         K::show(&value.value)
+    }
+
+    fn schema() -> Json {
+        K::schema()
     }
 }
 
@@ -164,5 +183,9 @@ impl Kind for HostTable {
         } else {
             format!("{{ {members} }}")
         })
+    }
+
+    fn schema() -> Json {
+        schema::table_of(List::<Address>::schema())
     }
 }

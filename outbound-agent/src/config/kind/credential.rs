@@ -7,6 +7,7 @@ use serde_json::{Number, Value as Json};
 use super::{Kind, TextKind, refuse};
 use crate::config::document::{Node, Table, Value};
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::schema;
 use crate::model::credential::Endpoint;
 use crate::model::host::Host;
 use crate::model::pattern::PathPattern;
@@ -157,6 +158,10 @@ impl Kind for ClaimTable {
 
     fn show(value: &Claims) -> Option<String> {
         value.is_empty().then(|| "{}".to_owned())
+    }
+
+    fn schema() -> Json {
+        schema::table_of(true.into())
     }
 }
 

@@ -1,10 +1,12 @@
 //! The kinds of value that say what a rule does to what it allows.
 
 use http::HeaderValue;
+use serde_json::{Value as Json, json};
 
 use super::{HeaderText, Kind, TextKind, refuse};
 use crate::config::document::{Node, Value};
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::schema;
 use crate::model::rule::{Edit, PathRewrite};
 
 /// A path that stands in the place of another.
@@ -67,6 +69,16 @@ impl Kind for Edits {
     fn show(value: &Vec<Edit>) -> Option<String> {
         value.is_empty().then(|| "{}".to_owned())
     }
+
+    fn schema() -> Json {
+        let values = schema::table_of(schema::string());
+        let names = schema::array(schema::string());
+        schema::table([
+            ("set", values.clone()),
+            ("append", values),
+            ("remove", names),
+        ])
+    }
 }
 
 fn edit(sets: bool, name: &str, value: &Node) -> Option<Edit> {
@@ -120,6 +132,13 @@ impl Kind for PathChange {
 
     fn show(_value: &PathRewrite) -> Option<String> {
         None
+    }
+
+    fn schema() -> Json {
+        let parts = [("prefix", schema::string()), ("with", schema::string())];
+        let mut part = schema::table(parts);
+        part["required"] = json!(["prefix", "with"]);
+        json!({ "anyOf": [schema::string(), part] })
     }
 }
 

@@ -4,11 +4,13 @@ use std::marker::PhantomData;
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
+use serde_json::{Value as Json, json};
 
 use super::compound::Placed;
 use super::{Kind, TextKind, refuse};
 use crate::config::document::{Node, Value};
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::schema;
 use crate::config::section::Section;
 use crate::model::pattern::Glob;
 use crate::model::rule::Presence;
@@ -49,6 +51,12 @@ impl<K: Kind> Kind for Few<K> {
         let members: Vec<_> = value.iter().filter_map(K::show).collect();
         (!members.is_empty()).then(|| format!("[{}]", members.join(", ")))
     }
+
+    fn schema() -> Json {
+        let mut several = schema::array(K::schema());
+        several["minItems"] = 1.into();
+        json!({ "anyOf": [K::schema(), several] })
+    }
 }
 
 /// An array of tables.
@@ -77,6 +85,10 @@ impl<S: Section> Kind for Tables<S> {
 
     fn show(_value: &Self::Out) -> Option<String> {
         None
+    }
+
+    fn schema() -> Json {
+        schema::array(schema::section::<S>())
     }
 }
 
@@ -115,6 +127,10 @@ impl Kind for PortText {
             Ports::Web => None,
             Ports::One(port) => Some(port.to_string()),
         }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [{ "const": "*" }, { "type": "integer", "minimum": 1, "maximum": 65535 }] })
     }
 }
 
@@ -208,6 +224,10 @@ impl Kind for StatusCodeText {
     fn show(value: &StatusCode) -> Option<String> {
         Some(value.as_u16().to_string())
     }
+
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 400, "maximum": 499 })
+    }
 }
 
 /// A table of names and what is asked of each.
@@ -251,6 +271,10 @@ impl<K: TextKind> Kind for Presences<K> {
 
     fn show(value: &Self::Out) -> Option<String> {
         value.is_empty().then(|| "{}".to_owned())
+    }
+
+    fn schema() -> Json {
+        schema::table_of(json!({ "type": ["boolean", "string"] }))
     }
 }
 

@@ -4,13 +4,14 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
-use serde_json::Number;
+use serde_json::{Number, Value as Json};
 
 use super::compound::{InPlace, Placed};
 use super::{Kind, TextKind, refuse};
 use crate::config::document::{Entry, Node, Table, Value};
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::raw::Network;
+use crate::config::schema;
 use crate::config::secret::{SecretReference, SecretText};
 use crate::config::section::Section;
 use crate::model::worker::Values;
@@ -32,6 +33,10 @@ impl<S: Section> Kind for Inline<S> {
 
     fn show(_value: &S) -> Option<String> {
         None
+    }
+
+    fn schema() -> Json {
+        schema::section::<S>()
     }
 }
 
@@ -56,6 +61,10 @@ impl Kind for Members {
     fn show(value: &Values) -> Option<String> {
         value.is_empty().then(|| "{}".to_owned())
     }
+
+    fn schema() -> Json {
+        schema::table_of(true.into())
+    }
 }
 
 fn members(table: &Table, path: &KeyPath<'_>, problems: &mut Problems) -> Option<Values> {
@@ -70,7 +79,7 @@ fn members(table: &Table, path: &KeyPath<'_>, problems: &mut Problems) -> Option
     read.into_iter().collect()
 }
 
-fn json(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<serde_json::Value> {
+fn json(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<Json> {
     Some(match &node.value {
         Value::Text(text) => text.clone().into(),
         Value::Integer(number) => (*number).into(),
@@ -81,7 +90,7 @@ fn json(node: &Node, path: &KeyPath<'_>, problems: &mut Problems) -> Option<serd
                 .enumerate()
                 .map(|(index, node)| json(node, &KeyPath::Index(path, index), problems));
             let read: Vec<_> = read.collect();
-            serde_json::Value::Array(read.into_iter().collect::<Option<_>>()?)
+            Json::Array(read.into_iter().collect::<Option<_>>()?)
         }
         Value::Table(table) => members(table, path, problems)?.into(),
         Value::Other(text) => {
@@ -133,6 +142,10 @@ impl Kind for Secrets {
 
     fn show(value: &WrittenSecrets) -> Option<String> {
         value.is_empty().then(|| "{}".to_owned())
+    }
+
+    fn schema() -> Json {
+        schema::table_of(SecretText::schema())
     }
 }
 

@@ -97,6 +97,7 @@ macro_rules! credentials {
             impl TextKind for $word {
                 type Out = ();
                 const ACCEPTED: &str = concat!("\"", $label, "\"");
+                const WORDS: &[&str] = &[$label];
 
                 fn parse(text: &str) -> Result<(), Option<String>> {
                     if text == $label { Ok(()) } else { Err(None) }

@@ -38,6 +38,20 @@ fn the_reference_is_the_one_in_the_repository() {
 }
 
 #[test]
+fn the_schema_is_the_one_in_the_repository() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/outbound.schema.json");
+    let schema = schema::text() + "\n";
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &schema).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == schema,
+        "docs/outbound.schema.json is old; run this test with UPDATE_DOCS=1"
+    );
+}
+
+#[test]
 fn the_example_is_a_configuration_of_defaults() {
     let config = parse(EXAMPLE, Path::new("outbound.example.toml")).unwrap();
     let taken = (

@@ -44,6 +44,22 @@ fn a_namespace_is_written_as_wrangler_does() {
 }
 
 #[test]
+fn what_a_worker_has_to_see_is_not_passed_through() {
+    let tenant =
+        tenant_of_production("").replace("[policies.p]", "[policies.p]\ntls = \"passthrough\"");
+    let text = format!("{NAMESPACE}{SERVICE}{tenant}");
+    let told = problems(&text);
+    assert!(
+        told.contains(
+            "tenants[0].policy: \"p\" passes all TLS through (`tls`), so that the worker of"
+        ),
+        "{told}"
+    );
+    let free = text.replace("namespace = \"production\"\n\n", "");
+    config(&free);
+}
+
+#[test]
 fn a_service_says_what_it_is_and_may() {
     let text = r#"
 [services.egress]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::events::Events;
-use super::view::{AssignmentList, Problem, Ready, TenantList};
+use super::view::{AssignmentList, DispatchList, Problem, Ready, TenantList};
 use super::{Admin, Refused, Subject};
 
 /// Where a request came in.
@@ -33,6 +33,9 @@ enum Route {
     Tenant(String),
     Namespaces(String),
     Assignments,
+    Reload,
+    Dispatches(String),
+    Dispatch(String, String),
     Events,
 }
 
@@ -47,8 +50,10 @@ impl Route {
             | Self::Tenants
             | Self::Tenant(_)
             | Self::Events => "GET",
-            Self::Namespaces(_) => "POST",
+            Self::Namespaces(_) | Self::Reload => "POST",
             Self::Assignments => "GET, PUT, DELETE",
+            Self::Dispatches(_) => "GET, POST",
+            Self::Dispatch(..) => "GET, DELETE",
         }
     }
 
@@ -111,6 +116,20 @@ where
             }
             _ => assignments(admin),
         },
+        Route::Reload => on_a_thread(admin, |subject| subject.reload()).await,
+        Route::Dispatches(name) => match *request.method() {
+            Method::POST => dispatch(admin, request, name).await,
+            _ => answered(admin.subject.dispatches(&name), |dispatches| DispatchList {
+                dispatches,
+            }),
+        },
+        Route::Dispatch(name, id) => match *request.method() {
+            Method::DELETE => {
+                let end = move |subject: &dyn Subject| subject.end_dispatch(&name, &id);
+                on_a_thread(admin, end).await
+            }
+            _ => answered(admin.subject.dispatched(&name, &id), |one| one),
+        },
         Route::Events => events(admin, request.uri().query()),
     }
 }
@@ -135,13 +154,48 @@ where
         Ok(question) => question,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    on_a_thread(admin, move |subject| action(subject, question)).await
+}
+
+async fn on_a_thread<A: Serialize + Send + 'static>(
+    admin: &Admin,
+    action: impl FnOnce(&dyn Subject) -> Result<A, Refused> + Send + 'static,
+) -> Response<Body> {
     let subject = Arc::clone(&admin.subject);
-    let acted = tokio::task::spawn_blocking(move || action(&*subject, question)).await;
+    let acted = tokio::task::spawn_blocking(move || action(&*subject)).await;
     match acted {
-        Ok(Ok(answer)) => json(StatusCode::OK, &answer),
-        Ok(Err(refused)) => problem(refused.status, &refused.error),
+        Ok(done) => answered(done, |answer| answer),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+fn answered<A, V: Serialize>(
+    done: Result<A, Refused>,
+    shown: impl FnOnce(A) -> V,
+) -> Response<Body> {
+    match done {
+        Ok(answer) => json(StatusCode::OK, &shown(answer)),
+        Err(Refused {
+            status,
+            error,
+            problems,
+        }) => json(status, &Problem { error, problems }),
+    }
+}
+
+/// What has been made says so.
+async fn dispatch<B>(admin: &Admin, request: Request<B>, namespace: String) -> Response<Body>
+where
+    B: HttpBody<Error: Into<BoxError>>,
+{
+    let mut response = act(admin, request, move |subject, question| {
+        subject.dispatch(&namespace, &question)
+    })
+    .await;
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    response
 }
 
 fn route(surface: Surface, path: &str) -> Option<Route> {
@@ -153,17 +207,19 @@ fn route(surface: Surface, path: &str) -> Option<Route> {
         (Surface::Admin, "/v1/status") => Some(Route::Status),
         (Surface::Admin, "/v1/tenants") => Some(Route::Tenants),
         (Surface::Admin, "/v1/assignments") => Some(Route::Assignments),
+        (Surface::Admin, "/v1/reload") => Some(Route::Reload),
         (Surface::Admin, "/v1/events") => Some(Route::Events),
-        // A tenant's name needs no escaping in a path.
-        (Surface::Admin, path) => {
-            let rest = path.strip_prefix("/v1/tenants/")?;
-            match rest.split_once('/') {
-                _ if rest.is_empty() => None,
-                None => Some(Route::Tenant(rest.to_owned())),
-                Some((name, "namespaces")) => Some(Route::Namespaces(name.to_owned())),
-                Some(_) => None,
+        // Names of tenants and namespaces need no escaping in a path.
+        (Surface::Admin, path) => match path.split('/').collect::<Vec<_>>()[..] {
+            [_, "v1", _, "", ..] => None,
+            [_, "v1", "tenants", name] => Some(Route::Tenant(name.to_owned())),
+            [_, "v1", "tenants", name, "namespaces"] => Some(Route::Namespaces(name.to_owned())),
+            [_, "v1", "namespaces", name, "dispatch"] => Some(Route::Dispatches(name.to_owned())),
+            [_, "v1", "namespaces", name, "dispatch", id] => {
+                Some(Route::Dispatch(name.to_owned(), id.to_owned()))
             }
-        }
+            _ => None,
+        },
     }
 }
 
@@ -208,6 +264,7 @@ fn problem(status: StatusCode, error: &str) -> Response<Body> {
         status,
         &Problem {
             error: error.to_owned(),
+            problems: Vec::new(),
         },
     )
 }

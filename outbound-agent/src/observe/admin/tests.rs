@@ -1,3 +1,5 @@
+mod two;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -7,89 +9,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use self::two::Two;
 use super::*;
 use crate::observe::access_log::Claim;
-use crate::observe::admin::view::TrustView;
 
 const LONG: Duration = Duration::from_secs(30);
-
-struct Two;
-
-impl Subject for Two {
-    fn status(&self) -> Status {
-        Status {
-            version: "1.2.3".to_owned(),
-            commit: None,
-            pid: 7,
-            started: "2026-01-31T00:00:00.000Z".to_owned(),
-            ready: true,
-            waiting_for: Vec::new(),
-            tenants: 2,
-            assigned_cgroups: 2,
-            namespaces: 0,
-            listeners: Vec::new(),
-            pin_dir: PathBuf::from("/sys/fs/bpf/outbound"),
-            attachments: Vec::new(),
-            shared_hooks: Vec::new(),
-            features: Vec::new(),
-            trust: Some(TrustView::default()),
-        }
-    }
-
-    fn tenants(&self) -> Vec<TenantView> {
-        ["globex", "acme"]
-            .into_iter()
-            .filter_map(|name| self.tenant(name))
-            .collect()
-    }
-
-    fn tenant(&self, name: &str) -> Option<TenantView> {
-        ["acme", "globex"].contains(&name).then(|| TenantView {
-            name: name.to_owned(),
-            policy: "standard".to_owned(),
-            mode: "enforce".to_owned(),
-            pattern: None,
-            cgroup: None,
-            cgroup_ids: vec![41],
-            credentials: vec!["api-key".to_owned()],
-            trust: Some(TrustView::default()),
-        })
-    }
-
-    fn assignments(&self) -> Vec<Assignment> {
-        Vec::new()
-    }
-
-    fn assign(&self, assign: &Assign) -> Result<Assigned, Refused> {
-        match &assign.cgroup {
-            Cgroup::Cgroup(cgroup) => Ok(Assigned {
-                tenant: assign.tenant.clone(),
-                cgroup: cgroup.clone(),
-                cgroup_id: 42,
-                cut: 3,
-                left: 0,
-                fenced: false,
-            }),
-            Cgroup::Pid(_) | Cgroup::Unit(_) => Err(refused()),
-        }
-    }
-
-    fn unassign(&self, _cgroup: &Cgroup) -> Result<Assigned, Refused> {
-        Err(refused())
-    }
-
-    fn listen_in(&self, tenant: &str, _namespace: Namespace) -> Result<Listens, Refused> {
-        let is_there = self.tenant(tenant).is_some();
-        is_there.then_some(Listens { port: 7 }).ok_or_else(refused)
-    }
-}
-
-fn refused() -> Refused {
-    Refused {
-        status: StatusCode::CONFLICT,
-        error: "as things stand".to_owned(),
-    }
-}
 
 struct Bench {
     directory: TempDir,
@@ -264,6 +188,59 @@ async fn an_assignment_is_done_or_refused_with_the_reason() {
     }
     let listed = bench.get(path).await.json();
     assert_eq!(listed, json!({ "assignments": [] }));
+}
+
+#[tokio::test]
+async fn a_reload_that_is_rejected_says_what_is_wrong_and_where() {
+    let bench = bench();
+    let answer = bench.ask("POST", "/v1/reload").await;
+    assert_eq!(answer.status, 422);
+    let body = answer.json();
+    assert_eq!(body["error"], "the configuration is wrong");
+    let problem = &body["problems"][0];
+    assert_eq!(problem["key"], "policies.p.mode");
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&7.into(), &1.into())
+    );
+    assert_eq!(bench.ask("GET", "/v1/reload").await.status, 405);
+}
+
+#[tokio::test]
+async fn a_dispatch_is_made_shown_and_ended() {
+    let bench = Bench::serving();
+    let path = "/v1/namespaces/production/dispatch";
+    let body = r#"{"worker": "acme", "pid": 7, "outbound": {"plan": "free"}}"#;
+    let made = bench.send("POST", path, body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.json()["id"], "production Pid(7)");
+    assert_eq!(made.json()["outbound"], json!({ "plan": "free" }));
+    for body in [
+        r#"{"worker": "acme", "pid": 7, "outbund": {}}"#,
+        r#"{"worker": "acme", "pid": 7, "outbound": 7}"#,
+        r#"{"pid": 7}"#,
+        r#"{"worker": "acme", "pid": "seven"}"#,
+        "[]",
+    ] {
+        assert_eq!(bench.send("POST", path, body).await.status, 400, "{body}");
+    }
+    let twice = r#"{"worker": "acme", "pid": 7, "cgroup": "/a"}"#;
+    for body in [twice, r#"{"worker": "acme"}"#] {
+        assert_eq!(bench.send("POST", path, body).await.status, 409, "{body}");
+    }
+    assert_eq!(bench.get(path).await.json()["dispatches"][0]["id"], "1");
+    let other = bench.get("/v1/namespaces/other/dispatch").await;
+    assert_eq!(other.status, 409);
+    let one = format!("{path}/0199");
+    assert_eq!(bench.get(&one).await.json()["id"], "0199");
+    assert_eq!(bench.ask("DELETE", &one).await.status, 409);
+    for path in [
+        "/v1/namespaces//dispatch",
+        "/v1/namespaces/production",
+        &format!("{one}/x"),
+    ] {
+        assert_eq!(bench.get(path).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The agent as a whole: `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Status {
     pub tenants: usize,
     /// How many cgroups are assigned to them.
     pub assigned_cgroups: usize,
+    /// How many dispatches are in force.
+    #[serde(default)]
+    pub dispatches: usize,
     /// In how many network namespaces beside its own the agent listens.
     #[serde(default)]
     pub namespaces: usize,
@@ -42,6 +46,67 @@ pub struct Status {
     /// What workloads have to trust; absent where that is another thing for each tenant.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trust: Option<TrustView>,
+    /// Which configuration holds.
+    #[serde(default)]
+    pub configuration: Configuration,
+}
+
+/// The configuration that holds, and what became of the last one that was to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Its file, drop-ins aside.
+    pub file: PathBuf,
+    /// Since when it holds, RFC 3339.
+    pub since: String,
+    /// The last reload, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reload: Option<Reload>,
+}
+
+/// A reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What for: `api`, `files` or `signal`.
+    pub by: String,
+    /// Whether it was applied; otherwise the configuration before it holds on.
+    pub applied: bool,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Each thing that is wrong with the files.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigProblem {
+    /// In which file.
+    pub file: PathBuf,
+    /// In which line.
+    pub line: u32,
+    /// At which character of it.
+    pub column: u32,
+    /// The key, as in `policies.standard.allow[2]`; empty where there is none.
+    pub key: String,
+    /// The value and what is accepted.
+    pub message: String,
+}
+
+/// What a reload has brought: `POST /v1/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// How many tenants there are now.
+    pub tenants: usize,
+    /// How many policies.
+    pub policies: usize,
+    /// How many open connections, tunnels and requests are not allowed any more, and were ended.
+    pub ended: usize,
+    /// What could not be done yet and is tried again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub incomplete: Option<String>,
 }
 
 /// A listener.
@@ -95,7 +160,7 @@ pub struct Feature {
 }
 
 /// One tenant: `GET /v1/tenants/{name}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantView {
     /// Its name.
     pub name: String,
@@ -111,6 +176,12 @@ pub struct TenantView {
     pub cgroup: Option<PathBuf>,
     /// The ids of the cgroups that are its now.
     pub cgroup_ids: Vec<u64>,
+    /// The dispatch namespace that it is in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub namespace: Option<String>,
+    /// What is dispatched to it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub dispatches: Vec<Dispatched>,
     /// The names of its credentials.
     pub credentials: Vec<String>,
     /// What its workloads have to trust.
@@ -178,8 +249,9 @@ pub struct AssignmentList {
 /// What became of an assignment: `PUT` and `DELETE /v1/assignments`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assigned {
-    /// Whose the cgroup is, or was.
-    pub tenant: String,
+    /// Whose the cgroup is, or was; absent where the configuration had lost that tenant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tenant: Option<String>,
     /// Its directory.
     pub cgroup: PathBuf,
     /// Its id.
@@ -190,6 +262,68 @@ pub struct Assigned {
     pub left: usize,
     /// Whether the cgroup has no egress while it is nobody's.
     pub fenced: bool,
+}
+
+/// What is to be dispatched: `POST /v1/namespaces/{namespace}/dispatch`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dispatch {
+    /// The tenant.
+    pub worker: String,
+    /// The cgroup that its processes are in, from the cgroup root or absolute.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cgroup: Option<PathBuf>,
+    /// Instead: the cgroup that this process is in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    /// Instead: the cgroup of this unit of the service manager.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unit: Option<String>,
+    /// The parameters that the namespace declares.
+    #[serde(default)]
+    pub outbound: Map<String, Value>,
+}
+
+impl Dispatch {
+    /// The cgroup, where it is named in exactly one way.
+    pub fn place(&self) -> Option<Cgroup> {
+        let cgroup = self.cgroup.clone().map(Cgroup::Cgroup);
+        let named = [
+            cgroup,
+            self.pid.map(Cgroup::Pid),
+            self.unit.clone().map(Cgroup::Unit),
+        ];
+        let mut named = named.into_iter().flatten();
+        named.next().filter(|_| named.next().is_none())
+    }
+}
+
+/// A dispatch: `GET` and `DELETE /v1/namespaces/{namespace}/dispatch/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dispatched {
+    /// Its name.
+    pub id: String,
+    /// The tenant.
+    pub worker: String,
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+    /// The cgroup's id.
+    pub cgroup_id: u64,
+    /// The parameters, as they were given.
+    pub outbound: Map<String, Value>,
+    /// How many sockets of before were ended, where it was just made.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cut: Option<usize>,
+    /// How many this kernel cannot end; nothing leaves them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub left: Option<usize>,
+}
+
+/// What is dispatched: `GET /v1/namespaces/{namespace}/dispatch`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DispatchList {
+    /// In the order in which it was.
+    pub dispatches: Vec<Dispatched>,
 }
 
 /// A network namespace that a tenant's process is about to start in:
@@ -210,7 +344,7 @@ pub struct Listens {
 }
 
 /// Every tenant: `GET /v1/tenants`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantList {
     /// In the order of their names.
     pub tenants: Vec<TenantView>,
@@ -230,4 +364,7 @@ pub struct Ready {
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,
+    /// Each thing that is wrong with the configuration, where it was to be reloaded.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<ConfigProblem>,
 }

@@ -63,6 +63,8 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::UpstreamMalformed
         | Reason::LogUnavailable
         | Reason::Draining
+        | Reason::PolicyChanged
+        | Reason::Unassigned
         | Reason::Internal => false,
     }
 }

@@ -44,6 +44,7 @@ pub struct ExchangeRecord {
     opened: Opened,
     request_id: Uuid,
     trace_id: Option<Box<str>>,
+    dispatch: Option<Arc<str>>,
     request: Option<Request>,
     account: Account,
     status: Option<StatusCode>,
@@ -88,6 +89,7 @@ impl ExchangeRecord {
             opened: Opened::now(),
             request_id: Uuid::now_v7(),
             trace_id: None,
+            dispatch: None,
             request: None,
             account: Account::default(),
             status: None,
@@ -108,6 +110,11 @@ impl ExchangeRecord {
     /// The request's `traceparent`; only a well-formed one is kept, and of it the trace id.
     pub fn traceparent(&mut self, value: &str) {
         self.trace_id = trace_id(value).map(Into::into);
+    }
+
+    /// By which dispatch its tenant's parameters are what they are, if by one.
+    pub fn dispatched(&mut self, dispatch: Option<&Arc<str>>) {
+        self.dispatch = dispatch.map(Arc::clone);
     }
 
     /// What was asked for.
@@ -216,6 +223,7 @@ impl ExchangeRecord {
         };
         let mut line = Line::new(kind, self.opened);
         line.who(&self.who);
+        line.dispatch_id = self.dispatch.as_deref();
         line.network_protocol_name = Some("http");
         if let Some(request) = &self.request {
             line.network_protocol_version = version(request.version);

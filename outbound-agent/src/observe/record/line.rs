@@ -45,6 +45,8 @@ macro_rules! line {
 
 line! {
     tenant "tenant": &'a str,
+    /// Which dispatch its parameters are of, where they are of one.
+    dispatch_id "dispatch.id": &'a str,
     cgroup_id "cgroup.id": u64,
     process_pid "process.pid": u32,
     process_executable_name "process.executable.name": &'a str,
@@ -141,6 +143,10 @@ impl<'a> Line<'a> {
         self.client_address = Some(who.downstream.ip());
         self.client_port = Some(who.downstream.port());
         self.tenant = who.tenant.as_ref().map(|tenant| tenant.id.as_str());
+        self.dispatch_id = who
+            .tenant
+            .as_ref()
+            .and_then(|tenant| tenant.dispatch.as_deref());
         let Some(flow) = &who.flow else {
             return;
         };

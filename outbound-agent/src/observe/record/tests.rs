@@ -67,6 +67,7 @@ fn acme() -> Arc<Tenant> {
         credentials: Vec::new(),
         namespace: None,
         parameters: None,
+        dispatch: None,
         limits: crate::model::limits::Limits::default(),
     })
 }

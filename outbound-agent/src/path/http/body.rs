@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::interim::Expected;
 use crate::model::reason::{Ending, Reason};
+use crate::model::stop::Waits;
 use crate::model::traffic::{Pace, Traffic};
 
 /// Told once how the body ended, also when it is dropped midway.
@@ -83,7 +84,11 @@ impl Streamed {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = ready!(self.inner.poll_frame(cx));
+        let Poll::Ready(polled) = self.inner.poll_frame(cx) else {
+            let reason = ready!(self.traffic.poll_stopped(Waits::Received, cx));
+            self.end(Ending::of(reason));
+            return Poll::Ready(Some(Err(Error::Stopped(reason))));
+        };
         match &polled {
             None => self.end(Ending::COMPLETED),
             Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
@@ -116,7 +121,8 @@ impl Drop for Streamed {
         let ending = if self.inner.body.is_end_stream() {
             Ending::COMPLETED
         } else {
-            Ending::of(Reason::DownstreamAborted)
+            let stopped = self.traffic.stopped();
+            Ending::of(stopped.unwrap_or(Reason::DownstreamAborted))
         };
         self.end(ending);
     }
@@ -319,7 +325,11 @@ impl http_body::Body for Outgoing {
             ready!(expected.poll(cx));
             self.expected = None;
         }
-        let polled = ready!(self.inner.poll_frame(cx));
+        let Poll::Ready(polled) = self.inner.poll_frame(cx) else {
+            let reason = ready!(self.traffic.poll_stopped(Waits::Sent, cx));
+            self.unsent = None;
+            return Poll::Ready(Some(Err(Error::Stopped(reason))));
+        };
         if let Some(Ok(frame)) = &polled {
             self.traffic
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));

@@ -114,6 +114,16 @@ const fn face(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "denied",
             "the metadata service of the host is not for workloads",
         ),
+        R::PolicyChanged => (
+            S::FORBIDDEN,
+            "denied",
+            "the rules of this platform have changed and do not allow this any more",
+        ),
+        R::Unassigned => (
+            S::FORBIDDEN,
+            "denied",
+            "this workload has no tenant on this platform any more",
+        ),
         R::AgentAddress => (
             S::FORBIDDEN,
             "denied",
@@ -342,6 +352,7 @@ const fn closes(reason: Reason) -> bool {
             | Reason::DownstreamAborted
             | Reason::DownstreamTimeout
             | Reason::Draining
+            | Reason::Unassigned
     )
 }
 

@@ -1,7 +1,9 @@
 //! Bytes on their way, each counted before the next may follow.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout_at;
@@ -10,6 +12,7 @@ use super::rate::Rate;
 use super::{Account, Meters, Place, has_quota, locked};
 use crate::model::limits::Limits;
 use crate::model::reason::Reason;
+use crate::model::stop::{Stop, Waits};
 use crate::model::traffic::{Pace, Traffic};
 
 /// The payload of one exchange or tunnel, held against its tenant's limits.
@@ -20,7 +23,9 @@ pub struct Metered {
     sent: AtomicU64,
     received: AtomicU64,
     until: Option<Instant>,
-    stopped: OnceLock<Reason>,
+    stop: Arc<Stop>,
+    /// Whatever has to last as long as it does.
+    held: OnceLock<Box<dyn Any + Send + Sync>>,
     _place: Option<Place>,
     _exchange: Option<Arc<Self>>,
 }
@@ -63,20 +68,38 @@ impl Metered {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             until: lasts.and_then(|limit| Instant::now().checked_add(limit)),
-            stopped: OnceLock::new(),
+            stop: Arc::default(),
+            held: OnceLock::new(),
             _place: place,
             _exchange: None,
         }
     }
 
-    /// What `work` gives, if it is done before the exchange is to have ended.
+    /// What `work` gives, if it is done before the exchange is to have ended, or is told to stop.
     pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Reason> {
-        match self.until {
-            None => Ok(work.await),
-            Some(until) => timeout_at(until.into(), work)
-                .await
-                .map_err(|_elapsed| Reason::TooLong),
+        let in_time = async {
+            match self.until {
+                None => Ok(work.await),
+                Some(until) => timeout_at(until.into(), work)
+                    .await
+                    .map_err(|_elapsed| Reason::TooLong),
+            }
+        };
+        tokio::select! {
+            biased; // What may not go on does not, whatever has come of it.
+            reason = self.stop.wait(Waits::Whole) => Err(reason),
+            worked = in_time => worked,
         }
+    }
+
+    /// By what it is told that it may not go on.
+    pub const fn stop(&self) -> &Arc<Stop> {
+        &self.stop
+    }
+
+    /// Keeps something for as long as it lasts itself; once.
+    pub fn hold(&self, held: impl Any + Send + Sync) {
+        let _first = self.held.set(Box::new(held));
     }
 
     /// `wait`, or what is left of the exchange's time where that is less.
@@ -91,14 +114,10 @@ impl Metered {
     pub fn upgraded(self: Arc<Self>) -> Self {
         let (inner, account) = (Arc::clone(&self.inner), Arc::clone(&self.account));
         Self {
+            stop: Arc::clone(&self.stop),
             _exchange: Some(self.clone()),
             ..Self::tunnel(inner, &account, self.limits)
         }
-    }
-
-    /// The limit that has stopped it.
-    pub fn stopped(&self) -> Option<Reason> {
-        self.stopped.get().copied()
     }
 
     fn count(&self, passed: &AtomicU64, side: Side, bytes: usize) {
@@ -115,15 +134,18 @@ impl Metered {
     }
 
     fn pace(&self, passed: &AtomicU64, side: Side) -> Pace {
+        if let Some(reason) = self.stop.reason() {
+            return Pace::Stop(reason);
+        }
         let passed = passed.load(Ordering::Relaxed);
         let is_too_large = side
             .most(&self.limits)
             .is_some_and(|most| passed > most as u64);
         if is_too_large {
-            return self.stop(side.too_large());
+            return self.end(side.too_large());
         }
         if self.until.is_some_and(|until| until <= Instant::now()) {
-            return self.stop(Reason::TooLong);
+            return self.end(Reason::TooLong);
         }
         let per_second = side.per_second(&self.limits);
         if per_second.is_none() && !has_quota(&self.limits) {
@@ -133,7 +155,7 @@ impl Metered {
         let quota = has_quota(&self.limits)
             .then(|| meters.usage.check_bytes(&self.limits, SystemTime::now()));
         if quota.is_some_and(|left| left.is_err()) {
-            return self.stop(Reason::Quota);
+            return self.end(Reason::Quota);
         }
         let wait = per_second.and_then(|per_second| {
             side.rate(&mut meters)
@@ -142,8 +164,9 @@ impl Metered {
         wait.map_or(Pace::Go, Pace::Wait)
     }
 
-    fn stop(&self, reason: Reason) -> Pace {
-        Pace::Stop(*self.stopped.get_or_init(|| reason))
+    fn end(&self, reason: Reason) -> Pace {
+        self.stop.stop(reason);
+        Pace::Stop(self.stop.reason().unwrap_or(reason))
     }
 }
 
@@ -160,6 +183,14 @@ impl Traffic for Metered {
 
     fn passed(&self) -> u64 {
         self.inner.passed()
+    }
+
+    fn stopped(&self) -> Option<Reason> {
+        self.stop.reason()
+    }
+
+    fn poll_stopped(&self, who: Waits, cx: &mut Context<'_>) -> Poll<Reason> {
+        self.stop.poll(who, cx)
     }
 
     fn pace_sent(&self) -> Pace {

@@ -74,7 +74,7 @@ fn a_body_stops_at_its_limit() {
     assert_eq!(metered.pace_received(), Pace::Go);
     metered.count_sent(1);
     assert_eq!(metered.pace_sent(), Pace::Stop(Reason::BodyTooLarge));
-    assert_eq!(metered.stopped(), Some(Reason::BodyTooLarge));
+    assert_eq!(metered.stop().reason(), Some(Reason::BodyTooLarge));
 }
 
 #[test]

@@ -64,6 +64,7 @@ mod tests {
         Tenant {
             namespace: None,
             parameters: None,
+            dispatch: None,
             id: TenantId::new("nobody").unwrap(),
             policy: Default::default(),
             credentials: Vec::new(),

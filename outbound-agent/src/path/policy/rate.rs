@@ -22,9 +22,12 @@ impl Rates {
         let now = Instant::now();
         let key = (tenant.clone(), Arc::clone(&rule.label));
         let mut buckets = self.buckets();
-        let bucket = buckets
-            .entry(key)
-            .or_insert_with(|| Bucket::new(rate.per_second, rate.burst.into(), now));
+        let new = || Bucket::new(rate.per_second, rate.burst.into(), now);
+        let bucket = buckets.entry(key).or_insert_with(new);
+        if !bucket.holds(rate.per_second, rate.burst.into()) {
+            // The rule has another rate now.
+            *bucket = new();
+        }
         bucket.take(now)
     }
 

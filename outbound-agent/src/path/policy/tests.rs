@@ -35,6 +35,7 @@ fn tenant(policy: &Arc<Policy>) -> Arc<Tenant> {
     Arc::new(Tenant {
         namespace: None,
         parameters: None,
+        dispatch: None,
         id: TenantId::new("acme").unwrap(),
         policy: Arc::clone(policy),
         credentials: Vec::new(),

@@ -51,7 +51,8 @@ impl Upstream {
         let stream = connected.ok_or(failure)?;
         let destination = permit.destination();
         let trust = Trust::default();
-        let handshake = Box::pin(self.verifier.connect(
+        let verifier = self.verifier.load_full();
+        let handshake = Box::pin(verifier.connect(
             Handshake {
                 tenant: None,
                 trust: &trust,

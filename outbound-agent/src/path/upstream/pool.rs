@@ -25,6 +25,8 @@ pub struct Key {
     pub address: Option<IpAddr>,
     /// Whose word counts there, and who the agent says it is.
     pub trust: Trust,
+    /// Since when it counts: connections of another time are not used again.
+    pub era: u64,
     /// Whether it can be upgraded, which HTTP/2 cannot (RFC 9113 section 8.6).
     pub upgradable: bool,
 }
@@ -155,6 +157,13 @@ impl Pool {
             shelf.retain(|kept| kept.since.elapsed() < self.idle && !kept.sender.is_closed());
             !shelf.is_empty()
         });
+    }
+
+    /// Closes what is no longer to be kept.
+    pub fn retain(&self, stays: impl Fn(&Key) -> bool) {
+        locked(&self.shelves)
+            .by_key
+            .retain(|key, _shelf| stays(key));
     }
 
     /// Closes everything, and keeps nothing from now on.

@@ -102,7 +102,7 @@ impl Upstream {
     }
 
     pub(super) fn is_agent(&self, peer: UpstreamAddr) -> bool {
-        peer.ip().is_loopback() && self.agent_ports.contains(&peer.port())
+        peer.ip().is_loopback() && self.agent_ports.load().contains(&peer.port())
     }
 }
 

@@ -128,6 +128,11 @@ impl Verifier {
         Ok(verifier)
     }
 
+    /// Whether it takes the same word for upstreams as another.
+    pub(super) fn trusts_as(&self, other: &Self) -> bool {
+        self.roots.roots == other.roots.roots
+    }
+
     fn connectors(&self, with: Handshake<'_>) -> Result<Connectors, rustls::Error> {
         let whose = (with.tenant.cloned(), with.trust.clone());
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

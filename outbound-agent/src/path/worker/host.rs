@@ -23,7 +23,7 @@ use http::Response;
 use nix::unistd::gettid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::child::Child;
 use self::files::Watched;
@@ -38,14 +38,19 @@ use crate::model::reason::Reason;
 use crate::model::worker::{Hosting, Service};
 use crate::path::http::body::Source;
 
-/// A module that answers, for as long as the agent runs.
-pub(super) struct Host(Arc<Inner>);
+/// A module that answers, until it is dropped and has nothing more to do.
+pub(super) struct Host {
+    inner: Arc<Inner>,
+    _end: DropGuard,
+}
 
 struct Inner {
     service: Arc<Service>,
     secrets: Arc<Secrets>,
     tasks: Tasks,
     now: Mutex<Now>,
+    /// Nobody will ask it any more.
+    ended: CancellationToken,
 }
 
 /// What there is at the moment.
@@ -78,9 +83,11 @@ impl Host {
             secrets: Arc::new(Secrets::new(&service.secrets)),
             tasks: tasks.clone(),
             now: Mutex::default(),
+            ended: CancellationToken::new(),
         });
         tasks.spawn("worker host", Arc::clone(&inner).keep_running(main));
-        Self(inner)
+        let _end = inner.ended.clone().drop_guard();
+        Self { inner, _end }
     }
 
     /// Has the module answer.
@@ -89,7 +96,7 @@ impl Host {
         invocation: Invocation,
         caller: &Caller<'_>,
     ) -> Result<Response<Source>, Failure> {
-        let link = match self.0.link().await {
+        let link = match self.inner.link().await {
             Ok((link, _)) => link,
             Err(failure) => {
                 let unused = Some(invocation.request.into_body());
@@ -117,7 +124,7 @@ impl Host {
         invocation: TunnelInvocation,
         caller: &Caller<'_>,
     ) -> Result<Option<Decided>, Failure> {
-        let (link, handlers) = self.0.link().await?;
+        let (link, handlers) = self.inner.link().await?;
         if !handlers.has_connect {
             return Ok(None);
         }
@@ -141,12 +148,12 @@ impl Host {
 
     /// Whether tunnels are to be asked about: not where the module is known to have no handler.
     pub(super) fn decides_tunnels(&self) -> bool {
-        let handlers = self.0.now().handlers;
+        let handlers = self.inner.now().handlers;
         handlers.is_none_or(|handlers| handlers.has_connect)
     }
 
     pub(super) fn state(&self) -> State {
-        let now = self.0.now();
+        let now = self.inner.now();
         let (isolates, outstanding) = now.link.as_ref().map_or((0, 0), |link| link.counts());
         State {
             isolates,
@@ -198,7 +205,7 @@ impl Inner {
                     tracing::error!(service, error, "cannot start the outbound worker");
                 }
             }
-            if self.tasks.is_draining() {
+            if self.is_over() {
                 return;
             }
             self.now().restarts += 1;
@@ -212,8 +219,16 @@ impl Inner {
                 ?pause,
                 "outbound worker died"
             );
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = self.ended.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
         }
+    }
+
+    /// Whether nothing new will be asked.
+    fn is_over(&self) -> bool {
+        self.tasks.is_draining() || self.ended.is_cancelled()
     }
 
     /// Starts a worker, which has no module yet.
@@ -285,7 +300,7 @@ impl Inner {
                 }
                 _ = &mut life.ended => return,
                 () = tokio::time::sleep(pause) => {
-                    if self.tasks.is_draining() && link.is_idle() {
+                    if self.is_over() && link.is_idle() {
                         return;
                     }
                     if stuck.is_too_long(link, running, self.service.limits.cpu) {

@@ -161,6 +161,41 @@ fn what_is_not_seen_meets_a_deny_and_no_allow() {
 }
 
 #[test]
+fn what_a_worker_has_to_see_ends_at_the_agent() {
+    let text = r#"
+[policies.p]
+allow = ["api.test"]
+passthrough = ["pinned.test"]
+[services.egress]
+main = "egress.js"
+[[dispatch_namespaces]]
+binding = "b"
+namespace = "production"
+outbound = { service = "egress" }
+[[dispatch_namespaces]]
+binding = "b"
+namespace = "bare"
+[[tenants]]
+name = "seen"
+policy = "p"
+cgroup = "/seen"
+namespace = "production"
+[[tenants]]
+name = "unseen"
+policy = "p"
+cgroup = "/unseen"
+namespace = "bare"
+"#;
+    let config = config(text);
+    let ends = |tenant: usize, host: &str| {
+        terminates(&config.tenants[tenant].tenant, &host.parse().unwrap(), 443)
+    };
+    assert!(ends(0, "api.test"));
+    assert!(!ends(0, "pinned.test"));
+    assert!(!ends(1, "api.test"));
+}
+
+#[test]
 fn query_and_headers_are_asked_for() {
     let config = config(
         r#"

@@ -1,0 +1,164 @@
+//! What a worker that is a module may not, as its operator and its tenants count on it.
+
+use harness::eventually;
+use harness::origin::Origin;
+
+use super::hosted::{Hosted, PATIENT};
+
+/// Sends the tenant's request, or one of its own, where the path says.
+const SENDS: &str = "export default { async fetch(request, env) {
+    const to = `http://${env.OTHER}/`;
+    const { pathname } = new URL(request.url);
+    try {
+        switch (pathname) {
+            case '/own': return await fetch(to);
+            case '/moved': return await fetch(new Request(to, request));
+            case '/post': return await fetch(new Request(request, { method: 'POST', body: 'x' }));
+            default: return await fetch(request);
+        }
+    } catch (error) {
+        return new Response(error.message, { status: 299 });
+    }
+} }";
+
+async fn sends(service: &str) -> (Hosted, Origin) {
+    let other = Origin::http().await;
+    let vars = format!(
+        "vars = {{ OTHER = \"elsewhere.test:{}\" }}",
+        other.address.port()
+    );
+    let hosted = Hosted::start("process", SENDS, &format!("{vars}\n{service}\n{PATIENT}")).await;
+    (hosted, other)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tenants_request_sent_elsewhere_is_decided_by_its_policy_again() {
+    let (hosted, other) = sends("").await;
+    let reply = hosted.get("api.example.com", "/moved").await;
+    assert_eq!(reply.status, 299, "{reply:?}");
+    assert!(reply.body.contains("no_rule"), "{reply:?}");
+    // What the worker asks for itself is its operator's business.
+    let reply = hosted.get("api.example.com", "/own").await;
+    assert_eq!((reply.status, other.connections()), (200, 1), "{reply:?}");
+    assert_eq!(other.seen()[0].headers["outbound-worker"], "egress");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_worker_sends_the_tenants_request_where_it_may_go_itself() {
+    let (hosted, other) = sends("trusted = true").await;
+    let reply = hosted.get("api.example.com", "/moved").await;
+    assert_eq!((reply.status, other.connections()), (200, 1), "{reply:?}");
+    let (hosted, other) = sends("trusted = true\nnetwork = [\"public\"]").await;
+    let reply = hosted.get("api.example.com", "/moved").await;
+    assert_eq!((reply.status, other.connections()), (299, 0), "{reply:?}");
+    assert!(reply.body.contains("private_address"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workers_own_request_stays_in_its_network() {
+    for (network, is_reached) in [
+        ("[\"public\"]", false),
+        ("[\"private:10.0.0.0/8\"]", false),
+        ("[\"public\", \"private:127.0.0.0/8\"]", true),
+    ] {
+        let (hosted, other) = sends(&format!("network = {network}")).await;
+        let reply = hosted.get("api.example.com", "/own").await;
+        let expected = if is_reached { (200, 1) } else { (299, 0) };
+        assert_eq!(
+            (reply.status, other.connections()),
+            expected,
+            "{network}: {reply:?}"
+        );
+        // The tenant's own goes where its policy leads.
+        let reply = hosted.get("api.example.com", "/").await;
+        assert_eq!(reply.status, 200, "{network}: {reply:?}");
+    }
+}
+
+/// Throws as the path says.
+const THROWS: &str = "export default { async fetch(request, env, ctx) {
+    ctx.passThroughOnException();
+    const { pathname } = new URL(request.url);
+    if (pathname === '/read') await request.text();
+    if (pathname === '/sent') await fetch(request);
+    throw new Error('of the operator');
+} }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_pass_through_on_exceptions_opens_nothing() {
+    let hosted = Hosted::start("process", THROWS, PATIENT).await;
+    let reply = hosted.get("api.example.com", "/").await;
+    assert_eq!(reply.status, 500, "{reply:?}");
+    assert_eq!(reply.json()["reason"], "worker_exception");
+    assert_eq!(hosted.origin.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_go_on_without_a_worker_that_fails_only_where_its_service_says_so() {
+    let hosted = Hosted::start(
+        "process",
+        THROWS,
+        &format!("on_error = \"forward\"\n{PATIENT}"),
+    )
+    .await;
+    let reply = hosted.get("api.example.com", "/").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    hosted
+        .agent
+        .expect_log(&[("worker.outcome", "forwarded"), ("outcome", "completed")]);
+    // Not once the worker has sent it, or has its body.
+    for path in ["/sent", "/read"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
+            hosted.host("api.example.com")
+        );
+        let address = hosted.origin.address;
+        let reply = hosted.agent.ask("acme", address, &request).await;
+        assert_eq!(reply.status, 500, "{path}: {reply:?}");
+    }
+    let seen = hosted.origin.seen();
+    let targets: Vec<_> = seen.iter().map(|seen| seen.target.to_string()).collect();
+    assert_eq!(targets, ["/", "/sent"]);
+    // What policy denies it never sees, and nothing carries it on.
+    let reply = hosted.get("denied.test", "/").await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert_eq!(hosted.origin.seen().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_asks_for_itself_does_not_come_back_to_it() {
+    let (hosted, other) = sends("").await;
+    assert_eq!(hosted.get("api.example.com", "/own").await.status, 200);
+    // A tenant's listener that passes on all that it is asked.
+    let asked = eventually("the worker's request arrives", || other.seen().pop());
+    let mark = asked.headers["outbound-worker"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let request = format!(
+        "GET /own HTTP/1.1\r\nhost: {}\r\noutbound-worker: {mark}\r\nconnection: close\r\n\r\n",
+        hosted.host("api.example.com")
+    );
+    let reply = hosted
+        .agent
+        .ask("acme", hosted.origin.address, &request)
+        .await;
+    assert_eq!(reply.status, 508, "{reply:?}");
+    assert_eq!(reply.json()["reason"], "worker_loop");
+    assert_eq!((other.connections(), hosted.origin.connections()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_method_is_another_request_to_policy() {
+    let rule = "[[policies.p.rules]]\nname = \"read-only\"\nhost = \"api.example.com\"\n\
+                methods = [\"POST\"]\naction = \"deny\"\n";
+    let module = SENDS.replace("env.OTHER", "'x'");
+    let hosted = Hosted::start("process", &module, &format!("{PATIENT}\n{rule}")).await;
+    let reply = hosted.get("api.example.com", "/post").await;
+    assert_eq!(
+        (reply.status, hosted.origin.connections()),
+        (299, 0),
+        "{reply:?}"
+    );
+    assert!(reply.body.contains("rule_deny"), "{reply:?}");
+}
