@@ -20,6 +20,7 @@ use crate::connection::{Agent, Limits};
 use crate::drain::{Drained, Tasks};
 use crate::model::flow::Flows;
 use crate::model::tenant::Tenants;
+use crate::observe::metrics::WorkerState;
 use crate::observe::record::Records;
 use crate::path;
 use crate::path::credentials::Credentials;
@@ -103,6 +104,17 @@ impl App {
             agent_ports,
             limits: limits(&config.limits),
         });
+        let read = Arc::clone(&agent);
+        agent.records.read_workers(Box::new(move || {
+            let states = read.workers.states().into_iter();
+            let state = states.map(|(service, state)| WorkerState {
+                service,
+                isolates: state.isolates,
+                outstanding: state.outstanding,
+                restarts: state.restarts,
+            });
+            state.collect()
+        }));
         let server = Server::new(Arc::clone(&agent), room, &sockets);
         let listening = server.serve(sockets);
         tasks.spawn("usage", keep_usage(Arc::clone(&agent)));

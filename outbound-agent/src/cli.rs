@@ -1,9 +1,13 @@
 //! The command line: what can be said, no logic.
 
+mod worker;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::worker::{Worker, WorkerTest};
 
 /// Takes over what tenants' processes send out: what may pass passes, logged and with the
 /// credentials it needs; the rest gets a clear refusal.
@@ -61,9 +65,15 @@ pub enum Command {
     /// One attempt of `doctor`, made inside its scratch cgroup
     #[command(hide = true)]
     DoctorAttack(DoctorAttack),
+    /// Try an outbound worker's module
+    #[command(subcommand)]
+    Worker(Worker),
     /// Runs the modules of an outbound worker, for an agent
     #[command(hide = true)]
-    WorkerProcess,
+    WorkerProcess {
+        /// Of which service; for who lists processes
+        service: String,
+    },
     /// Take the hooks off this host's cgroups: tenants then reach the network freely
     Detach(Detach),
 }

@@ -18,6 +18,7 @@ mod parameters;
 pub mod client;
 pub mod output;
 mod doors;
+mod worker_test;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Trust(trust) => show_trust(&trust, &cli.config).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => doctor::run(doctor.json).map(ExitCode::from),
         Command::DoctorAttack(attack) => doctor::attack(&attack.name).map(|()| ExitCode::SUCCESS),
-        Command::WorkerProcess => worker::host::child::main()
+        Command::Worker(cli::Worker::Test(test)) => worker_test::run(&test),
+        Command::WorkerProcess { service: _ } => worker::host::child::main()
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
         Command::Detach(detach) => pin_dir(detach.pin_dir, &cli.config)

@@ -4,6 +4,7 @@ pub mod proxied;
 mod session;
 mod silence;
 pub mod standing;
+mod tunnelled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use self::session::session;
 pub use self::session::{Now, Session, Who};
 use self::standing::{Standings, What};
+use self::tunnelled::relay;
 
 use crate::drain::Tasks;
 use crate::exchange;
@@ -31,12 +33,11 @@ use crate::path::detect::{self, Detected, Hello};
 use crate::path::dns;
 use crate::path::http::{self, http2};
 use crate::path::identify::{Identified, Refused, identify};
-use crate::path::limits::{self, Metered};
+use crate::path::limits;
 use crate::path::policy::rate::Rates;
-use crate::path::policy::{self, Denial, Facts, Permit, Verdict};
+use crate::path::policy::{self, Denial, Facts, Verdict};
 use crate::path::replay::Replay;
 use crate::path::tls::{Plain, Terminator};
-use crate::path::tunnel;
 use crate::path::upstream::Upstream;
 use crate::path::worker::Workers;
 use crate::query;
@@ -332,46 +333,6 @@ fn decide(scheme: Scheme, host: &Host, who: &Who) -> Verdict {
         is_foreseen: false,
     };
     policy::decide(&who.tenant.policy, &facts)
-}
-
-/// Spends a permit on a tunnel.
-async fn relay<S: Downlink>(
-    stream: Replay<S>,
-    mut permit: Permit,
-    who: &Who,
-    agent: &Arc<Agent>,
-    record: &mut ConnectionRecord,
-) -> Ending {
-    if !agent.records.writable() {
-        return end(stream, Reason::LogUnavailable);
-    }
-    let account = agent.accounts.of(&who.tenant.id);
-    if let Err(over) = account.begin(&who.tenant.limits) {
-        return end(stream, over.reason);
-    }
-    let metered = Metered::tunnel(record.bytes(), &account, who.tenant.limits);
-    let stands = who.stands(agent, What::tunnel(&permit), Arc::clone(metered.stop()));
-    let aim = who.aim(agent, &permit);
-    let connecting = agent.upstream.connect(&mut permit, aim);
-    let connected = match metered.in_time(connecting).await {
-        Ok(connected) => connected,
-        Err(reason) => return end(stream, reason),
-    };
-    record.allowed(permit.rule(), watched(permit.would_deny()));
-    match connected {
-        Ok((upstream, peer)) => {
-            record.upstream(peer);
-            stands.peer(peer.ip());
-            tunnel::relay(stream, upstream, &metered, agent.limits.tunnel_idle).await
-        }
-        Err(failure) => {
-            if let Some(peer) = failure.peer {
-                record.upstream(peer);
-            }
-            denied_by(record, failure.denial.rule.as_deref());
-            end(stream, failure.denial.reason)
-        }
-    }
 }
 
 /// What a policy that only watches would have denied, for the record.

@@ -3,7 +3,7 @@
 mod carried;
 mod connect;
 mod credentials;
-mod errand;
+pub(crate) mod errand;
 mod refused;
 mod worker;
 
@@ -71,9 +71,13 @@ pub async fn handle(mut request: Asking, session: Arc<Session>) -> Response<Body
             version: request.version(),
         });
     }
-    let carried = match &asked {
-        Ok(asked) => Box::pin(carry(request, asked, &session, &mut record)).await,
+    let permitted = match &asked {
+        Ok(asked) => admit_and_permit(request, asked, &session, &mut record),
         Err(reason) => Err((*reason).into()),
+    };
+    let carried = match permitted {
+        Ok(permitted) => carry(permitted, &session, &mut record).await,
+        Err(refused) => Err(refused),
     };
     match carried {
         Ok(carried) => carried.respond(record, &session),
@@ -104,14 +108,13 @@ impl Session {
     }
 }
 
-/// Decide, have the worker answer where there is one, add credentials, send.
-async fn carry(
+/// Holds a request against what its tenant may take, and decides.
+fn admit_and_permit<'a>(
     mut request: Asking,
-    asked: &Asked,
-    session: &Arc<Session>,
+    asked: &'a Asked,
+    session: &Session,
     record: &mut ExchangeRecord,
-) -> Result<Carried, Refused> {
-    let who = &session.who;
+) -> Result<Permitted<'a>, Refused> {
     if !session.agent.records.writable() {
         return Err(Reason::LogUnavailable.into());
     }
@@ -120,7 +123,9 @@ async fn carry(
     // What ends here is neither judged nor, named by the workload, takes a rule's own fields along.
     let workload = take_upgrade(&mut request, asked);
     let what = What::exchange(&request, asked);
-    let stands = who.stands(&session.agent, what, Arc::clone(metered.stop()));
+    let stands = session
+        .who
+        .stands(&session.agent, what, Arc::clone(metered.stop()));
     let (permit, asked) = permit(&mut request, asked, session, record)?;
     if let Cow::Owned(moved) = &asked {
         stands.moved(moved.clone());
@@ -128,7 +133,7 @@ async fn carry(
     let stands = Arc::new(stands);
     metered.hold(Arc::clone(&stands));
     let is_websocket = websocket::is_translated(&request);
-    let permitted = Permitted {
+    Ok(Permitted {
         request: request.map(Source::from),
         asked,
         permit,
@@ -136,12 +141,20 @@ async fn carry(
         is_websocket,
         metered,
         stands,
-    };
-    let namespace = who.tenant.namespace.as_ref();
+    })
+}
+
+/// Have the worker answer where there is one; or add credentials, send. What each needs is large,
+/// and no request needs both.
+async fn carry(
+    permitted: Permitted<'_>,
+    session: &Arc<Session>,
+    record: &mut ExchangeRecord,
+) -> Result<Carried, Refused> {
+    let namespace = session.who.tenant.namespace.as_ref();
     match namespace.and_then(|namespace| namespace.outbound.as_ref()) {
-        // What a worker needs is large, and most requests pass none.
         Some(outbound) => Box::pin(worker::carry(permitted, outbound, session, record)).await,
-        None => forward(permitted, session, record).await,
+        None => Box::pin(forward(permitted, session, record)).await,
     }
 }
 

@@ -298,6 +298,7 @@ const fn code(reason: Reason) -> Rcode {
         | R::WorkerUnavailable
         | R::WorkerLimit
         | R::WorkerLoop
+        | R::WorkerRefused
         | R::CredentialUnavailable
         | R::Unscrubbable
         | R::UpstreamUnresolved

@@ -1,6 +1,10 @@
-//! Requests that pass an outbound worker.
+//! The operator's code between policy and upstream.
 
+mod hosted;
 mod isolation;
+mod limits;
 mod module;
+mod reload;
 mod server;
 mod stream;
+mod tunnels;

@@ -13,6 +13,7 @@ mod dns;
 mod tls;
 /// Whom programs trust, and who sends for them.
 mod trust;
+mod worker_test;
 /// Much in little memory, and a peer that is slow.
 mod transfer;
 /// Starting, and refusing to.

@@ -1,6 +1,6 @@
 //! What one invocation costs in the engine, without sockets: processor time per request.
 //!
-//! `cargo run --release -p outbound-javascript --example cost`
+//! `cargo run --release -p outbound-javascript --example cost [CASE]`
 
 use std::cell::RefCell;
 use std::future::ready;
@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use nix::time::{ClockId, clock_gettime};
 use outbound_javascript::{
-    Bindings, Body, Call, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module, RequestHead,
-    ResponseHead,
+    Bindings, Body, Call, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
+    RequestHead, ResponseHead,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::task::LocalSet;
 
 const CASES: [(&str, &str); 8] = [
@@ -54,7 +54,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     let mut out = std::io::stdout().lock();
-    for (name, body) in CASES {
+    let wanted = std::env::args().nth(1);
+    let cases = CASES.into_iter();
+    for (name, body) in cases.filter(|(name, _)| wanted.as_deref().is_none_or(|it| it == *name)) {
         let isolate = isolate(body)?;
         runtime.block_on(LocalSet::new().run_until(requests(&isolate, REQUESTS / 10)));
         let before = cpu();
@@ -99,10 +101,13 @@ async fn requests(isolate: &Isolate, count: u32) {
             request: RequestHead {
                 method: Method::GET,
                 url: "https://api.test/path?query=1".to_owned(),
-                headers,
+                headers: (&headers).into(),
             },
             body: Body::Empty,
-            env: Map::new(),
+            env: Env {
+                number: 1,
+                ..Env::default()
+            },
         };
         let Ok(reply) = isolate.fetch(call).await else {
             continue;
@@ -161,7 +166,7 @@ impl Host for Echo {
         let head = ResponseHead {
             status: StatusCode::OK,
             status_text: None,
-            headers,
+            headers: (&headers).into(),
         };
         Box::pin(ready(Ok((head, Body::Handle(1)))))
     }

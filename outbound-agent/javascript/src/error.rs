@@ -50,6 +50,9 @@ pub enum WorkerError {
     /// Another invocation took the isolate with it, or the isolate was asked after that.
     #[error("the isolate was thrown away: {0}")]
     Poisoned(Poison),
+    /// There are as many isolates as there may be, and each of them is in use.
+    #[error("as many isolates as there may be are in use")]
+    Crowded,
     /// The engine itself failed.
     #[error("engine: {message}")]
     Engine {

@@ -6,6 +6,7 @@ mod invocation;
 mod shared;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -47,8 +48,20 @@ pub struct Call {
     pub request: RequestHead,
     /// Its content.
     pub body: Body,
-    /// What this call has on `env` besides the bindings; wins over them.
-    pub env: Map<String, Value>,
+    /// What it has on `env` besides the bindings.
+    pub env: Env,
+}
+
+/// What a call has on `env` besides the bindings; wins over them.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// The same number stands for the same values, which are then made once per isolate; 0 are
+    /// those of one call alone.
+    pub number: u64,
+    /// An object, as JSON.
+    pub values: Arc<str>,
+    /// Whether `url` is there too: the one that the call is for.
+    pub has_own_url: bool,
 }
 
 /// One tunnel to decide about.
@@ -62,8 +75,8 @@ pub struct Tunnel {
     pub port: u16,
     /// What it sends.
     pub body: Body,
-    /// What this call has on `env` besides the bindings; wins over them.
-    pub env: Map<String, Value>,
+    /// What it has on `env` besides the bindings.
+    pub env: Env,
 }
 
 /// What a `connect` handler wants to become of a tunnel.
@@ -112,6 +125,11 @@ pub struct Usage {
 }
 
 impl Isolate {
+    /// Whether something that the module exports decides about tunnels.
+    pub(crate) fn has_connect(&self) -> bool {
+        self.engine.has_connect
+    }
+
     /// Evaluates a module with these bindings.
     ///
     /// # Errors
@@ -239,7 +257,39 @@ impl Drop for Isolate {
     }
 }
 
+impl Default for Env {
+    fn default() -> Self {
+        Self {
+            number: 0,
+            values: "{}".into(),
+            has_own_url: false,
+        }
+    }
+}
+
+impl From<Map<String, Value>> for Env {
+    fn from(values: Map<String, Value>) -> Self {
+        Self {
+            values: Value::Object(values).to_string().into(),
+            ..Self::default()
+        }
+    }
+}
+
 impl Rest {
+    /// What the invocation came to, where nothing of it is left.
+    ///
+    /// # Errors
+    ///
+    /// Gives itself back where something is.
+    pub fn if_finished(mut self) -> Result<Usage, Self> {
+        match self.0.try_recv() {
+            Ok(usage) => Ok(usage),
+            Err(oneshot::error::TryRecvError::Closed) => Ok(Usage::default()),
+            Err(oneshot::error::TryRecvError::Empty) => Err(self),
+        }
+    }
+
     /// Waits until nothing of the invocation is left.
     pub async fn finished(self) -> Usage {
         self.0.await.unwrap_or_default()

@@ -10,6 +10,7 @@
 //! code that may be hostile watches the process from outside as well.
 
 mod error;
+mod fields;
 mod host;
 mod isolate;
 mod limits;
@@ -18,8 +19,9 @@ mod module;
 mod native;
 
 pub use error::{Poison, Position, WorkerError};
+pub use fields::Fields;
 pub use host::{Host, HostError, Jwt, Level, Local};
-pub use isolate::{Bindings, Call, Decision, Isolate, Reply, Rest, Tunnel, Usage};
+pub use isolate::{Bindings, Call, Decision, Env, Isolate, Reply, Rest, Tunnel, Usage};
 pub use limits::Limits;
 pub use message::{Body, BodyError, BodyWriter, Chunks, RequestHead, ResponseHead};
 pub use module::Module;

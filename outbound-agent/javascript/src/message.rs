@@ -1,8 +1,10 @@
 //! Requests, responses and bodies as they pass between host and isolate.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::sync::mpsc;
+
+use crate::fields::Fields;
 
 /// A request without its body.
 #[derive(Debug, Clone)]
@@ -12,7 +14,7 @@ pub struct RequestHead {
     /// The absolute URL, without fragment.
     pub url: String,
     /// The fields, in order within a name.
-    pub headers: HeaderMap,
+    pub headers: Fields,
 }
 
 /// A response without its body.
@@ -23,7 +25,7 @@ pub struct ResponseHead {
     /// The reason phrase, where it is not the status' own.
     pub status_text: Option<String>,
     /// The fields, in order within a name.
-    pub headers: HeaderMap,
+    pub headers: Fields,
 }
 
 /// A message's content.

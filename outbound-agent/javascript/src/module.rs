@@ -24,6 +24,7 @@ pub struct Module {
     files: Arc<BTreeMap<String, String>>,
     entrypoint: Arc<str>,
     limits: Limits,
+    has_connect: bool,
 }
 
 impl Module {
@@ -63,19 +64,29 @@ impl Module {
             files: Arc::new(files),
             entrypoint: Arc::from(entrypoint),
             limits,
+            has_connect: false,
         };
         let bindings = Bindings {
             entrypoint: String::new(),
             ..Bindings::default()
         };
-        Isolate::new(&module, &bindings, Rc::new(Nowhere))?;
-        Ok(module)
+        let has_connect = Isolate::new(&module, &bindings, Rc::new(Nowhere))?.has_connect();
+        Ok(Self {
+            has_connect,
+            ..module
+        })
     }
 
     /// The file that exports the handlers.
     #[must_use]
     pub fn entrypoint(&self) -> &str {
         &self.entrypoint
+    }
+
+    /// Whether something that it exports decides about tunnels.
+    #[must_use]
+    pub fn has_connect(&self) -> bool {
+        self.has_connect
     }
 
     /// What its invocations may use.

@@ -64,7 +64,20 @@ fn service(
         wall,
         memory,
         concurrency,
+        isolates,
     } = raw.limits;
+    let mut caches: Vec<Box<str>> = Vec::new();
+    let within = KeyPath::Key(&path, "caches");
+    for cache in &raw.caches {
+        let name = cache.value.as_str();
+        let is_taken =
+            raw.vars.contains_key(name) || raw.secrets.iter().any(|(secret, _)| secret == name);
+        if is_taken || caches.iter().any(|known| **known == *name) {
+            let message = format!("{name:?} is a name on `env` already; write it once");
+            problems.add(&cache.place, within, message);
+        }
+        caches.push(name.into());
+    }
     Some(Arc::new(Service {
         name: name.into(),
         network: Arc::new(network(name, &raw.network)),
@@ -76,7 +89,9 @@ fn service(
             wall,
             memory,
             concurrency,
+            isolates,
         },
+        caches,
         isolation: raw.isolation,
         hosting: raw.hosting,
         on_error: raw.on_error,

@@ -35,6 +35,7 @@ pub struct Session {
 }
 
 /// Tenant and flow of a connection.
+#[derive(Clone)]
 pub struct Who {
     /// Whose it is.
     pub tenant: Arc<Tenant>,
@@ -46,6 +47,20 @@ pub struct Who {
     pub proxied: Option<Host>,
     /// Says when all that comes over it is to end.
     pub carrier: Arc<Stop>,
+}
+
+impl Session {
+    /// What the requests have in common that a worker makes while it decides about a tunnel.
+    pub(crate) fn of_tunnel(agent: &Arc<Agent>, who: &Who, record: &ConnectionRecord) -> Arc<Self> {
+        Arc::new(Self {
+            agent: Arc::clone(agent),
+            account: agent.accounts.of(&who.tenant.id),
+            who: who.clone(),
+            scheme: Scheme::Tcp,
+            name: Arc::default(),
+            exchanges: record.exchanges(),
+        })
+    }
 }
 
 impl Who {

@@ -1,22 +1,23 @@
 //! What a worker asks of the world while it has a tenant's request: run here, under the tenant's
 //! permit, its policy, or the worker's own network.
 
+mod asked;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, UPGRADE};
-use http::uri::Scheme as UriScheme;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TE, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
+use self::asked::{NEVER, not_fetched, refused_field, target};
 use super::{credentials, decide};
-use crate::connection::{Session, watched};
+use crate::connection::{Agent, Session, Who, watched};
 use crate::model::addr::UpstreamAddr;
 use crate::model::reason::{Ending, Reason};
-use crate::model::target::Scheme;
 use crate::model::traffic::Traffic;
 use crate::model::worker::Service;
 use crate::observe::labels::Use;
-use crate::observe::record::ExchangeRecord;
+use crate::observe::record::{ConnectionRecord, ExchangeRecord};
 use crate::path::credentials::Scrub;
 use crate::path::http::body::{Outgoing, Source, Streamed};
 use crate::path::http::headers::ask_upgrade;
@@ -26,13 +27,14 @@ use crate::path::limits::Metered;
 use crate::path::policy::{Denial, Permit, rewrite};
 use crate::path::upstream::tls::Trust;
 use crate::path::upstream::{Answer, Failure};
-use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, WORKER};
+use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, Used, WORKER};
 
 /// Runs the errands of one invocation.
-pub(super) struct Runner {
+pub(crate) struct Runner {
     session: Arc<Session>,
     service: Arc<Service>,
-    mark: HeaderValue,
+    /// None where there is no request of the tenant's.
+    mark: Option<HeaderValue>,
     /// What the tenant's request was permitted for.
     origin: Box<str>,
     method: Method,
@@ -96,7 +98,7 @@ impl Runner {
         Ok(Arc::new(Self {
             session: Arc::clone(session),
             service: Arc::clone(service),
-            mark: mark.map_err(|_invalid| Reason::Internal)?,
+            mark: Some(mark.map_err(|_invalid| Reason::Internal)?),
             origin: origin.into(),
             method: request.method().clone(),
             path: request.uri().path().into(),
@@ -107,9 +109,30 @@ impl Runner {
         }))
     }
 
+    /// For a tunnel: whatever the worker sends is its own.
+    pub(crate) fn of_tunnel(
+        agent: &Arc<Agent>,
+        who: &Who,
+        service: &Arc<Service>,
+        record: &ConnectionRecord,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            session: Session::of_tunnel(agent, who, record),
+            service: Arc::clone(service),
+            mark: None,
+            origin: Box::default(),
+            method: Method::CONNECT,
+            path: Box::default(),
+            permit: Mutex::new(None),
+            derived: HeaderMap::new(),
+            traffic: Arc::new(Uncounted),
+            told: Mutex::default(),
+        })
+    }
+
     /// What marks the tenant's request.
-    pub(super) const fn mark(&self) -> &HeaderValue {
-        &self.mark
+    pub(super) const fn mark(&self) -> Option<&HeaderValue> {
+        self.mark.as_ref()
     }
 
     /// Scheme and authority of the tenant's request.
@@ -131,9 +154,12 @@ impl Runner {
         lock(&self.told)
     }
 
-    async fn run(&self, mut request: Request<Source>) -> Result<Response<Source>, NotFetched> {
+    async fn run(
+        self: Arc<Self>,
+        mut request: Request<Source>,
+    ) -> Result<Response<Source>, NotFetched> {
         let mark = request.headers_mut().remove(REQUEST);
-        let is_tenants = mark.is_some_and(|mark| mark == self.mark);
+        let is_tenants = mark.is_some() && mark == self.mark;
         let asked = target(request.uri())?;
         let protocol = self.take_derived(&mut request)?;
         if !self.session.agent.records.writable() {
@@ -307,68 +333,13 @@ impl Runner {
 
 impl Errands for Runner {
     fn fetch(self: Arc<Self>, request: Request<Source>) -> Errand {
-        Box::pin(async move { self.run(request).await })
+        Box::pin(self.run(request))
     }
-}
 
-/// Fields of a connection, and the one that says how a body ends.
-const NEVER: [HeaderName; 5] = [
-    http::header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    http::header::TRAILER,
-    http::header::TRANSFER_ENCODING,
-];
-
-fn refused_field(name: &HeaderName) -> NotFetched {
-    NotFetched {
-        reason: None,
-        message: format!("the header `{name}` is the agent's to set"),
+    fn over(&self, used: Used) {
+        let records = &self.session.agent.records;
+        records.worker_used(&self.service.name, used.cpu, used.cut);
     }
-}
-
-fn not_fetched(reason: Reason, asked: &Asked) -> NotFetched {
-    NotFetched {
-        reason: Some(reason),
-        message: format!(
-            "{}://{}:{}: {}",
-            asked.scheme.label(),
-            asked.host,
-            asked.port,
-            reason.label()
-        ),
-    }
-}
-
-/// What an absolute URL asks for, in canonical form.
-fn target(url: &Uri) -> Result<Asked, NotFetched> {
-    let wrong = |what: &str| NotFetched {
-        reason: None,
-        message: format!("{url}: {what}"),
-    };
-    let scheme = match url.scheme() {
-        Some(scheme) if *scheme == UriScheme::HTTP => Scheme::Http,
-        Some(scheme) if *scheme == UriScheme::HTTPS => Scheme::Https,
-        Some(_) | None => return Err(wrong("only http and https can be fetched")),
-    };
-    let authority = url
-        .authority()
-        .ok_or_else(|| wrong("a URL to fetch has a host"))?;
-    if authority.as_str().contains('@') {
-        return Err(wrong("a URL to fetch carries no credentials"));
-    }
-    let host = authority.host().parse();
-    let implied = match scheme {
-        Scheme::Https => 443,
-        Scheme::Http | Scheme::Tcp => 80,
-    };
-    Ok(Asked {
-        scheme,
-        host: host.map_err(|_invalid| wrong("its host is none"))?,
-        port: authority.port_u16().unwrap_or(implied),
-        path: url.path().into(),
-        is_proxied: false,
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -70,9 +70,13 @@ pub(super) async fn carry(
             metered,
             stands,
         };
-        return forward(permitted, session, record).await;
+        return Box::pin(forward(permitted, session, record)).await;
     }
-    record.worker(&service.name, outcome(failure.reason), began.elapsed());
+    record.worker(
+        &service.name,
+        WorkerOutcome::of(failure.reason),
+        began.elapsed(),
+    );
     match (failure.reason, told.failed) {
         // What the worker lets pass is told as it would be without one.
         (Reason::WorkerException, Some(failed)) => Err(failed.into()),
@@ -109,7 +113,7 @@ fn for_the_worker(
     *request.uri_mut() = url.parse::<Uri>().map_err(|_invalid| Reason::Malformed)?;
     let headers = request.headers_mut();
     headers.remove(header::CONNECTION);
-    headers.insert(REQUEST, runner.mark().clone());
+    headers.extend(runner.mark().map(|mark| (REQUEST, mark.clone())));
     Ok(request)
 }
 
@@ -197,16 +201,4 @@ fn complain(failure: &Failure, service: &str, session: &Session, record: &Exchan
         error = failure.text,
         "outbound worker failed"
     );
-}
-
-const fn outcome(reason: Reason) -> WorkerOutcome {
-    match reason {
-        Reason::WorkerCpu => WorkerOutcome::Cpu,
-        Reason::WorkerTimeout => WorkerOutcome::Timeout,
-        Reason::WorkerMemory => WorkerOutcome::Memory,
-        Reason::WorkerDied => WorkerOutcome::Died,
-        Reason::WorkerUnavailable => WorkerOutcome::Unavailable,
-        Reason::WorkerLimit | Reason::WorkerLoop | Reason::NotDispatched => WorkerOutcome::Refused,
-        _ => WorkerOutcome::Exception,
-    }
 }

@@ -111,6 +111,8 @@ closed_list! {
         WorkerLimit = "worker_limit",
         /// The request was made by the outbound worker that it would invoke.
         WorkerLoop = "worker_loop",
+        /// The outbound worker refused the tunnel.
+        WorkerRefused = "worker_refused",
         /// More requests than the rule's `rate` allows.
         RateLimit = "rate_limit",
         /// The tenant has as many connections at once as its limits allow.
@@ -256,6 +258,7 @@ impl Ending {
             | R::Draining
             | R::Kernel => (Outcome::Refused, None),
             R::NotDispatched | R::WorkerLimit | R::WorkerLoop => (Outcome::Refused, None),
+            R::WorkerRefused => DENIED,
             R::WorkerTimeout => (Outcome::TimedOut, Some(Fault::Worker)),
             R::WorkerException | R::WorkerCpu | R::WorkerMemory => FAILED_IN_WORKER,
             R::WorkerDied | R::WorkerUnavailable => FAILED_IN_WORKER,

@@ -25,6 +25,8 @@ pub struct Service {
     pub vars: Values,
     /// What it finds there as well; never in a log.
     pub secrets: Vec<(Box<str>, Secret)>,
+    /// Names on `env` of small maps whose entries expire.
+    pub caches: Vec<Box<str>>,
     /// What one invocation may take.
     pub limits: Limits,
     /// Who shares its global state.
@@ -60,6 +62,7 @@ impl Service {
         self.name == other.name
             && self.code == other.code
             && self.secrets == other.secrets
+            && self.caches == other.caches
             && self.limits == other.limits
             && self.isolation == other.isolation
             && self.hosting == other.hosting
@@ -77,6 +80,8 @@ pub struct Limits {
     pub memory: usize,
     /// Invocations at once.
     pub concurrency: usize,
+    /// Isolates in memory.
+    pub isolates: usize,
 }
 
 /// Who shares a worker's global state.
@@ -239,12 +244,19 @@ impl Outbound {
     /// What the worker finds on `env` besides its secrets: the parameters; `vars`; and where no
     /// parameter, var or secret has its name, each member of a parameter that is an object.
     pub fn env(&self, parameters: &Parameters, url: &str) -> Values {
-        let mut env = parameters.0.clone();
-        if !env.contains_key(URL_PARAMETER)
-            && self.parameters.iter().any(|name| **name == *URL_PARAMETER)
-        {
+        let (mut env, has_own_url) = self.lasting_env(parameters);
+        if has_own_url {
             env.insert(URL_PARAMETER.to_owned(), url.into());
         }
+        env
+    }
+
+    /// As [`Self::env`], without what differs from one request to the next; and whether that
+    /// is `url`.
+    pub fn lasting_env(&self, parameters: &Parameters) -> (Values, bool) {
+        let mut env = parameters.0.clone();
+        let has_own_url = !env.contains_key(URL_PARAMETER)
+            && self.parameters.iter().any(|name| **name == *URL_PARAMETER);
         for (name, value) in &self.service.vars {
             env.entry(name).or_insert_with(|| value.clone());
         }
@@ -256,7 +268,7 @@ impl Outbound {
                 env.entry(name).or_insert_with(|| member.clone());
             }
         }
-        env
+        (env, has_own_url)
     }
 }
 
@@ -285,11 +297,13 @@ mod tests {
             code: Code::Module("/egress.js".into()),
             vars: values(vars),
             secrets: vec![("KEY".into(), Secret::new(b"hush".to_vec()))],
+            caches: Vec::new(),
             limits: Limits {
                 cpu: Duration::from_millis(50),
                 wall: Duration::from_secs(30),
                 memory: 64 << 20,
                 concurrency: 256,
+                isolates: 16,
             },
             isolation: Isolation::default(),
             hosting: Hosting::default(),

@@ -1,6 +1,6 @@
 //! Closed lists that only logs and metrics print; the others are in [`crate::model::reason`].
 
-use crate::model::reason::closed_list;
+use crate::model::reason::{Reason, closed_list};
 
 closed_list! {
     /// What a connection turned out to speak.
@@ -57,6 +57,12 @@ closed_list! {
     WorkerOutcome {
         /// It gave a response.
         Responded = "responded",
+        /// It let a tunnel go on to where it wanted.
+        Passed = "passed",
+        /// It sent a tunnel elsewhere.
+        Redirected = "redirected",
+        /// It refused a tunnel.
+        Rejected = "rejected",
         /// It failed, and the request went on without it.
         Forwarded = "forwarded",
         /// It threw, or gave no response.
@@ -121,5 +127,20 @@ closed_list! {
         Dns = "dns",
         /// Something that no well-behaved workload does.
         SecurityEvent = "security_event",
+    }
+}
+
+impl WorkerOutcome {
+    /// What it did that failed for this reason.
+    pub const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::WorkerCpu => Self::Cpu,
+            Reason::WorkerTimeout => Self::Timeout,
+            Reason::WorkerMemory => Self::Memory,
+            Reason::WorkerDied => Self::Died,
+            Reason::WorkerUnavailable => Self::Unavailable,
+            Reason::WorkerLimit | Reason::WorkerLoop | Reason::NotDispatched => Self::Refused,
+            _ => Self::Exception,
+        }
     }
 }

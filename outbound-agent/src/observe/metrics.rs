@@ -20,10 +20,13 @@ use crate::model::reason::{Outcome, Reason};
 use crate::model::tenant::TenantId;
 
 mod families;
+mod worker;
 #[cfg(test)]
 mod tests;
 
 pub use families::markdown;
+use worker::Workers;
+pub use worker::{WorkerState, WorkerStates};
 
 /// The label where there is no tenant. No tenant has this name: a [`TenantId`] does not start
 /// with `_`.
@@ -49,8 +52,7 @@ struct Inner {
     kernel_events: KernelCollector,
     access_log_lost: IntCounter,
     config_reloads: IntCounterVec,
-    worker_calls: IntCounterVec,
-    worker_durations: HistogramVec,
+    workers: Workers,
 }
 
 impl Metrics {
@@ -74,8 +76,7 @@ impl Metrics {
                 .counters(&registry)?
                 .get_metric_with_label_values(&none)?,
             config_reloads: families::CONFIG_RELOADS.counters(&registry)?,
-            worker_calls: families::WORKER_CALLS.counters(&registry)?,
-            worker_durations: families::WORKER_DURATION.durations(&registry)?,
+            workers: Workers::register(&registry)?,
             traffic,
             registry: registry.clone(),
         };
@@ -128,10 +129,18 @@ impl Metrics {
 
     /// An outbound worker was invoked; services are as many as the configuration has.
     pub fn worker_called(&self, service: &str, outcome: WorkerOutcome, took: Duration) {
-        let calls = &self.0.worker_calls;
-        calls.with_label_values(&[service, outcome.label()]).inc();
-        let durations = self.0.worker_durations.with_label_values(&[service]);
-        durations.observe(took.as_secs_f64());
+        self.0.workers.called(service, outcome, took);
+    }
+
+    /// Nothing of an invocation of an outbound worker is left: it used this much time on a
+    /// processor, and so many of its tasks and bodies were cut.
+    pub fn worker_used(&self, service: &str, cpu: Duration, cut: u32) {
+        self.0.workers.used(service, cpu, cut);
+    }
+
+    /// Where what workers have is read from at each scrape. Only the first call counts.
+    pub fn read_workers(&self, read: WorkerStates) {
+        self.0.workers.read(read);
     }
 
     /// The configuration was reloaded, or was not.

@@ -17,11 +17,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::access_log::{AccessLog, Claim};
-use super::labels::{Kind, Protocol};
-use super::metrics::{Metrics, TenantMetrics};
+use super::labels::{Kind, Protocol, WorkerOutcome};
+use super::metrics::{Metrics, TenantMetrics, WorkerStates};
 use super::timestamp::Timestamp;
 use crate::model::addr::{Downstream, UpstreamAddr};
 use crate::model::flow::Flow;
@@ -48,6 +48,7 @@ pub use query::QueryRecord;
 pub use refusal::KernelRefusal;
 
 use account::Account;
+use exchange::Worker;
 use line::Line;
 use query::Transport;
 
@@ -79,6 +80,7 @@ impl Records {
             protocol: Protocol::Unknown,
             server_name: None,
             account: Account::default(),
+            worker: None,
             bytes: Arc::default(),
             carried_exchange: Arc::default(),
             is_closed: false,
@@ -104,6 +106,16 @@ impl Records {
         );
         metrics.denied_often(Reason::Kernel, 1 + refusal.suppressed);
         self.write(&refusal.line(), Claim::Refused);
+    }
+
+    /// Nothing of an invocation of an outbound worker is left.
+    pub fn worker_used(&self, service: &str, cpu: Duration, cut: u32) {
+        self.metrics.worker_used(service, cpu, cut);
+    }
+
+    /// Where what outbound workers have is read from. Only the first call counts.
+    pub fn read_workers(&self, read: WorkerStates) {
+        self.metrics.read_workers(read);
     }
 
     /// Whether what happens now can be logged; `false` only where the log is required. The
@@ -154,6 +166,7 @@ pub struct ConnectionRecord {
     protocol: Protocol,
     server_name: Option<Host>,
     account: Account,
+    worker: Option<Worker>,
     bytes: Arc<ByteCounter>,
     carried_exchange: Arc<AtomicBool>,
     is_closed: bool,
@@ -207,6 +220,16 @@ impl ConnectionRecord {
     /// What was dialled for it.
     pub const fn upstream(&mut self, address: UpstreamAddr) {
         self.account.upstream = Some(address);
+    }
+
+    /// An outbound worker decided about it, which took this long.
+    pub fn worker(&mut self, service: &Arc<str>, outcome: WorkerOutcome, took: Duration) {
+        self.records.metrics.worker_called(service, outcome, took);
+        self.worker = Some(Worker {
+            service: Arc::clone(service),
+            outcome,
+            took,
+        });
     }
 
     /// Where a tunnel counts what it carries. Bodies of exchanges count with their exchange.
@@ -272,6 +295,9 @@ impl ConnectionRecord {
             }
         };
         line.account(&self.account, ending);
+        if let Some(worker) = &self.worker {
+            line.worker(&worker.service, worker.outcome.label(), worker.took);
+        }
         line.carried(&self.bytes, self.opened);
         line
     }

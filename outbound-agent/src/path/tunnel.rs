@@ -5,14 +5,22 @@
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::reason::{Ending, Reason};
 use crate::model::stop::Waits;
 use crate::model::traffic::{Pace, Traffic};
+use crate::path::http::body::{Error, Source};
 
 /// Copies until both directions have ended, one fails, it is told to stop, or nothing moved for
 /// `idle`.
@@ -58,6 +66,131 @@ where
         },
         reason = poll_fn(|cx| traffic.poll_stopped(Waits::Whole, cx)) => Ending::of(reason),
         () = idle_for(traffic, idle) => Ending::of(Reason::TunnelIdleTimeout),
+    }
+}
+
+/// What the workload of a tunnel sends, as a body that is fed by whoever has the workload.
+pub struct Pieces {
+    to: mpsc::Sender<Bytes>,
+    ended: Arc<AtomicBool>,
+}
+
+/// The body.
+struct Sent {
+    from: mpsc::Receiver<Bytes>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Pieces {
+    /// A body, and what feeds it.
+    pub fn new() -> (impl Body<Data = Bytes, Error = Error> + Send, Self) {
+        let (to, from) = mpsc::channel(1);
+        let ended = Arc::<AtomicBool>::default();
+        let body = Sent {
+            from,
+            ended: Arc::clone(&ended),
+        };
+        (body, Self { to, ended })
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let piece = std::task::ready!(self.from.poll_recv(cx));
+        Poll::Ready(match piece {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if self.ended.load(Ordering::Acquire) => None,
+            None => Some(Err(Error::Unfinished)),
+        })
+    }
+}
+
+/// Carries bytes between a workload and a body that answers it, as [`relay`] does between two
+/// streams. What the answer leaves unread of the workload's bytes does not hold it up.
+pub async fn answer<D>(
+    downstream: D,
+    (pieces, answer): (Pieces, Source),
+    traffic: &impl Traffic,
+    idle: Duration,
+) -> Ending
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+{
+    let (from_workload, to_workload) = tokio::io::split(downstream);
+    let feeding = feed(from_workload, pieces, traffic);
+    let answering = drink(answer, to_workload, traffic);
+    tokio::select! {
+        biased; // The answer's end is the tunnel's.
+        ended = answering => ended,
+        reason = feeding => Ending::of(reason),
+        reason = poll_fn(|cx| traffic.poll_stopped(Waits::Whole, cx)) => Ending::of(reason),
+        () = idle_for(traffic, idle) => Ending::of(Reason::TunnelIdleTimeout),
+    }
+}
+
+/// Gives what the workload sends to the body, and does not come back from its proper end.
+async fn feed<R>(mut from: R, pieces: Pieces, traffic: &impl Traffic) -> Reason
+where
+    R: AsyncRead + Unpin,
+{
+    let Pieces { to, ended } = pieces;
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(PIECE);
+        match from.read_buf(&mut buffer).await {
+            Ok(0) => break,
+            Ok(length) => {
+                traffic.count_sent(length);
+                match traffic.pace_sent() {
+                    Pace::Go => {}
+                    Pace::Wait(wait) => tokio::time::sleep(wait).await,
+                    Pace::Stop(reason) => return reason,
+                }
+                // A body that nobody reads any more takes nothing, and that is no fault.
+                drop(to.send(buffer.split().freeze()).await);
+            }
+            Err(_error) => return Reason::DownstreamAborted,
+        }
+    }
+    ended.store(true, Ordering::Release);
+    drop(to);
+    std::future::pending().await
+}
+
+async fn drink<W>(mut answer: Source, mut to: W, traffic: &impl Traffic) -> Ending
+where
+    W: AsyncWrite + Unpin,
+{
+    loop {
+        let frame = poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await;
+        let data = match frame.transpose() {
+            Ok(frame) => frame.map(Frame::into_data),
+            Err(_cut) => return Ending::of(Reason::WorkerException),
+        };
+        match data {
+            None => {
+                drop(to.shutdown().await);
+                return Ending::COMPLETED;
+            }
+            Some(Err(_trailers)) => {}
+            Some(Ok(data)) => {
+                if to.write_all(&data).await.is_err() {
+                    return Ending::of(Reason::DownstreamAborted);
+                }
+                traffic.count_received(data.len());
+                match traffic.pace_received() {
+                    Pace::Go => {}
+                    Pace::Wait(wait) => tokio::time::sleep(wait).await,
+                    Pace::Stop(reason) => return Ending::of(reason),
+                }
+            }
+        }
     }
 }
 
@@ -137,10 +270,12 @@ async fn idle_for(traffic: &impl Traffic, idle: Duration) {
 }
 
 const BUFFER: usize = 64 * 1024;
+/// What is read at once of a workload that a worker answers.
+const PIECE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use tokio::io::duplex;
 

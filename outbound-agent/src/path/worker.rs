@@ -19,13 +19,13 @@ use http::{HeaderName, Request, Response};
 
 pub use self::call::Uncounted;
 use self::call::{Egress, Server};
-use self::host::Host;
-use self::room::Room;
+use self::host::{Caller, Host};
+use self::room::{Place, Room};
 use super::http::body::Source;
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
 use crate::model::tenant::Tenant;
-use crate::model::worker::{Code, Namespace, Parameters, Service, Values};
+use crate::model::worker::{Code, Service, Values};
 
 /// Marks a request as the tenant's, also where the worker has changed it: the number of its
 /// exchange.
@@ -37,6 +37,21 @@ pub const WORKER: HeaderName = HeaderName::from_static("outbound-worker");
 pub trait Errands: Send + Sync + 'static {
     /// Sends a request whose target is an absolute URL; gives what comes back, redirects too.
     fn fetch(self: Arc<Self>, request: Request<Source>) -> Errand;
+
+    /// Nothing of the invocation is left, and this is what it used. A worker that is a server
+    /// does not say.
+    fn over(&self, _used: Used) {}
+}
+
+/// What an invocation used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Time on a processor, in the engine.
+    pub cpu: Duration,
+    /// From its begin until nothing of it was left.
+    pub wall: Duration,
+    /// Tasks and bodies that were cut before their end.
+    pub cut: u32,
 }
 
 /// An errand that is being run.
@@ -60,6 +75,28 @@ pub struct Invocation {
     pub request: Request<Source>,
     /// Runs the worker's errands.
     pub errands: Arc<dyn Errands>,
+}
+
+/// A tunnel that a worker is to decide about.
+pub struct TunnelInvocation {
+    /// Whose it is.
+    pub tenant: Arc<Tenant>,
+    /// The name or address, and the port, that the workload asked for.
+    pub asked: (String, u16),
+    /// What the workload sends; read only where the worker answers.
+    pub body: Source,
+    /// Runs the worker's errands.
+    pub errands: Arc<dyn Errands>,
+}
+
+/// What a worker made of a tunnel.
+pub enum Decided {
+    /// It is refused; why is for the operator.
+    Refused(String),
+    /// It goes on to this host and port.
+    Forwarded(String, u16),
+    /// The worker is its other end: this is what the workload receives.
+    Answered(Source),
 }
 
 /// Why a worker gave no response.
@@ -115,6 +152,15 @@ impl Prepared {
 }
 
 impl Running {
+    fn of(&self, caller: &Caller<'_>) -> Result<&Worker, Failure> {
+        let worker = self.by_service.get(&caller.outbound.service.name);
+        let gone = || {
+            let text = "the configuration has no such worker any more";
+            Failure::new(Reason::WorkerUnavailable, text)
+        };
+        worker.map(|worker| &**worker).ok_or_else(gone)
+    }
+
     fn address(&self) -> Option<SocketAddr> {
         self.egress.as_ref().map(|egress| egress.address())
     }
@@ -217,36 +263,18 @@ impl Workers {
     /// Has the worker of the tenant's namespace answer.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Response<Source>, Failure> {
         let tenant = Arc::clone(&invocation.tenant);
-        let Some((namespace, parameters)) = dispatched(&tenant) else {
-            let text = "the tenant was not dispatched with the parameters of its namespace";
-            return Err(Failure::new(Reason::NotDispatched, text));
-        };
-        let Some(outbound) = &namespace.outbound else {
-            return Err(Failure::new(
-                Reason::Internal,
-                "the namespace has no worker",
-            ));
-        };
-        let service = &outbound.service;
+        let caller = caller(&tenant)?;
         let running = self.running.load_full();
-        let Some(worker) = running.by_service.get(&service.name) else {
-            let text = "the configuration has no such worker any more";
-            return Err(Failure::new(Reason::WorkerUnavailable, text));
-        };
-        let Some(_place) = worker.room.enter(&tenant.id) else {
-            let text = "as many invocations as its limits allow are under way";
-            return Err(Failure::new(Reason::WorkerLimit, text));
-        };
-        let url = invocation.request.uri().to_string();
-        let env: Values = outbound.env(parameters, &url);
+        let worker = running.of(&caller)?;
+        let _place = worker.enter(&tenant)?;
         let called = async {
             match (&worker.runs, &running.egress) {
-                (Runs::Here(host), _) => {
-                    let entrypoint = outbound.entrypoint.as_deref();
-                    host.call(invocation, entrypoint, &env).await
-                }
+                (Runs::Here(host), _) => host.call(invocation, &caller).await,
                 (Runs::Elsewhere(server), Some(egress)) => {
-                    server.call(invocation, &env, egress).await
+                    let url = invocation.request.uri().to_string();
+                    let env: Values = caller.outbound.env(caller.parameters, &url);
+                    // Larger than what a module needs.
+                    Box::pin(server.call(invocation, &env, egress)).await
                 }
                 (Runs::Elsewhere(_), None) => Err(Failure::new(
                     Reason::Internal,
@@ -254,17 +282,82 @@ impl Workers {
                 )),
             }
         };
-        let answered = tokio::time::timeout(service.limits.wall, called).await;
-        answered.unwrap_or_else(|_elapsed| {
-            let text = format!("no response within {:?}", service.limits.wall);
-            Err(Failure::new(Reason::WorkerTimeout, text))
-        })
+        within(caller.outbound.service.limits.wall, called).await
+    }
+
+    /// Has the worker of the tenant's namespace decide about a tunnel; `None` where tunnels
+    /// follow the policy.
+    pub async fn decide(&self, invocation: TunnelInvocation) -> Result<Option<Decided>, Failure> {
+        let tenant = Arc::clone(&invocation.tenant);
+        let caller = caller(&tenant)?;
+        let running = self.running.load_full();
+        let worker = running.of(&caller)?;
+        let Runs::Here(host) = &worker.runs else {
+            return Ok(None);
+        };
+        let _place = worker.enter(&tenant)?;
+        let decided = host.connect(invocation, &caller);
+        within(caller.outbound.service.limits.wall, decided).await
+    }
+
+    /// Whether the worker of this tenant is to be asked about tunnels.
+    pub fn decides_tunnels(&self, tenant: &Tenant) -> bool {
+        let outbound = tenant
+            .namespace
+            .as_ref()
+            .and_then(|it| it.outbound.as_ref());
+        let running = self.running.load();
+        let worker = outbound.and_then(|it| running.by_service.get(&it.service.name));
+        match worker.map(|worker| &worker.runs) {
+            Some(Runs::Here(host)) => host.decides_tunnels(),
+            Some(Runs::Elsewhere(_)) | None => false,
+        }
+    }
+
+    /// What each service that is a module has at the moment.
+    pub fn states(&self) -> Vec<(Arc<str>, host::State)> {
+        let running = self.running.load();
+        let states = running.by_service.iter();
+        let states = states.filter_map(|(name, worker)| match &worker.runs {
+            Runs::Here(host) => Some((Arc::clone(name), host.state())),
+            Runs::Elsewhere(_) => None,
+        });
+        states.collect()
     }
 }
 
-fn dispatched(tenant: &Tenant) -> Option<(&Namespace, &Parameters)> {
-    tenant
-        .namespace
-        .as_deref()
-        .zip(tenant.parameters.as_deref())
+impl Worker {
+    fn enter(&self, tenant: &Tenant) -> Result<Place, Failure> {
+        let text = "as many invocations as its limits allow are under way";
+        let place = self.room.enter(&tenant.id);
+        place.ok_or_else(|| Failure::new(Reason::WorkerLimit, text))
+    }
+}
+
+async fn within<T>(
+    wall: Duration,
+    called: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let answered = tokio::time::timeout(wall, called).await;
+    answered.unwrap_or_else(|_elapsed| {
+        let text = format!("no response within {wall:?}");
+        Err(Failure::new(Reason::WorkerTimeout, text))
+    })
+}
+
+/// From what the invocations of a tenant are.
+fn caller(tenant: &Tenant) -> Result<Caller<'_>, Failure> {
+    let dispatched = tenant.namespace.as_ref().zip(tenant.parameters.as_ref());
+    let (namespace, parameters) = dispatched.ok_or_else(|| {
+        let text = "the tenant was not dispatched with the parameters of its namespace";
+        Failure::new(Reason::NotDispatched, text)
+    })?;
+    let outbound = namespace.outbound.as_ref();
+    let none = || Failure::new(Reason::Internal, "the namespace has no worker");
+    Ok(Caller {
+        tenant,
+        namespace,
+        outbound: outbound.ok_or_else(none)?,
+        parameters,
+    })
 }

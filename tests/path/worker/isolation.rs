@@ -3,7 +3,7 @@
 use harness::eventually;
 use harness::origin::Origin;
 
-use super::module::{Hosted, PATIENT};
+use super::hosted::{Hosted, PATIENT};
 
 /// Sends the tenant's request, or one of its own, where the path says.
 const SENDS: &str = "export default { async fetch(request, env) {
@@ -27,7 +27,7 @@ async fn sends(service: &str) -> (Hosted, Origin) {
         "vars = {{ OTHER = \"elsewhere.test:{}\" }}",
         other.address.port()
     );
-    let hosted = Hosted::start(SENDS, &format!("{vars}\n{service}\n{PATIENT}")).await;
+    let hosted = Hosted::start("process", SENDS, &format!("{vars}\n{service}\n{PATIENT}")).await;
     (hosted, other)
 }
 
@@ -86,7 +86,7 @@ const THROWS: &str = "export default { async fetch(request, env, ctx) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn to_pass_through_on_exceptions_opens_nothing() {
-    let hosted = Hosted::start(THROWS, PATIENT).await;
+    let hosted = Hosted::start("process", THROWS, PATIENT).await;
     let reply = hosted.get("api.example.com", "/").await;
     assert_eq!(reply.status, 500, "{reply:?}");
     assert_eq!(reply.json()["reason"], "worker_exception");
@@ -95,7 +95,12 @@ async fn to_pass_through_on_exceptions_opens_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_go_on_without_a_worker_that_fails_only_where_its_service_says_so() {
-    let hosted = Hosted::start(THROWS, &format!("on_error = \"forward\"\n{PATIENT}")).await;
+    let hosted = Hosted::start(
+        "process",
+        THROWS,
+        &format!("on_error = \"forward\"\n{PATIENT}"),
+    )
+    .await;
     let reply = hosted.get("api.example.com", "/").await;
     assert_eq!(reply.status, 200, "{reply:?}");
     hosted
@@ -148,7 +153,7 @@ async fn a_changed_method_is_another_request_to_policy() {
     let rule = "[[policies.p.rules]]\nname = \"read-only\"\nhost = \"api.example.com\"\n\
                 methods = [\"POST\"]\naction = \"deny\"\n";
     let module = SENDS.replace("env.OTHER", "'x'");
-    let hosted = Hosted::start(&module, &format!("{PATIENT}\n{rule}")).await;
+    let hosted = Hosted::start("process", &module, &format!("{PATIENT}\n{rule}")).await;
     let reply = hosted.get("api.example.com", "/post").await;
     assert_eq!(
         (reply.status, hosted.origin.connections()),

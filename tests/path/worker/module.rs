@@ -1,105 +1,31 @@
-//! Workers that are modules, each in a process of its own.
+//! Workers that are modules: what they see, do and may not do.
 
 use std::fs;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use harness::agent::{Agent, Reply};
+use harness::eventually;
 use harness::origin::Origin;
-use harness::{eventually, host as built};
 use outbound_agent::path::worker::host::child;
-use tempfile::TempDir;
 
-/// A module in a directory of its own, and the agent whose namespace it serves.
-pub(super) struct Hosted {
-    pub(super) agent: Agent,
-    pub(super) origin: Origin,
-    directory: TempDir,
-}
+use super::hosted::{Hosted, PASS, PATIENT, in_both_hostings};
 
-impl Hosted {
-    /// `module` is the source, `service` what else the configuration says of it.
-    pub(super) async fn start(module: &str, service: &str) -> Self {
-        let origin = Origin::http().await;
-        Self::before(origin, module, service)
-    }
+in_both_hostings!(
+    a_request_passes_a_module,
+    a_module_changes_a_request_by_its_env,
+    a_module_may_answer_itself,
+    the_module_of_the_documents_logs_and_signs,
+    a_body_that_is_not_read_never_enters_the_module,
+    an_exception_is_told_to_the_operator_alone,
+    tenants_do_not_share_global_state,
+    they_do_where_the_service_says_so,
+    isolates_are_bounded_and_the_idlest_goes,
+    a_cache_keeps_what_it_is_given_until_its_time_is_over,
+    what_a_module_does_is_counted,
+);
 
-    fn before(origin: Origin, module: &str, service: &str) -> Self {
-        child::set_program(PathBuf::from(built::binary()));
-        let directory = tempfile::tempdir().unwrap();
-        let main = directory.path().join("egress.js");
-        fs::write(&main, module).unwrap();
-        fs::write(directory.path().join("key"), [b'k'; 32]).unwrap();
-        let network = match service.contains("network = ") {
-            true => "",
-            false => "network = [\"private:127.0.0.0/8\"]",
-        };
-        let config = format!(
-            r#"
-            [resolver]
-            hosts = {{ "api.example.com" = ["127.0.0.1"], "other.test" = ["127.0.0.1"], "elsewhere.test" = ["127.0.0.1"] }}
-            [[dispatch_namespaces]]
-            binding = "dispatcher"
-            namespace = "production"
-            outbound = {{ service = "egress", parameters = ["customer_name", "url"] }}
-            [services.egress]
-            main = "{}"
-            {network}
-            {service}
-            [policies.p]
-            allow = ["api.example.com:*", "other.test:*", "127.0.0.0/8:*"]
-            [[tenants]]
-            name = "acme"
-            policy = "p"
-            cgroup = "/acme"
-            namespace = "production"
-            outbound = {{ customer_name = "Acme" }}
-            "#,
-            main.display(),
-        )
-        .replace("DIRECTORY", &directory.path().display().to_string());
-        let agent = Agent::start(&config);
-        Self {
-            agent,
-            origin,
-            directory,
-        }
-    }
-
-    pub(super) async fn get(&self, host: &str, path: &str) -> Reply {
-        let (address, host) = (self.origin.address, self.host(host));
-        self.agent.get("acme", address, &host, path).await
-    }
-
-    pub(super) fn host(&self, name: &str) -> String {
-        format!("{name}:{}", self.origin.address.port())
-    }
-
-    /// Asks again until the reply has this status.
-    async fn get_until(&self, path: &str, status: u16) -> Reply {
-        let mut last = None;
-        let until = async {
-            loop {
-                let reply = self.get("api.example.com", path).await;
-                if reply.status == status {
-                    return reply;
-                }
-                last = Some(reply);
-            }
-        };
-        let found = tokio::time::timeout(harness::DEADLINE, until).await;
-        found.unwrap_or_else(|_elapsed| panic!("waited for {status} in vain; last was {last:?}"))
-    }
-}
-
-/// Enough for a machine that is busy.
-pub(super) const PATIENT: &str = "limits = { cpu = \"5s\" }";
-const PASS: &str = "export default { fetch(request) { return fetch(request) } }";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_passes_a_module() {
-    let hosted = Hosted::start(PASS, PATIENT).await;
+async fn a_request_passes_a_module(hosting: &str) {
+    let hosted = Hosted::start(hosting, PASS, PATIENT).await;
     let request = format!(
         "POST /v1?q=1 HTTP/1.1\r\nhost: {}\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
         hosted.host("api.example.com")
@@ -119,8 +45,7 @@ async fn a_request_passes_a_module() {
     assert_eq!(line["worker.name"], "egress");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_module_changes_a_request_by_its_env() {
+async fn a_module_changes_a_request_by_its_env(hosting: &str) {
     let module = "import { name } from './lib/name.js';
         export default { fetch(request, env) {
             const headers = new Headers(request.headers);
@@ -128,29 +53,27 @@ async fn a_module_changes_a_request_by_its_env() {
             return fetch(new Request(request, { headers }));
         } }";
     let service = format!("vars = {{ FLAVOUR = \"plain\" }}\n{PATIENT}");
-    let hosted = Hosted::start(module, &service).await;
+    let hosted = Hosted::start(hosting, module, &service).await;
     let library = hosted.directory.path().join("lib");
     fs::create_dir(&library).unwrap();
     fs::write(library.join("name.js"), "export const name = 'x-who'").unwrap();
     // What did not load at first loads when its files change.
     hosted.get_until("/", 200).await;
-    assert_eq!(hosted.origin.seen()[0].headers["x-who"], "Acme plain");
+    assert_eq!(hosted.origin.seen()[0].headers["x-who"], "acme plain");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_module_may_answer_itself() {
+async fn a_module_may_answer_itself(hosting: &str) {
     let module = "export default { fetch(request, env) {
         return new Response(`${request.method} ${env.url}`, { status: 203 });
     } }";
-    let hosted = Hosted::start(module, PATIENT).await;
+    let hosted = Hosted::start(hosting, module, PATIENT).await;
     let reply = hosted.get("api.example.com", "/a").await;
     let url = format!("GET http://{}/a", hosted.host("api.example.com"));
     assert_eq!((reply.status, &*reply.body), (203, &*url), "{reply:?}");
     assert_eq!(hosted.origin.connections(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_module_of_the_documents_logs_and_signs() {
+async fn the_module_of_the_documents_logs_and_signs(hosting: &str) {
     let logs = Origin::http().await;
     let module = include_str!("../../../outbound-agent/docs/examples/worker.js");
     let service = format!(
@@ -158,7 +81,7 @@ async fn the_module_of_the_documents_logs_and_signs() {
          secrets = {{ SIGNING_KEY = \"file:DIRECTORY/key\" }}\n{PATIENT}",
         logs.address
     );
-    let hosted = Hosted::start(module, &service).await;
+    let hosted = Hosted::start(hosting, module, &service).await;
     assert_eq!(hosted.get("api.example.com", "/a").await.status, 200);
     assert_eq!(hosted.get("other.test", "/b").await.status, 200);
     let seen = hosted.origin.seen();
@@ -166,7 +89,7 @@ async fn the_module_of_the_documents_logs_and_signs() {
     let claims = token.strip_prefix("Bearer ").unwrap().split('.').nth(1);
     let claims = URL_SAFE_NO_PAD.decode(claims.unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-    assert_eq!(claims["sub"], "Acme");
+    assert_eq!(claims["sub"], "acme");
     assert_eq!(
         claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(),
         300
@@ -177,7 +100,7 @@ async fn the_module_of_the_documents_logs_and_signs() {
     });
     let urls = told.iter().map(|seen| {
         let told: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
-        assert_eq!(told["customer_name"], "Acme");
+        assert_eq!(told["customer_name"], "acme");
         assert_eq!(seen.headers["outbound-worker"], "egress");
         told["original_url"].as_str().unwrap().to_owned()
     });
@@ -188,9 +111,13 @@ async fn the_module_of_the_documents_logs_and_signs() {
     assert_eq!(urls, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_not_read_never_enters_the_module() {
-    let hosted = Hosted::start(PASS, "limits = { cpu = \"5s\", memory = \"8MiB\" }").await;
+async fn a_body_that_is_not_read_never_enters_the_module(hosting: &str) {
+    let hosted = Hosted::start(
+        hosting,
+        PASS,
+        "limits = { cpu = \"5s\", memory = \"8MiB\" }",
+    )
+    .await;
     let body = "x".repeat(64 << 20);
     let request = format!(
         "POST / HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -203,10 +130,9 @@ async fn a_body_that_is_not_read_never_enters_the_module() {
     assert_eq!(hosted.origin.seen()[0].body.len(), body.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exception_is_told_to_the_operator_alone() {
+async fn an_exception_is_told_to_the_operator_alone(hosting: &str) {
     let module = "export default { fetch() { throw new Error('of the operator') } }";
-    let hosted = Hosted::start(module, PATIENT).await;
+    let hosted = Hosted::start(hosting, module, PATIENT).await;
     let reply = hosted.get("api.example.com", "/").await;
     assert_eq!(reply.status, 500, "{reply:?}");
     assert_eq!(reply.json()["reason"], "worker_exception");
@@ -217,37 +143,9 @@ async fn an_exception_is_told_to_the_operator_alone() {
     assert_eq!(hosted.origin.connections(), 0);
 }
 
-/// Loops in one way or another where the path says so.
-const LOOPS: &str = "export default { fetch(request) {
-    const { pathname } = new URL(request.url);
-    if (pathname === '/loop') for (;;);
-    // The engine does not look at the time within one of its own functions.
-    if (pathname === '/stuck') 'a'.repeat(2 ** 22).indexOf('a'.repeat(2 ** 21) + 'b');
-    return new Response('fine');
-} }";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endless_loop_is_ended() {
-    let hosted = Hosted::start(LOOPS, "limits = { cpu = \"300ms\" }").await;
-    let reply = hosted.get("api.example.com", "/loop").await;
-    assert_eq!(reply.status, 503, "{reply:?}");
-    assert_eq!(reply.json()["reason"], "worker_cpu");
-    let reply = hosted.get("api.example.com", "/").await;
-    assert_eq!((reply.status, &*reply.body), (200, "fine"), "{reply:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_does_not_answer_is_killed_and_replaced() {
-    let hosted = Hosted::start(LOOPS, "limits = { cpu = \"300ms\" }").await;
-    let reply = hosted.get("api.example.com", "/stuck").await;
-    assert_eq!(reply.status, 503, "{reply:?}");
-    assert_eq!(reply.json()["reason"], "worker_died");
-    assert_eq!(hosted.get_until("/", 200).await.body, "fine");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_has_no_rights() {
-    let hosted = Hosted::start(PASS, PATIENT).await;
+    let hosted = Hosted::start("process", PASS, PATIENT).await;
     assert_eq!(hosted.get("api.example.com", "/").await.status, 200);
     // Those of the tests beside this one are among them, some not yet at that point.
     eventually("every worker process is confined", || {
@@ -272,4 +170,98 @@ fn workers() -> Vec<String> {
         (is_ours && command.contains(child::COMMAND)).then_some(status)
     });
     statuses.collect()
+}
+
+/// Counts how often it was asked, in its global state.
+const COUNTS: &str = "let count = 0;
+    export default { fetch: () => new Response(String(++count)) }";
+
+async fn tenants_do_not_share_global_state(hosting: &str) {
+    let hosted = Hosted::start(hosting, COUNTS, PATIENT).await;
+    for (tenant, count) in [("acme", "1"), ("acme", "2"), ("globex", "1"), ("acme", "3")] {
+        let reply = hosted.get_as(tenant, "api.example.com", "/").await;
+        assert_eq!(&*reply.body, count, "{tenant}: {reply:?}");
+    }
+    let isolates = "outbound_worker_isolates{service=\"egress\"}";
+    hosted.agent.expect_metric(isolates, 2.0);
+}
+
+async fn they_do_where_the_service_says_so(hosting: &str) {
+    let service = format!("isolation = \"service\"\n{PATIENT}");
+    let hosted = Hosted::start(hosting, COUNTS, &service).await;
+    for (tenant, count) in [("acme", "1"), ("globex", "2"), ("initech", "3")] {
+        let reply = hosted.get_as(tenant, "api.example.com", "/").await;
+        assert_eq!(&*reply.body, count, "{tenant}: {reply:?}");
+    }
+}
+
+async fn isolates_are_bounded_and_the_idlest_goes(hosting: &str) {
+    let service = "limits = { cpu = \"5s\", isolates = 2 }";
+    let hosted = Hosted::start(hosting, COUNTS, service).await;
+    let asked = [
+        ("acme", "1"),
+        ("globex", "1"),
+        ("acme", "2"),
+        ("initech", "1"), // Takes the place of globex.
+        ("acme", "3"),
+        ("globex", "1"),
+    ];
+    for (tenant, count) in asked {
+        let reply = hosted.get_as(tenant, "api.example.com", "/").await;
+        assert_eq!(&*reply.body, count, "{tenant}: {reply:?}");
+        let text = hosted.agent.metrics();
+        let more = "outbound_worker_isolates{service=\"egress\"} 3";
+        assert!(!text.contains(more), "{text}");
+    }
+}
+
+async fn a_cache_keeps_what_it_is_given_until_its_time_is_over(hosting: &str) {
+    let module = "export default { async fetch(request, env) {
+        const kept = env.TOKENS.get('token');
+        if (kept !== undefined) return new Response(`kept ${kept}`);
+        const { pathname } = new URL(request.url);
+        env.TOKENS.set('token', 'secret', { ttl: pathname === '/short' ? '1ms' : '1h' });
+        return new Response('made');
+    } }";
+    let service = format!("caches = [\"TOKENS\"]\n{PATIENT}");
+    let hosted = Hosted::start(hosting, module, &service).await;
+    assert_eq!(hosted.get("api.example.com", "/short").await.body, "made");
+    let until_it_is_over = || async { hosted.get("api.example.com", "/").await.body };
+    while until_it_is_over().await != "made" {}
+    assert_eq!(hosted.get("api.example.com", "/").await.body, "kept secret");
+    // Another tenant has its own.
+    let reply = hosted.get_as("globex", "api.example.com", "/").await;
+    assert_eq!(reply.body, "made");
+}
+
+async fn what_a_module_does_is_counted(hosting: &str) {
+    let module = "export default { fetch(request) {
+        if (request.url.endsWith('/no')) throw new Error('no');
+        return fetch(request);
+    } }";
+    let hosted = Hosted::start(hosting, module, PATIENT).await;
+    assert_eq!(hosted.get("api.example.com", "/").await.status, 200);
+    assert_eq!(hosted.get("api.example.com", "/no").await.status, 500);
+    let metrics = [
+        (
+            "outbound_worker_calls_total{outcome=\"responded\",service=\"egress\"}",
+            1.0,
+        ),
+        (
+            "outbound_worker_calls_total{outcome=\"exception\",service=\"egress\"}",
+            1.0,
+        ),
+        (
+            "outbound_worker_duration_seconds_count{service=\"egress\"}",
+            2.0,
+        ),
+        ("outbound_worker_cpu_seconds_count{service=\"egress\"}", 2.0),
+        ("outbound_worker_outstanding{service=\"egress\"}", 0.0),
+        ("outbound_worker_restarts_total{service=\"egress\"}", 0.0),
+    ];
+    for (sample, value) in metrics {
+        hosted.agent.expect_metric(sample, value);
+    }
+    let line = hosted.agent.expect_log(&[("worker.outcome", "exception")]);
+    assert!(line["worker.duration_ms"].as_f64().is_some(), "{line}");
 }

@@ -1,14 +1,15 @@
 //! The engine itself: one runtime, one context, and the way in and out.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rquickjs::function::Args;
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
-use serde_json::Map;
 
 use super::shared::Shared;
-use super::{Bindings, Call, Tunnel};
+use super::{Bindings, Call, Env, Tunnel};
 use crate::error::{Poison, Position, WorkerError};
 use crate::module::Module;
 use crate::native;
@@ -17,9 +18,12 @@ use crate::native;
 /// engine aborts the process.
 pub(crate) struct Engine {
     entries: Option<Entries>,
+    environments: RefCell<Environments>,
     context: Context,
     runtime: Runtime,
     pub(crate) shared: Rc<Shared>,
+    /// Whether the module exports something that decides about tunnels.
+    pub(crate) has_connect: bool,
 }
 
 /// The functions of the prelude that Rust calls.
@@ -28,7 +32,11 @@ struct Entries {
     settle: Persistent<Function<'static>>,
     forget: Persistent<Function<'static>>,
     tunnel: Persistent<Function<'static>>,
+    surround: Persistent<Function<'static>>,
 }
+
+/// The values of `env` by the number of a call's own, oldest first.
+type Environments = VecDeque<(u64, Persistent<Object<'static>>)>;
 
 impl Engine {
     /// Makes an engine in which `module` is evaluated.
@@ -47,9 +55,11 @@ impl Engine {
         let context = Context::full(&runtime).map_err(broken)?;
         let mut engine = Self {
             entries: None,
+            environments: RefCell::default(),
             context,
             runtime,
             shared,
+            has_connect: false,
         };
         engine.load(module, bindings)?;
         let engine = Rc::new(engine);
@@ -68,10 +78,12 @@ impl Engine {
             install.call::<_, ()>((native, ctx.json_parse(bindings.to_json())?))
         })?;
         let module = self.run(startup, |ctx| import(ctx, module.entrypoint()))?;
+        self.has_connect = self.run(startup, |ctx| {
+            let adopt: Function<'_> = prelude.clone().restore(ctx)?.get("adopt")?;
+            adopt.call((module.clone().restore(ctx)?, bindings.entrypoint.as_str()))
+        })?;
         self.entries = Some(self.run(startup, |ctx| {
             let prelude = prelude.clone().restore(ctx)?;
-            let adopt: Function<'_> = prelude.get("adopt")?;
-            adopt.call::<_, ()>((module.clone().restore(ctx)?, bindings.entrypoint.as_str()))?;
             let entry = |name: &str| -> rquickjs::Result<Persistent<Function<'static>>> {
                 Ok(Persistent::save(ctx, prelude.get::<_, Function<'_>>(name)?))
             };
@@ -80,6 +92,7 @@ impl Engine {
                 settle: entry("settle")?,
                 forget: entry("forget")?,
                 tunnel: entry("tunnel")?,
+                surround: entry("surround")?,
             })
         })?);
         Ok(())
@@ -115,23 +128,23 @@ impl Engine {
             let mut invocations = shared.invocations.borrow_mut();
             invocations.get_mut(&number).map(|invocation| {
                 let head = shared.number();
-                invocation.heads.insert(head, Rc::new(call.request.headers));
+                invocation.heads.insert(head, call.request.headers);
                 (head, shared.keep_body(invocation, call.body))
             })
         };
         let (Some(entries), Some((head, body))) = (&self.entries, stored) else {
             return;
         };
-        let params = to_json(call.env);
         self.enter(number, |ctx| {
-            let params = params.map(|params| ctx.json_parse(params)).transpose()?;
-            let mut args = Args::new(ctx.clone(), 6);
+            let env = self.environment(ctx, entries, &call.env)?;
+            let mut args = Args::new(ctx.clone(), 7);
             args.push_arg(number)?;
             args.push_arg(call.request.method.as_str())?;
             args.push_arg(call.request.url)?;
             args.push_arg(head)?;
             args.push_arg(body)?;
-            args.push_arg(params)?;
+            args.push_arg(env)?;
+            args.push_arg(call.env.has_own_url)?;
             entries.dispatch.clone().restore(ctx)?.call_arg::<()>(args)
         });
     }
@@ -143,16 +156,38 @@ impl Engine {
         let (Some(entries), Some(body)) = (&self.entries, body) else {
             return;
         };
-        let params = to_json(tunnel.env);
         self.enter(number, |ctx| {
-            let params = params.map(|params| ctx.json_parse(params)).transpose()?;
-            let arguments = (number, tunnel.host, tunnel.port, body, params);
+            let env = self.environment(ctx, entries, &tunnel.env)?;
+            let arguments = (number, tunnel.host, tunnel.port, body, env);
             entries
                 .tunnel
                 .clone()
                 .restore(ctx)?
                 .call::<_, ()>(arguments)
         });
+    }
+
+    /// The `env` of a call: made anew only for one that has not been seen, or not lately.
+    fn environment<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        entries: &Entries,
+        own: &Env,
+    ) -> rquickjs::Result<Object<'js>> {
+        let mut known = self.environments.borrow_mut();
+        let found = known.iter().rev().find(|(number, _)| *number == own.number);
+        if let Some((_, env)) = found {
+            return env.clone().restore(ctx);
+        }
+        let surround = entries.surround.clone().restore(ctx)?;
+        let env: Object<'js> = surround.call((ctx.json_parse(&*own.values)?,))?;
+        if own.number != 0 {
+            if known.len() >= MOST_ENVIRONMENTS {
+                known.pop_front();
+            }
+            known.push_back((own.number, Persistent::save(ctx, env.clone())));
+        }
+        Ok(env)
     }
 
     /// Settles what the module waits for.
@@ -331,11 +366,6 @@ fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> WorkerError {
     }
 }
 
-/// What a call has on `env` of its own, if anything.
-fn to_json(env: Map<String, serde_json::Value>) -> Option<String> {
-    (!env.is_empty()).then(|| serde_json::Value::Object(env).to_string())
-}
-
 fn broken(error: impl std::fmt::Display) -> WorkerError {
     WorkerError::Engine {
         message: error.to_string(),
@@ -344,5 +374,7 @@ fn broken(error: impl std::fmt::Display) -> WorkerError {
 
 /// Heap at which cycles are collected; all else is freed when the last reference goes.
 const COLLECT_AT_BYTES: usize = 2 << 20;
+/// How many different ones an isolate keeps: more than one only where tenants share it.
+const MOST_ENVIRONMENTS: usize = 64;
 /// Of the engine's own stack; the thread's must be larger.
 const STACK_BYTES: usize = 512 << 10;

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::{Decision, Rest, Usage};
 use crate::error::WorkerError;
+use crate::fields::Fields;
 use crate::host::Host;
 use crate::message::{Body, BodyWriter, Chunks, ResponseHead};
 
@@ -32,7 +32,7 @@ pub(crate) struct Invocation {
     /// Ends what is held, in time.
     pub(crate) bound: Option<AbortHandle>,
     pub(crate) operations: HashMap<u32, AbortHandle>,
-    pub(crate) heads: HashMap<u32, Rc<HeaderMap>>,
+    pub(crate) heads: HashMap<u32, Fields>,
     pub(crate) bodies: HashMap<u32, Source>,
     pub(crate) writers: HashMap<u32, BodyWriter>,
 }

@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use rquickjs::{Array, Ctx, Exception, FromJs as _, Value};
 
 use super::Table;
 use super::body::take;
 use super::bytes::Octets;
 use crate::error::WorkerError;
+use crate::fields::Fields;
 use crate::isolate::{Answer, Decision, Shared};
 use crate::message::{Body, RequestHead, ResponseHead};
 
@@ -20,7 +21,7 @@ pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
         shared.check(&ctx)?;
         let head = shared.with_current(|invocation| invocation.heads.get(&number).cloned());
         match head.flatten() {
-            Some(head) => Ok(to_text(&head)),
+            Some(head) => text_of(&ctx, head.lines()),
             None => {
                 let text = "headers: they belong to an invocation that has ended";
                 Err(Exception::throw_type(&ctx, text))
@@ -177,7 +178,7 @@ fn fetch<'js>(
     Ok(shared.start(response, |shared, ctx, (head, body)| {
         let number = shared.number();
         let reach = shared.with_current(|invocation| {
-            invocation.heads.insert(number, Rc::new(head.headers));
+            invocation.heads.insert(number, head.headers);
             shared.keep_body(invocation, body)
         });
         let fields = Array::new(ctx.clone())?;
@@ -197,50 +198,51 @@ fn fetch<'js>(
 
 /// The prelude gives the number of a head it never looked into, or all fields as lines, name
 /// and value in turn.
-fn to_headers<'js>(
-    shared: &Shared,
-    ctx: &Ctx<'js>,
-    value: Value<'js>,
-) -> rquickjs::Result<HeaderMap> {
+fn to_headers<'js>(shared: &Shared, ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Fields> {
     if let Some(number) = value.as_number() {
         let head =
             shared.with_current(|invocation| invocation.heads.get(&(number as u32)).cloned());
-        return Ok(head
-            .flatten()
-            .map(|head| (*head).clone())
-            .unwrap_or_default());
+        return Ok(head.flatten().unwrap_or_default());
     }
     let text = String::from_js(ctx, value)?;
-    let mut headers = HeaderMap::new();
-    let mut lines = text.split('\n');
-    while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
-        let octets: Vec<u8> = value
+    let lines = match text.is_ascii() {
+        true => text.into_bytes(),
+        false => text
             .chars()
             .map(|c| u8::try_from(c).unwrap_or(b'?'))
-            .collect();
-        let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_bytes(&octets),
-        ) else {
-            let text = format!("headers: {name:?} cannot be sent");
-            return Err(Exception::throw_type(ctx, &text));
-        };
-        headers.append(name, value);
+            .collect(),
+    };
+    // The prelude lets nothing through that ends a line; few controls are left to be found.
+    let is_sendable = |octet: &u8| !matches!(octet, 0..=8 | 11..=31 | 127);
+    if !lines.iter().all(is_sendable) {
+        return Err(Exception::throw_type(ctx, &unsendable(&lines)));
     }
-    Ok(headers)
+    Ok(Fields::from_lines(Bytes::from(lines)))
 }
 
-fn to_text(headers: &HeaderMap) -> String {
-    let mut text = String::new();
-    for (name, value) in headers {
-        if !text.is_empty() {
-            text.push('\n');
+/// Which of the fields cannot be sent.
+fn unsendable(lines: &[u8]) -> String {
+    let mut lines = lines.split(|octet| *octet == b'\n');
+    while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
+        if HeaderName::from_bytes(name).is_err() || HeaderValue::from_bytes(value).is_err() {
+            let name = String::from_utf8_lossy(name);
+            return format!("headers: {name:?} cannot be sent");
         }
-        text.push_str(name.as_str());
-        text.push('\n');
-        text.extend(value.as_bytes().iter().map(|octet| char::from(*octet)));
     }
-    text
+    "headers: they cannot be sent".to_owned()
+}
+
+/// Octets as a string of as many characters.
+fn text_of<'js>(ctx: &Ctx<'js>, octets: &[u8]) -> rquickjs::Result<Value<'js>> {
+    let ascii = std::str::from_utf8(octets).ok().filter(|it| it.is_ascii());
+    let text = match ascii {
+        Some(ascii) => rquickjs::String::from_str(ctx.clone(), ascii)?,
+        None => {
+            let text: String = octets.iter().map(|octet| char::from(*octet)).collect();
+            rquickjs::String::from_str(ctx.clone(), &text)?
+        }
+    };
+    Ok(text.into_value())
 }
 
 /// The prelude gives nothing, the number of a body, text, or bytes.

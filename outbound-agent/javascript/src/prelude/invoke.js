@@ -21,11 +21,15 @@ export function bind(env) {
 /** What `env` has whatever the module is called for. */
 export const environment = () => bindings;
 
-/** Takes the module's export that answers; without a name, any that could will do. */
+/**
+ * Takes the module's export that answers; without a name, any that could will do. Gives whether
+ * one decides about tunnels.
+ */
 export function adopt(namespace, entrypoint) {
   if (entrypoint === '') {
-    for (const name of Object.keys(namespace)) if (handles(namespace[name])) return;
-    fail('module', 'no export of it has a fetch or a connect handler');
+    const able = Object.values(namespace).filter(handles);
+    if (able.length === 0) fail('module', 'no export of it has a fetch or a connect handler');
+    return able.some(connects);
   }
   target = namespace[entrypoint];
   if (target === undefined || target === null) fail('module', `has no export "${entrypoint}"`);
@@ -33,10 +37,12 @@ export function adopt(namespace, entrypoint) {
     fail('module', `its export "${entrypoint}" has neither a fetch nor a connect handler`);
   }
   targetIsClass = isClass(target);
+  return connects(target);
 }
 
 const has = (value, name) => typeof value?.[name] === 'function';
 const handles = (value) => has(value, 'fetch') || has(value, 'connect') || isClass(value);
+const connects = (value) => has(value, 'connect') || (isClass(value) && has(value.prototype, 'connect'));
 const isClass = (value) =>
   typeof value === 'function' && (has(value.prototype, 'fetch') || has(value.prototype, 'connect'));
 
@@ -66,50 +72,65 @@ class ExecutionContext {
   passThroughOnException() {}
 }
 
-/** Calls a handler with its first argument made by `make`. */
-async function call(invocation, name, make, parameters) {
-  const env = parameters === undefined ? bindings : assign({}, bindings, parameters);
+/** The `env` of calls that have these values of their own. */
+export const surround = (values) => assign({}, bindings, values);
+
+/** Calls a handler; gives what it gives, or `undefined` where there is none. */
+function call(invocation, name, argument, env) {
   const context = new ExecutionContext(invocation);
   const handler = targetIsClass ? new target(context, env) : target;
   if (!has(handler, name)) {
     native.fail(invocation, name, '', '');
     return undefined;
   }
-  const given = make();
-  // Awaited here, so that nothing asks a promise for its `then` in the module's sight.
-  return { given, result: await apply(handler[name], handler, targetIsClass ? [given] : [given, env, context]) };
+  return { result: apply(handler[name], handler, targetIsClass ? [argument] : [argument, env, context]) };
 }
 
-export async function dispatch(invocation, method, url, head, body, parameters) {
+export function dispatch(invocation, method, url, head, body, env, hasOwnUrl) {
   try {
-    const called = await call(invocation, 'fetch', () => incoming(method, url, head, body), parameters);
+    const own = hasOwnUrl ? assign({}, env, { url }) : env;
+    const called = call(invocation, 'fetch', incoming(method, url, head, body), own);
     if (called === undefined) return;
-    const { result } = called;
-    if (!isResponse(result)) {
-      native.fail(invocation, 'response', kind(result), '');
-      return;
-    }
-    const state = stateOf(result);
-    if (state.status === 0) {
-      native.fail(invocation, 'response', 'Response.error()', '');
-      return;
-    }
-    native.reply(invocation, state.status, state.statusText || undefined, wire(state.headers), take(state.body, 'Response'));
+    if (isResponse(called.result)) answer(invocation, called.result);
+    else settled(called.result, (result) => answer(invocation, result), (error) => failed(invocation, error));
   } catch (error) {
     failed(invocation, error);
   }
 }
 
-/** Hands a tunnel to the connect handler; one that decides nothing refuses. */
-export async function tunnel(invocation, hostname, port, body, parameters) {
-  let socket = null;
-  const make = () => (socket = makeSocket(invocation, hostname, port, body));
+/** Waits for what a handler gave, so that nothing asks it for its `then` in the module's sight. */
+async function settled(result, then, otherwise) {
   try {
-    const called = await call(invocation, 'connect', make, parameters);
-    if (called !== undefined && !isDecided(socket)) socket.refuse('the connect handler decided nothing');
+    then(await result);
+  } catch (error) {
+    otherwise(error);
+  }
+}
+
+function answer(invocation, result) {
+  if (!isResponse(result)) {
+    native.fail(invocation, 'response', kind(result), '');
+    return;
+  }
+  const state = stateOf(result);
+  if (state.status === 0) {
+    native.fail(invocation, 'response', 'Response.error()', '');
+    return;
+  }
+  native.reply(invocation, state.status, state.statusText || undefined, wire(state.headers), take(state.body, 'Response'));
+}
+
+/** Hands a tunnel to the connect handler; one that decides nothing refuses. */
+export async function tunnel(invocation, hostname, port, body, env) {
+  const socket = makeSocket(invocation, hostname, port, body);
+  try {
+    const called = call(invocation, 'connect', socket, env);
+    if (called === undefined) return;
+    await called.result;
+    if (!isDecided(socket)) socket.refuse('the connect handler decided nothing');
   } catch (error) {
     failed(invocation, error);
-    if (socket !== null) breakOff(socket, 'the connect handler threw');
+    breakOff(socket, 'the connect handler threw');
   }
 }
 

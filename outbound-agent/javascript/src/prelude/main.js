@@ -12,7 +12,7 @@ import { CustomEvent, Event, EventTarget } from 'outbound:event';
 import { fetch } from 'outbound:fetch';
 import { FormData } from 'outbound:formdata';
 import { Headers } from 'outbound:headers';
-import { adopt, bind, dispatch, tunnel } from 'outbound:invoke';
+import { adopt, bind, dispatch, surround, tunnel } from 'outbound:invoke';
 import { lockdown } from 'outbound:lockdown';
 import { ReadableStream, ReadableStreamBYOBReader, ReadableStreamDefaultController, ReadableStreamDefaultReader } from 'outbound:readable';
 import { Request } from 'outbound:request';
@@ -30,7 +30,7 @@ import {
 import { URL } from 'outbound:url';
 import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from 'outbound:writable';
 
-export { adopt, dispatch, settle, tunnel };
+export { adopt, dispatch, settle, surround, tunnel };
 
 /** Operations that ended with their invocation. */
 export function forget(operations) {

@@ -193,11 +193,28 @@ test('randomness', () => {
   throws('QuotaExceededError', () => crypto.getRandomValues(new Uint8Array(65537)));
   throws('TypeMismatchError', () => crypto.getRandomValues(new Float64Array(1)));
 });
-test('no code is made of text', () => {
+test('no code is made of text', async () => {
+  const indirect = globalThis.eval;
   throws('EvalError', () => eval('1'));
   throws('EvalError', () => (0, eval)('1'));
+  throws('EvalError', () => indirect('1'));
+  throws('EvalError', () => eval?.('1'));
+  throws('EvalError', () => Reflect.apply(eval, null, ['1']));
+  const kinds = [() => {}, async () => {}, function* () {}, async function* () {}, class {}, ''.at, eval];
+  for (const kind of kinds) {
+    const { constructor } = Object.getPrototypeOf(kind);
+    throws('EvalError', () => constructor('return 1'));
+    throws('EvalError', () => new constructor('return 1'));
+    throws('EvalError', () => Reflect.construct(constructor, ['return 1']));
+  }
   throws('EvalError', () => new Function('return 1'));
-  throws('EvalError', () => (async () => {}).constructor('return 1'));
-  throws('EvalError', () => (function* () {}).constructor('return 1'));
-  ok((() => {}) instanceof Function);
+  throws('EvalError', () => Function.prototype.constructor('return 1'));
+  throws('EvalError', () => new (class extends Function {})('1'));
+  throws('TypeError', () => setTimeout('1', 0));
+  throws('TypeError', () => setInterval('1', 0));
+  for (const name of ['data:text/javascript,export default 1', 'https://example.com/x.js', 'outbound:main', 'fs']) {
+    let imported = true;
+    await import(name).catch(() => (imported = false));
+    ok(!imported, name);
+  }
 });

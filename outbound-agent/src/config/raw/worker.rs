@@ -64,6 +64,9 @@ section! {
         vars: Values as Members = Values::new();
         /// Secrets on `env`: each a reference, as that of a credential.
         secrets: WrittenSecrets as Secrets = WrittenSecrets::new();
+        /// Names on `env` of small maps whose entries expire, such as for tokens: at most 10 000
+        /// entries each, in the memory of an isolate.
+        caches: Vec<Placed<String>> as List<InPlace<Text>> = Vec::new();
         /// Who shares its global state: the requests of one `tenant`, or of the `service`.
         isolation: Isolation as IsolationText = Isolation::default();
         /// Where a module runs: `process` is one of its own, which can do nothing but ask the
@@ -93,6 +96,9 @@ settings! {
         memory: usize as Size = 64 << 20;
         /// Invocations at once; of one tenant half as many.
         concurrency: usize as Count = 512;
+        /// Isolates in memory: of those that have nothing to do, the one that has been idle for
+        /// longest makes room.
+        isolates: usize as Count = 256;
     }
 }
 

@@ -84,6 +84,16 @@ families! {
         "Invocations of outbound workers.";
     WORKER_DURATION: Histogram "outbound_worker_duration_seconds" [Service]
         "From the invocation of an outbound worker to the head of its response.";
+    WORKER_CPU: Histogram "outbound_worker_cpu_seconds" [Service]
+        "Time on a processor of an invocation of a module, counted when nothing of it is left.";
+    WORKER_CUT: Counter "outbound_worker_cut_total" [Service]
+        "Tasks of `waitUntil` and bodies that were cut before their end.";
+    WORKER_ISOLATES: Gauge "outbound_worker_isolates" [Service]
+        "Isolates of a module in memory.";
+    WORKER_OUTSTANDING: Gauge "outbound_worker_outstanding" [Service]
+        "Invocations of a module that live on after their response.";
+    WORKER_RESTARTS: Counter "outbound_worker_restarts_total" [Service]
+        "How often a module's process had to be replaced.";
     CREDENTIALS: Counter "outbound_credentials_total" [Credential, Use]
         "Requests to hosts that a credential is bound to, by what became of it.";
     KERNEL_EVENTS: Counter "outbound_kernel_events_total" [Counter]
@@ -100,6 +110,12 @@ families! {
 /// long download.
 const DURATION_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// As [`DURATION_BUCKETS`], for what takes microseconds when all is well.
+const SHORT_DURATION_BUCKETS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.25, 1.0,
 ];
 
 impl Family {
@@ -129,7 +145,16 @@ impl Family {
 
     /// Registers it as histograms of durations.
     pub(super) fn durations(&self, registry: &Registry) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::from(self.opts()).buckets(DURATION_BUCKETS.to_vec());
+        self.histograms(DURATION_BUCKETS, registry)
+    }
+
+    /// Registers it as histograms of short durations.
+    pub(super) fn short_durations(&self, registry: &Registry) -> prometheus::Result<HistogramVec> {
+        self.histograms(SHORT_DURATION_BUCKETS, registry)
+    }
+
+    fn histograms(&self, buckets: &[f64], registry: &Registry) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::from(self.opts()).buckets(buckets.to_vec());
         let family = HistogramVec::new(opts, &self.label_names())?;
         registry.register(Box::new(family.clone()))?;
         Ok(family)

@@ -57,6 +57,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::WorkerUnavailable
         | Reason::WorkerLimit
         | Reason::WorkerLoop
+        | Reason::WorkerRefused
         | Reason::CredentialUnavailable
         | Reason::Unscrubbable
         | Reason::UpstreamUnresolved

@@ -56,12 +56,12 @@ pub struct ExchangeRecord {
     is_closed: bool,
 }
 
-/// What an outbound worker did with it.
+/// What an outbound worker did with an exchange or a tunnel.
 #[derive(Debug)]
-struct Worker {
-    service: Arc<str>,
-    outcome: WorkerOutcome,
-    took: Duration,
+pub(super) struct Worker {
+    pub(super) service: Arc<str>,
+    pub(super) outcome: WorkerOutcome,
+    pub(super) took: Duration,
 }
 
 /// [`Requested`], kept.

@@ -2,7 +2,6 @@ mod query;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 use outbound_common::Counter;

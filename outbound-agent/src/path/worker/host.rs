@@ -9,27 +9,33 @@ mod files;
 mod inside;
 mod link;
 mod message;
+mod running;
 mod secrets;
+pub mod trial;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
-use serde_json::Value;
+use http::Response;
+use nix::unistd::gettid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::child::Child;
 use self::files::Watched;
-use self::link::Link;
-use self::message::{Call, Content, Load, RequestHead, ToAgent, ToWorker};
+pub(super) use self::link::Caller;
+use self::link::{Answered, Link};
+use self::message::{Handlers, Load, ToWorker};
+use self::running::{Running, Stuck};
 use self::secrets::Secrets;
-use super::{Failure, Invocation};
+use super::{Decided, Failure, Invocation, TunnelInvocation};
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
-use crate::model::worker::{Hosting, Isolation, Service, Values};
+use crate::model::worker::{Hosting, Service};
 use crate::path::http::body::Source;
 
 /// A module that answers, until it is dropped and has nothing more to do.
@@ -53,7 +59,20 @@ struct Now {
     link: Option<Arc<Link>>,
     /// Why no module is loaded, if none is.
     amiss: Option<String>,
-    is_loaded: bool,
+    /// What the module does, once one has loaded.
+    handlers: Option<Handlers>,
+    restarts: u64,
+}
+
+/// What a service has at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Isolates in memory.
+    pub isolates: u64,
+    /// Invocations that live on after their response.
+    pub outstanding: usize,
+    /// How often its process had to be replaced.
+    pub restarts: u64,
 }
 
 impl Host {
@@ -75,59 +94,92 @@ impl Host {
     pub(super) async fn call(
         &self,
         invocation: Invocation,
-        entrypoint: Option<&str>,
-        env: &Values,
+        caller: &Caller<'_>,
     ) -> Result<Response<Source>, Failure> {
-        let Invocation {
-            tenant,
-            request,
-            errands,
-        } = invocation;
-        let (head, body) = request.into_parts();
         let link = match self.inner.link().await {
-            Ok(link) => link,
+            Ok((link, _)) => link,
             Err(failure) => {
-                let unused = Some(body);
+                let unused = Some(invocation.request.into_body());
                 return Err(Failure { unused, ..failure });
             }
         };
-        let head = Request::from_parts(head, ());
-        let call = Call {
-            number: 0,
-            isolate: match self.inner.service.isolation {
-                Isolation::Tenant => tenant.id.to_string(),
-                Isolation::Service => String::new(),
-            },
-            entrypoint: entrypoint.unwrap_or_default().to_owned(),
-            head: RequestHead {
-                method: head.method().to_string(),
-                url: head.uri().to_string(),
-                headers: head.headers().into(),
-            },
-            content: Content::Empty,
-            env: Value::from(env.clone()).to_string(),
-        };
-        link.call(call, body, &tenant.id, errands).await
+        match link
+            .call(invocation.request, caller, invocation.errands)
+            .await?
+        {
+            Answered::Response(response) => Ok(response),
+            Answered::Nothing => {
+                let text = "the module exports no fetch handler";
+                Err(Failure::new(Reason::WorkerException, text))
+            }
+            Answered::Refused(_) | Answered::Forwarded(..) | Answered::Tunnel(_) => Err(
+                Failure::new(Reason::WorkerException, "no response was given"),
+            ),
+        }
+    }
+
+    /// Has the module decide about a tunnel; `None` where it has no handler for that.
+    pub(super) async fn connect(
+        &self,
+        invocation: TunnelInvocation,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Decided>, Failure> {
+        let (link, handlers) = self.inner.link().await?;
+        if !handlers.has_connect {
+            return Ok(None);
+        }
+        let TunnelInvocation {
+            asked,
+            body,
+            errands,
+            ..
+        } = invocation;
+        match link.tunnel(asked, body, caller, errands).await? {
+            Answered::Nothing => Ok(None),
+            Answered::Refused(reason) => Ok(Some(Decided::Refused(reason))),
+            Answered::Forwarded(host, port) => Ok(Some(Decided::Forwarded(host, port))),
+            Answered::Tunnel(body) => Ok(Some(Decided::Answered(body))),
+            Answered::Response(_) => Err(Failure::new(
+                Reason::WorkerException,
+                "no decision was given",
+            )),
+        }
+    }
+
+    /// Whether tunnels are to be asked about: not where the module is known to have no handler.
+    pub(super) fn decides_tunnels(&self) -> bool {
+        let handlers = self.inner.now().handlers;
+        handlers.is_none_or(|handlers| handlers.has_connect)
+    }
+
+    pub(super) fn state(&self) -> State {
+        let now = self.inner.now();
+        let (isolates, outstanding) = now.link.as_ref().map_or((0, 0), |link| link.counts());
+        State {
+            isolates,
+            outstanding,
+            restarts: now.restarts,
+        }
     }
 }
 
 impl Inner {
     /// The worker, where it is there; a module that is being loaded for the first time is waited
     /// for.
-    async fn link(&self) -> Result<Arc<Link>, Failure> {
+    async fn link(&self) -> Result<(Arc<Link>, Handlers), Failure> {
         loop {
             {
                 let now = self.now();
-                match (&now.link, &now.amiss) {
-                    (_, Some(amiss)) => {
+                match (&now.link, &now.amiss, now.handlers) {
+                    (_, Some(amiss), _) => {
                         return Err(Failure::new(Reason::WorkerUnavailable, amiss.clone()));
                     }
-                    (Some(link), None) if now.is_loaded => return Ok(Arc::clone(link)),
-                    (None, None) if now.is_loaded => {
+                    (Some(link), None, Some(handlers)) => return Ok((Arc::clone(link), handlers)),
+                    (None, None, Some(_)) => {
                         let text = "the worker's process is not back yet";
                         return Err(Failure::new(Reason::WorkerDied, text));
                     }
-                    (Some(_) | None, None) => {}
+                    (Some(_) | None, None, None) => {}
                 }
             }
             tokio::time::sleep(LOOK).await;
@@ -142,9 +194,8 @@ impl Inner {
         loop {
             let began = Instant::now();
             match self.begin() {
-                Ok((link, messages, body)) => {
-                    self.live(&link, messages, &body, &mut watched, &mut good)
-                        .await;
+                Ok((link, life, body)) => {
+                    self.live(&link, life, &body, &mut watched, &mut good).await;
                     self.now().link = None;
                     body.kill();
                     link.die();
@@ -157,6 +208,7 @@ impl Inner {
             if self.is_over() {
                 return;
             }
+            self.now().restarts += 1;
             deaths = match began.elapsed() > STABLE {
                 true => 1,
                 false => deaths + 1,
@@ -180,46 +232,74 @@ impl Inner {
     }
 
     /// Starts a worker, which has no module yet.
-    fn begin(&self) -> io::Result<(Arc<Link>, UnboundedReceiver<ToAgent>, Running)> {
+    fn begin(&self) -> io::Result<(Arc<Link>, Life, Running)> {
         let (outbox, to_worker) = unbounded_channel();
-        let (from_worker, messages) = unbounded_channel();
+        let secrets = Arc::clone(&self.secrets);
         let name = Arc::clone(&self.service.name);
+        let (link, loads) = Link::new(Arc::clone(&name), secrets, outbox, self.tasks.clone());
+        let (end, ended) = oneshot::channel();
         let running = match self.service.hosting {
             Hosting::Process => {
-                Running::Process(Child::start(to_worker, from_worker, &self.tasks)?)
+                let heard = Arc::clone(&link);
+                let take = move |message| heard.take(message);
+                Running::Process(Child::start(&name, to_worker, take, end, &self.tasks)?)
             }
             Hosting::Thread => {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                std::thread::Builder::new()
-                    .name(format!("worker {name}"))
-                    .spawn(move || runtime.block_on(inside::run(to_worker, from_worker)))?;
-                Running::Thread
+                let (from_worker, mut messages) = unbounded_channel();
+                let stop = CancellationToken::new();
+                let stopped = stop.clone();
+                let number = Arc::<AtomicI32>::default();
+                let told = Arc::clone(&number);
+                let run = move || {
+                    told.store(gettid().as_raw(), Ordering::Relaxed);
+                    let inside = inside::run(to_worker, from_worker);
+                    runtime.block_on(stopped.run_until_cancelled(inside))
+                };
+                let thread = std::thread::Builder::new().name(format!("worker {name}"));
+                drop(thread.spawn(run)?);
+                let (heard, stopped) = (Arc::clone(&link), stop.clone());
+                self.tasks.spawn("worker in", async move {
+                    let _end = end;
+                    let hearing = async {
+                        while let Some(message) = messages.recv().await {
+                            heard.take(message);
+                        }
+                    };
+                    stopped.run_until_cancelled(hearing).await;
+                });
+                Running::Thread { stop, number }
             }
         };
-        let secrets = Arc::clone(&self.secrets);
-        let link = Link::new(name, secrets, outbox, self.tasks.clone());
-        Ok((link, messages, running))
+        Ok((link, Life { loads, ended }, running))
     }
 
     /// Serves a worker until it is dead, or the agent drains and nothing is under way.
     async fn live(
         &self,
         link: &Arc<Link>,
-        mut messages: UnboundedReceiver<ToAgent>,
+        mut life: Life,
         running: &Running,
         watched: &mut Watched,
         good: &mut Option<Load>,
     ) {
         let mut offered = self.offer(link, watched, good.as_ref());
         let mut stuck = Stuck::default();
-        let mut ticks = tokio::time::interval(LOOK);
         loop {
-            let message = tokio::select! {
+            let pause = match link.is_idle() {
+                true => IDLE_LOOK,
+                false => LOOK,
+            };
+            tokio::select! {
                 biased; // What the worker has said is heard before it is judged.
-                message = messages.recv() => message,
-                _ = ticks.tick() => {
+                result = life.loads.recv() => {
+                    let Some(result) = result else { return };
+                    self.settle(link, result, offered.take(), good);
+                }
+                _ = &mut life.ended => return,
+                () = tokio::time::sleep(pause) => {
                     if self.is_over() && link.is_idle() {
                         return;
                     }
@@ -231,13 +311,7 @@ impl Inner {
                         link.say(ToWorker::Load(load.clone()));
                         offered = Some(load);
                     }
-                    continue;
                 }
-            };
-            let Some(message) = message else { return };
-            link.take(message);
-            if let Some(result) = link.take_loaded() {
-                self.settle(link, result, offered.take(), good);
             }
         }
     }
@@ -263,20 +337,20 @@ impl Inner {
     fn settle(
         &self,
         link: &Arc<Link>,
-        result: Result<(), String>,
+        result: Result<Handlers, String>,
         offered: Option<Load>,
         good: &mut Option<Load>,
     ) {
         let service = &*self.service.name;
         let mut now = self.now();
         match result {
-            Ok(()) => {
+            Ok(handlers) => {
                 tracing::info!(service, "outbound worker loaded");
                 if offered.is_some() {
                     *good = offered;
                 }
                 now.amiss = None;
-                now.is_loaded = true;
+                now.handlers = Some(handlers);
                 now.link = Some(Arc::clone(link));
             }
             Err(error) => {
@@ -298,9 +372,16 @@ impl Inner {
             files,
             main,
             secrets: self.secrets.names(),
+            caches: self
+                .service
+                .caches
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             cpu_ms: millis(limits.cpu),
             wall_ms: millis(limits.wall),
             memory_bytes: limits.memory as u64,
+            isolates: limits.isolates as u64,
         }
     }
 
@@ -309,62 +390,17 @@ impl Inner {
     }
 }
 
-/// What runs the isolates.
-enum Running {
-    Process(Child),
-    /// It ends when nobody asks it any more.
-    Thread,
-}
-
-impl Running {
-    fn kill(self) {
-        match self {
-            Self::Process(child) => child.kill(),
-            Self::Thread => {}
-        }
-    }
-
-    /// Time that it has spent on a processor, where that is known.
-    fn cpu(&self) -> Option<Duration> {
-        match self {
-            Self::Process(child) => child.cpu(),
-            Self::Thread => None,
-        }
-    }
-}
-
-/// Whether a worker computes for longer than any invocation may.
-#[derive(Default)]
-struct Stuck {
-    since: Option<(Instant, Duration)>,
-}
-
-impl Stuck {
-    fn is_too_long(&mut self, link: &Link, running: &Running, may: Duration) -> bool {
-        let Some(since) = link.ping() else {
-            self.since = None;
-            return false;
-        };
-        // A thread that cannot be asked counts all of its time.
-        let cpu = running.cpu().unwrap_or_else(|| since.elapsed());
-        let at_first = match self.since {
-            Some((first, at_first)) if first == since => at_first,
-            Some(_) | None => {
-                self.since = Some((since, cpu));
-                cpu
-            }
-        };
-        cpu.saturating_sub(at_first) > may + GRACE || since.elapsed() > SILENCE
-    }
+/// What is heard of a worker beside its answers.
+struct Life {
+    loads: UnboundedReceiver<Result<Handlers, String>>,
+    /// Completes when it is dead.
+    ended: oneshot::Receiver<()>,
 }
 
 /// How often to look at a worker and at its files.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a worker may compute beyond an invocation's limit before it is killed: it may have several
-/// to end for their limits before it hears the agent.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long a worker may say nothing, whatever it does.
-const SILENCE: Duration = Duration::from_secs(20);
+/// As [`LOOK`], while it has nothing to do.
+const IDLE_LOOK: Duration = Duration::from_millis(250);
 /// The pause after a death, and how often it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MOST_DOUBLINGS: u32 = 7;

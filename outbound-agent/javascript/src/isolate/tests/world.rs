@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
 
 use crate::{
-    Bindings, Body, Call, Decision, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
-    Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
+    Bindings, Body, Call, Decision, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local,
+    Module, Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
 };
 
 /// Processor time that no busy machine uses up.
@@ -95,7 +95,7 @@ impl World {
             RequestHead {
                 method,
                 url,
-                headers,
+                headers: (&headers).into(),
             },
             body,
             Map::new(),
@@ -113,7 +113,7 @@ impl World {
             number: 7,
             request,
             body,
-            env,
+            env: env.into(),
         };
         self.local.run_until(self.isolate.fetch(call)).await
     }
@@ -124,7 +124,7 @@ impl World {
             host: "db.test".to_owned(),
             port: 5432,
             body,
-            env: Map::new(),
+            env: Env::default(),
         };
         let decided = self.local.run_until(self.isolate.connect(tunnel)).await;
         decided.map(|(decision, _rest)| decision)
@@ -191,21 +191,16 @@ impl Script {
                 .find('/')
                 .map_or(head.url.len(), |end| at + 2 + end)
         }));
-        let mut response = ResponseHead {
-            status: StatusCode::OK,
-            status_text: None,
-            headers: HeaderMap::new(),
-        };
+        let mut headers = HeaderMap::new();
+        let mut status = StatusCode::OK;
         let text = format!("answer to {} {}", head.method, head.url);
         let mut body = Body::Handle(self.body([Ok(Bytes::from(text))]));
         match scheme_and_host {
             "https://down.test" => return Err(HostError::new("connection refused")),
             "https://moved.test" => {
-                let (status, location) = path[1..].split_once('/').unwrap();
-                response.status = status.parse().unwrap();
-                response
-                    .headers
-                    .insert("location", location.parse().unwrap());
+                let (code, location) = path[1..].split_once('/').unwrap();
+                headers.insert("location", location.parse().unwrap());
+                status = code.parse().unwrap();
             }
             "https://chunks.test" => {
                 body = Body::Handle(self.body(["a", "b", "c"].map(|c| Ok(Bytes::from(c)))));
@@ -218,20 +213,25 @@ impl Script {
                 body = Body::Handle(self.body(chunks));
             }
             "https://cookies.test" => {
-                response
-                    .headers
-                    .append("set-cookie", "a=1".parse().unwrap());
-                response
-                    .headers
-                    .append("set-cookie", "b=2".parse().unwrap());
-                response.headers.append("x-many", "1".parse().unwrap());
-                response.headers.append("x-many", "2".parse().unwrap());
+                for (name, value) in [
+                    ("set-cookie", "a=1"),
+                    ("set-cookie", "b=2"),
+                    ("x-many", "1"),
+                    ("x-many", "2"),
+                ] {
+                    headers.append(name, value.parse().unwrap());
+                }
             }
             "https://json.test" => {
                 body = Body::Handle(self.body([Ok(Bytes::from(json!({"a": [1, 2]}).to_string()))]));
             }
             _echo => {}
         }
+        let response = ResponseHead {
+            status,
+            status_text: None,
+            headers: (&headers).into(),
+        };
         Ok((response, body))
     }
 }

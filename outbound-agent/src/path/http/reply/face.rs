@@ -240,6 +240,11 @@ pub(super) const fn face(reason: Reason) -> (StatusCode, &'static str, &'static 
             "worker_failed",
             "the platform's outbound worker failed; tell its operator the request_id",
         ),
+        R::WorkerRefused => (
+            S::FORBIDDEN,
+            "worker_refused",
+            "the platform's outbound worker refused this",
+        ),
         R::WorkerTimeout => (
             S::GATEWAY_TIMEOUT,
             "worker_failed",

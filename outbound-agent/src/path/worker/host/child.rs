@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::inside;
 use super::message::{ToAgent, ToWorker, decode, encode};
@@ -42,17 +43,21 @@ pub fn set_program(program: PathBuf) {
 pub(super) struct Child(Mutex<std::process::Child>);
 
 impl Child {
-    /// Starts one. Messages go in and out until it is dead.
+    /// Starts one, which says of which service it is. Messages go in and out until it is dead.
+    ///
+    /// `take` is given what it says; `end` is dropped when it is dead.
     pub(super) fn start(
+        service: &str,
         to_worker: UnboundedReceiver<ToWorker>,
-        from_worker: UnboundedSender<ToAgent>,
+        take: impl FnMut(ToAgent) + Send + 'static,
+        end: oneshot::Sender<()>,
         tasks: &Tasks,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let program = PROGRAM.get().map(PathBuf::as_path);
         let child = Command::new(program.unwrap_or_else(|| Path::new("/proc/self/exe")))
-            .arg(COMMAND)
+            .args([COMMAND, service])
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
@@ -63,7 +68,8 @@ impl Child {
             drop(write(writer, to_worker).await);
         });
         tasks.spawn("worker in", async move {
-            drop(read(reader, from_worker).await);
+            let _end = end;
+            drop(read(reader, take).await);
         });
         Ok(Self(Mutex::new(child)))
     }
@@ -106,14 +112,12 @@ async fn write<T: Serialize>(
 /// Reads messages until the other side is gone.
 async fn read<T: DeserializeOwned>(
     mut socket: OwnedReadHalf,
-    messages: UnboundedSender<T>,
+    mut take: impl FnMut(T),
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(ENOUGH_BYTES);
     while socket.read_buf(&mut buffer).await? != 0 {
         while let Some(message) = decode(&mut buffer)? {
-            if messages.send(message).is_err() {
-                return Ok(());
-            }
+            take(message);
         }
     }
     Ok(())
@@ -139,7 +143,7 @@ pub fn main() -> io::Result<()> {
         confine::allow_few_system_calls()?;
         // Reading ends with the agent, and with that everything.
         tokio::select! {
-            read = read(reader, inbound) => read,
+            read = read(reader, |message| drop(inbound.send(message))) => read,
             written = write(writer, outbound) => written,
             () = inside::run(inbox, outbox) => Ok(()),
         }

@@ -5,6 +5,7 @@
 //! invocation has used up.
 
 mod outside;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,17 +14,20 @@ use std::time::Duration;
 
 use http::Method;
 use outbound_javascript::{
-    self as javascript, Bindings, Body, Chunks, HostError, Isolate, Limits, Module,
+    self as javascript, Bindings, Body, Decision, Env, Isolate, Limits, Module, Rest, WorkerError,
 };
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use self::outside::Outside;
-use super::message::{Call, Content, Fault, Load, Octets, Piece, ResponseHead, ToAgent, ToWorker};
+use self::wire::Wire;
+use super::message::{
+    Answer, Call, Content, Fault, Handlers, Introduction, Load, Octets, ResponseHead, ToAgent,
+    ToWorker, Tunnel, Usage,
+};
 
-/// How many isolates a worker keeps.
-const ISOLATES: usize = 1024;
+/// How long after an isolate was needed another is made ahead.
+const BEFORE_SPARE: Duration = Duration::from_millis(5);
 
 /// Answers what comes in until nobody is left to ask.
 pub(super) async fn run(mut inbox: UnboundedReceiver<ToWorker>, outbox: UnboundedSender<ToAgent>) {
@@ -40,10 +44,34 @@ pub(super) async fn run(mut inbox: UnboundedReceiver<ToWorker>, outbox: Unbounde
 /// A worker.
 struct Inside {
     wire: Rc<Wire>,
-    loaded: RefCell<Option<(Module, Bindings)>>,
-    isolates: RefCell<HashMap<(String, String), Kept>>,
+    loaded: RefCell<Option<Loaded>>,
+    callers: RefCell<HashMap<u64, Rc<Caller>>>,
+    isolates: RefCell<HashMap<Rc<Key>, Kept>>,
+    /// One that nobody has yet, for the default export.
+    spare: RefCell<Option<Isolate>>,
+    providing: RefCell<Option<AbortHandle>>,
     calls: RefCell<HashMap<u64, AbortHandle>>,
     clock: Cell<u64>,
+}
+
+/// A module, and what its isolates have.
+struct Loaded {
+    module: Module,
+    bindings: Bindings,
+    most_isolates: usize,
+}
+
+/// Whose an isolate is, and which export of the module it runs.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    owner: String,
+    entrypoint: String,
+}
+
+/// From what calls are.
+struct Caller {
+    key: Rc<Key>,
+    env: Env,
 }
 
 struct Kept {
@@ -51,17 +79,18 @@ struct Kept {
     used: u64,
 }
 
+/// What comes of a call, and what lives on behind it.
+type Answered = Result<(Answer, Rest), WorkerError>;
+
 impl Inside {
     fn new(outbox: UnboundedSender<ToAgent>) -> Self {
         Self {
-            wire: Rc::new(Wire {
-                outbox,
-                waiting: RefCell::default(),
-                streams: RefCell::default(),
-                last: Cell::new(0),
-            }),
+            wire: Rc::new(Wire::new(outbox)),
             loaded: RefCell::default(),
+            callers: RefCell::default(),
             isolates: RefCell::default(),
+            spare: RefCell::default(),
+            providing: RefCell::default(),
             calls: RefCell::default(),
             clock: Cell::new(0),
         }
@@ -73,18 +102,20 @@ impl Inside {
                 let result = self.load(load).map_err(|error| error.to_string());
                 self.wire.say(ToAgent::Loaded(result));
             }
+            ToWorker::Introduce(introduction) => self.meet(introduction),
+            ToWorker::Retire(number) => drop(self.callers.borrow_mut().remove(&number)),
             ToWorker::Call(call) => {
                 let (number, inside) = (call.number, Rc::clone(self));
-                let answered = spawn_local(async move { inside.answer(call).await });
-                self.calls
-                    .borrow_mut()
-                    .insert(number, answered.abort_handle());
+                self.begin(number, async move { inside.fetch(call).await });
+            }
+            ToWorker::Tunnel(tunnel) => {
+                let (number, inside) = (tunnel.number, Rc::clone(self));
+                self.begin(number, async move { inside.connect(tunnel).await });
             }
             ToWorker::Abandon { call } => {
                 if let Some(answering) = self.calls.borrow_mut().remove(&call) {
                     answering.abort();
                 }
-                self.wire.say(ToAgent::Over { call, cut: 0 });
             }
             ToWorker::Fetched { errand, .. }
             | ToWorker::Chunk { errand, .. }
@@ -103,7 +134,7 @@ impl Inside {
     }
 
     /// Isolates of another module answer what they have begun, and nothing more.
-    fn load(&self, load: Load) -> Result<(), javascript::WorkerError> {
+    fn load(self: &Rc<Self>, load: Load) -> Result<Handlers, WorkerError> {
         let limits = Limits {
             cpu: Duration::from_millis(load.cpu_ms),
             wall: Duration::from_millis(load.wall_ms),
@@ -112,120 +143,218 @@ impl Inside {
             ..Limits::default()
         };
         let module = Module::load(load.files, &load.main, limits)?;
+        let handlers = Handlers {
+            has_connect: module.has_connect(),
+        };
         let bindings = Bindings {
             secrets: load.secrets,
+            caches: load.caches,
             ..Bindings::default()
         };
         self.isolates.borrow_mut().clear();
-        *self.loaded.borrow_mut() = Some((module, bindings));
-        Ok(())
+        self.spare.take();
+        self.tell_isolates();
+        *self.loaded.borrow_mut() = Some(Loaded {
+            module,
+            bindings,
+            most_isolates: usize::try_from(load.isolates).unwrap_or(usize::MAX),
+        });
+        self.provide();
+        Ok(handlers)
     }
 
-    async fn answer(&self, call: Call) {
-        let number = call.number;
-        let replied = match self.isolate(&call.isolate, &call.entrypoint) {
-            Ok(isolate) => {
-                let replied = isolate.fetch(to_call(call)).await;
-                if isolate.poisoned().is_some() {
-                    self.throw_away(&isolate);
-                }
-                replied
-            }
-            Err(error) => Err(error),
+    fn meet(&self, introduction: Introduction) {
+        let caller = Caller {
+            key: Rc::new(Key {
+                owner: introduction.isolate,
+                entrypoint: introduction.entrypoint,
+            }),
+            env: Env {
+                number: introduction.number,
+                values: introduction.env.into(),
+                has_own_url: introduction.has_own_url,
+            },
         };
-        let (result, rest) = match replied {
-            Ok(reply) => {
-                let head = ResponseHead {
-                    status: reply.head.status.as_u16(),
-                    headers: (&reply.head.headers).into(),
-                };
-                (Ok((head, self.wire.content(reply.body))), Some(reply.rest))
-            }
+        let number = introduction.number;
+        self.callers.borrow_mut().insert(number, Rc::new(caller));
+    }
+
+    /// Runs a call until nothing of it is left, or it is abandoned.
+    fn begin(self: &Rc<Self>, call: u64, answered: impl Future<Output = Answered> + 'static) {
+        let inside = Rc::clone(self);
+        let running = spawn_local(async move {
+            let answered = answered.await;
+            inside.finish(call, answered).await;
+        });
+        let handle = running.abort_handle();
+        self.calls.borrow_mut().insert(call, handle);
+    }
+
+    async fn fetch(self: &Rc<Self>, call: Call) -> Answered {
+        let (isolate, env) = self.isolate(call.from)?;
+        let request = javascript::RequestHead {
+            // The agent has it from a type that holds nothing else.
+            method: call.head.method.parse().unwrap_or(Method::GET),
+            url: call.head.url,
+            headers: call.head.fields.into(),
+        };
+        let replied = isolate
+            .fetch(javascript::Call {
+                number: call.number,
+                request,
+                body: to_body(call.content),
+                env,
+            })
+            .await;
+        self.look_at(&isolate);
+        let reply = replied?;
+        let head = ResponseHead {
+            status: reply.head.status.as_u16(),
+            fields: (&reply.head.headers).into(),
+        };
+        let content = self.wire.content(reply.body);
+        Ok((Answer::Response(head, content), reply.rest))
+    }
+
+    async fn connect(self: &Rc<Self>, tunnel: Tunnel) -> Answered {
+        let (isolate, env) = self.isolate(tunnel.from)?;
+        let decided = isolate
+            .connect(javascript::Tunnel {
+                number: tunnel.number,
+                host: tunnel.host,
+                port: tunnel.port,
+                body: to_body(tunnel.content),
+                env,
+            })
+            .await;
+        self.look_at(&isolate);
+        let (decision, rest) = decided?;
+        let answer = match decision {
+            Decision::Refuse { reason } => Answer::Refuse(reason),
+            Decision::Forward { host, port } => Answer::Forward(host, port),
+            Decision::Answer(body) => Answer::Tunnel(self.wire.content(body)),
+        };
+        Ok((answer, rest))
+    }
+
+    async fn finish(&self, call: u64, answered: Answered) {
+        let (result, rest) = match answered {
+            Ok((answer, rest)) => (Ok(answer), Some(rest)),
             Err(error) => {
                 let text = match &error {
-                    javascript::WorkerError::Exception { stack, .. } => format!("{error}\n{stack}"),
+                    WorkerError::Exception { stack, .. } => format!("{error}\n{stack}"),
                     _ => error.to_string(),
                 };
                 (Err((Fault::of(&error), text.trim_end().to_owned())), None)
             }
         };
-        self.wire.say(ToAgent::Answer {
-            call: number,
-            result,
-        });
-        let cut = match rest {
-            Some(rest) => rest.finished().await.cut,
-            None => 0,
+        let (over, rest) = match rest.map(Rest::if_finished) {
+            None => (Some(Usage::default()), None),
+            Some(Ok(used)) => (Some(to_usage(used)), None),
+            Some(Err(rest)) => (None, Some(rest)),
         };
-        self.calls.borrow_mut().remove(&number);
-        self.wire.say(ToAgent::Over { call: number, cut });
+        self.wire.say(ToAgent::Answer { call, result, over });
+        if let Some(rest) = rest {
+            let usage = to_usage(rest.finished().await);
+            self.wire.say(ToAgent::Over { call, usage });
+        }
+        self.calls.borrow_mut().remove(&call);
     }
 
-    fn isolate(
-        &self,
-        owner: &str,
-        entrypoint: &str,
-    ) -> Result<Rc<Isolate>, javascript::WorkerError> {
+    /// The isolate of a caller, made where there is none, and what the caller has on `env`.
+    fn isolate(self: &Rc<Self>, caller: u64) -> Result<(Rc<Isolate>, Env), WorkerError> {
+        let broken = |message: &str| WorkerError::Engine {
+            message: message.to_owned(),
+        };
+        let caller = self.callers.borrow().get(&caller).cloned();
+        let caller = caller.ok_or_else(|| broken("the caller was not introduced"))?;
         self.clock.set(self.clock.get() + 1);
         let mut isolates = self.isolates.borrow_mut();
-        let key = (owner.to_owned(), entrypoint.to_owned());
-        if let Some(kept) = isolates.get_mut(&key) {
+        if let Some(kept) = isolates.get_mut(&caller.key) {
             kept.used = self.clock.get();
-            return Ok(Rc::clone(&kept.isolate));
+            return Ok((Rc::clone(&kept.isolate), caller.env.clone()));
         }
-        if isolates.len() >= ISOLATES {
+        let loaded = self.loaded.borrow();
+        let loaded = loaded
+            .as_ref()
+            .ok_or_else(|| broken("no module was loaded"))?;
+        if isolates.len() >= loaded.most_isolates {
             let idle = isolates
                 .iter()
                 .filter(|(_, kept)| kept.isolate.outstanding() == 0);
             let oldest = idle.min_by_key(|(_, kept)| kept.used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                isolates.remove(&oldest);
+            match oldest.map(|(key, _)| Rc::clone(key)) {
+                Some(oldest) => drop(isolates.remove(&oldest)),
+                None => return Err(WorkerError::Crowded),
             }
         }
-        let loaded = self.loaded.borrow();
-        let Some((module, bindings)) = loaded.as_ref() else {
-            return Err(javascript::WorkerError::Engine {
-                message: "no module was loaded".to_owned(),
-            });
+        let spare = match caller.key.entrypoint.is_empty() {
+            true => self.spare.take(),
+            false => None,
         };
-        let mut bindings = bindings.clone();
-        if !entrypoint.is_empty() {
-            entrypoint.clone_into(&mut bindings.entrypoint);
-        }
-        let host = Rc::new(Outside(Rc::clone(&self.wire)));
-        let isolate = Rc::new(Isolate::new(module, &bindings, host)?);
+        let isolate = match spare {
+            Some(isolate) => isolate,
+            None => self.make(loaded, &caller.key.entrypoint)?,
+        };
+        let isolate = Rc::new(isolate);
         let kept = Kept {
             isolate: Rc::clone(&isolate),
             used: self.clock.get(),
         };
-        isolates.insert(key, kept);
-        Ok(isolate)
+        isolates.insert(Rc::clone(&caller.key), kept);
+        drop(isolates);
+        self.tell_isolates();
+        self.provide();
+        Ok((isolate, caller.env.clone()))
     }
 
-    fn throw_away(&self, isolate: &Rc<Isolate>) {
-        let mut isolates = self.isolates.borrow_mut();
-        isolates.retain(|_, kept| !Rc::ptr_eq(&kept.isolate, isolate));
+    fn make(&self, loaded: &Loaded, entrypoint: &str) -> Result<Isolate, WorkerError> {
+        let mut bindings = loaded.bindings.clone();
+        if !entrypoint.is_empty() {
+            entrypoint.clone_into(&mut bindings.entrypoint);
+        }
+        let host = Rc::new(Outside(Rc::clone(&self.wire)));
+        Isolate::new(&loaded.module, &bindings, host)
+    }
+
+    /// Makes an isolate for the next tenant that comes, once what is ready has run: nobody waits
+    /// for it then.
+    fn provide(self: &Rc<Self>) {
+        let inside = Rc::clone(self);
+        let providing = spawn_local(async move {
+            tokio::time::sleep(BEFORE_SPARE).await;
+            let loaded = inside.loaded.borrow();
+            let is_wanted = inside.spare.borrow().is_none();
+            if let Some(loaded) = loaded.as_ref().filter(|_| is_wanted) {
+                // Whoever needs it will learn why there is none.
+                *inside.spare.borrow_mut() = inside.make(loaded, "").ok();
+            }
+        });
+        if let Some(before) = self.providing.replace(Some(providing.abort_handle())) {
+            before.abort();
+        }
+    }
+
+    /// An isolate that an invocation has used up is thrown away.
+    fn look_at(&self, isolate: &Rc<Isolate>) {
+        if isolate.poisoned().is_some() {
+            let mut isolates = self.isolates.borrow_mut();
+            isolates.retain(|_, kept| !Rc::ptr_eq(&kept.isolate, isolate));
+            drop(isolates);
+            self.tell_isolates();
+        }
+    }
+
+    fn tell_isolates(&self) {
+        let count = self.isolates.borrow().len();
+        self.wire.say(ToAgent::Isolates(count as u64));
     }
 }
 
-fn to_call(call: Call) -> javascript::Call {
-    let Call {
-        number,
-        head,
-        content,
-        env,
-        ..
-    } = call;
-    javascript::Call {
-        number,
-        request: javascript::RequestHead {
-            // The agent has them from types that hold nothing else.
-            method: head.method.parse().unwrap_or(Method::GET),
-            url: head.url,
-            headers: head.headers.into_map().unwrap_or_default(),
-        },
-        body: to_body(content),
-        env: serde_json::from_str(&env).unwrap_or_default(),
+fn to_usage(used: javascript::Usage) -> Usage {
+    Usage {
+        cpu_us: u64::try_from(used.cpu.as_micros()).unwrap_or(u64::MAX),
+        cut: used.cut,
     }
 }
 
@@ -235,104 +364,5 @@ fn to_body(content: Content) -> Body {
         Content::Empty | Content::Stream(_) => Body::Empty,
         Content::Whole(Octets(octets)) => Body::Bytes(octets),
         Content::Handle(number) => Body::Handle(number),
-    }
-}
-
-/// The way to the agent.
-struct Wire {
-    outbox: UnboundedSender<ToAgent>,
-    waiting: RefCell<HashMap<u64, oneshot::Sender<ToWorker>>>,
-    streams: RefCell<HashMap<u64, mpsc::Sender<()>>>,
-    last: Cell<u64>,
-}
-
-impl Wire {
-    fn say(&self, message: ToAgent) {
-        // Without an agent this ends soon.
-        let _sent = self.outbox.send(message);
-    }
-
-    fn number(&self) -> u64 {
-        self.last.set(self.last.get() + 1);
-        self.last.get()
-    }
-
-    fn settle(&self, errand: u64, message: ToWorker) {
-        if let Some(waiting) = self.waiting.borrow_mut().remove(&errand) {
-            // Whoever waited may be gone.
-            let _sent = waiting.send(message);
-        }
-    }
-
-    /// Waits for the answer to an errand; a wait that is given up is told.
-    fn wait(self: &Rc<Self>, errand: u64) -> Wait {
-        let (sender, answer) = oneshot::channel();
-        self.waiting.borrow_mut().insert(errand, sender);
-        Wait {
-            wire: Rc::clone(self),
-            errand,
-            answer,
-        }
-    }
-
-    fn content(self: &Rc<Self>, body: Body) -> Content {
-        match body {
-            Body::Empty => Content::Empty,
-            Body::Bytes(octets) => Content::Whole(Octets(octets)),
-            Body::Handle(number) => Content::Handle(number),
-            Body::Stream(chunks) => {
-                let stream = self.number();
-                // One piece for each that is asked for.
-                let (pulls, pulled) = mpsc::channel(1);
-                self.streams.borrow_mut().insert(stream, pulls);
-                spawn_local(feed(Rc::clone(self), stream, chunks, pulled));
-                Content::Stream(stream)
-            }
-        }
-    }
-}
-
-async fn feed(wire: Rc<Wire>, stream: u64, mut chunks: Chunks, mut pulled: mpsc::Receiver<()>) {
-    while pulled.recv().await.is_some() {
-        let piece = match chunks.next().await {
-            Some(Ok(octets)) => Piece::Data(Octets(octets)),
-            None => Piece::End,
-            Some(Err(error)) => Piece::Failed(error.to_string()),
-        };
-        let is_last = !matches!(piece, Piece::Data(_));
-        wire.say(ToAgent::Piece { stream, piece });
-        if is_last {
-            wire.streams.borrow_mut().remove(&stream);
-            return;
-        }
-    }
-}
-
-struct Wait {
-    wire: Rc<Wire>,
-    errand: u64,
-    answer: oneshot::Receiver<ToWorker>,
-}
-
-impl Wait {
-    async fn answer(mut self) -> Result<ToWorker, HostError> {
-        let answer = (&mut self.answer).await;
-        answer.map_err(|_gone| HostError::new("the agent is gone"))
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if self
-            .wire
-            .waiting
-            .borrow_mut()
-            .remove(&self.errand)
-            .is_some()
-        {
-            self.wire.say(ToAgent::Forget {
-                errand: self.errand,
-            });
-        }
     }
 }

@@ -2,21 +2,27 @@
 
 mod body;
 mod calling;
+mod errand;
+mod introduced;
+mod kept;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{Request, Response, StatusCode, Uri};
-use http_body::Body as _;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use self::body::{Unfinished, Written, next_octets};
 use self::calling::Calling;
-use super::super::{Errands, Failure};
-use super::message::{Content, Fault, Octets, Piece, RequestHead, ResponseHead, ToAgent, ToWorker};
+pub(in crate::path::worker) use self::introduced::Caller;
+use self::introduced::Introduced;
+use super::super::{Errands, Failure, Used};
+use super::message::{
+    Answer, Call, Content, Fault, Handlers, Piece, RequestHead, ResponseHead, ToAgent, ToWorker,
+    Tunnel, Usage,
+};
 use super::secrets::Secrets;
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
@@ -30,17 +36,20 @@ pub(super) struct Link {
     outbox: UnboundedSender<ToWorker>,
     tasks: Tasks,
     last: AtomicU64,
+    loaded: UnboundedSender<Result<Handlers, String>>,
+    isolates: AtomicU64,
+    introduced: Mutex<Introduced>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     calls: HashMap<u64, Pending>,
-    bodies: HashMap<u64, Held>,
+    bodies: HashMap<u64, Option<Source>>,
+    heads: HashMap<u64, HeaderMap>,
     /// Dropped, an errand ends.
     errands: HashMap<u64, oneshot::Sender<()>>,
     streams: HashMap<u64, UnboundedSender<Piece>>,
-    loaded: Option<Result<(), String>>,
     /// The ping that was not answered yet, and since when.
     pinged: Option<(u64, Instant)>,
     is_dead: bool,
@@ -50,34 +59,48 @@ struct State {
 struct Pending {
     tenant: TenantId,
     errands: Arc<dyn Errands>,
+    began: Instant,
     /// The number of its body, where it has one.
     body: Option<u64>,
-    reply: Option<oneshot::Sender<Result<Response<Source>, Failure>>>,
+    /// The numbers of its bodies and heads.
+    held: Vec<u64>,
+    reply: Option<oneshot::Sender<Result<Answered, Failure>>>,
     /// Dropped when nothing of it is left.
-    over: oneshot::Sender<()>,
+    over: Option<oneshot::Sender<()>>,
 }
 
-/// A body of a call; away while a piece of it is read.
-struct Held {
-    call: u64,
-    source: Option<Source>,
+/// What a module made of a call.
+pub(super) enum Answered {
+    Response(Response<Source>),
+    Refused(String),
+    Forwarded(String, u16),
+    /// What the workload of a tunnel receives.
+    Tunnel(Source),
+    /// There is no such handler.
+    Nothing,
 }
 
 impl Link {
+    /// A link, and what tells how modules load.
     pub(super) fn new(
         service: Arc<str>,
         secrets: Arc<Secrets>,
         outbox: UnboundedSender<ToWorker>,
         tasks: Tasks,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> (Arc<Self>, UnboundedReceiver<Result<Handlers, String>>) {
+        let (loaded, loads) = unbounded_channel();
+        let link = Arc::new(Self {
             service,
             secrets,
             outbox,
             tasks,
             last: AtomicU64::new(0),
+            loaded,
+            isolates: AtomicU64::new(0),
+            introduced: Mutex::default(),
             state: Mutex::default(),
-        })
+        });
+        (link, loads)
     }
 
     pub(super) fn say(&self, message: ToWorker) {
@@ -85,18 +108,80 @@ impl Link {
         let _sent = self.outbox.send(message);
     }
 
-    /// Sends a call and waits for the head of its response.
+    /// Sends a request and waits for the head of its response.
     pub(super) async fn call(
         self: &Arc<Self>,
-        mut call: super::message::Call,
-        source: Source,
-        tenant: &TenantId,
+        request: Request<Source>,
+        from: &Caller<'_>,
         errands: Arc<dyn Errands>,
-    ) -> Result<Response<Source>, Failure> {
+    ) -> Result<Answered, Failure> {
+        let (head, source) = request.into_parts();
+        self.ask(
+            from,
+            errands,
+            source,
+            |link, pending, number, from, content| {
+                let fields = link.keep(pending, head.headers);
+                ToWorker::Call(Call {
+                    number,
+                    from,
+                    head: RequestHead {
+                        method: head.method.as_str().to_owned(),
+                        url: head.uri.to_string(),
+                        fields,
+                    },
+                    content,
+                })
+            },
+        )
+        .await
+    }
+
+    /// Asks about a tunnel.
+    pub(super) async fn tunnel(
+        self: &Arc<Self>,
+        (host, port): (String, u16),
+        source: Source,
+        from: &Caller<'_>,
+        errands: Arc<dyn Errands>,
+    ) -> Result<Answered, Failure> {
+        self.ask(
+            from,
+            errands,
+            source,
+            |_link, _pending, number, from, content| {
+                ToWorker::Tunnel(Tunnel {
+                    number,
+                    from,
+                    host,
+                    port,
+                    content,
+                })
+            },
+        )
+        .await
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        from: &Caller<'_>,
+        errands: Arc<dyn Errands>,
+        source: Source,
+        message: impl FnOnce(&Self, (&mut State, &mut Pending), u64, u64, Content) -> ToWorker,
+    ) -> Result<Answered, Failure> {
         let number = self.number();
         let (reply, replied) = oneshot::channel();
-        let (over, ended) = oneshot::channel::<()>();
-        let content = {
+        let mut pending = Pending {
+            tenant: from.tenant.id.clone(),
+            errands,
+            began: Instant::now(),
+            body: None,
+            held: Vec::new(),
+            reply: Some(reply),
+            over: None,
+        };
+        let introduction = self.introduce(from);
+        {
             let mut state = self.state();
             if state.is_dead {
                 drop(state);
@@ -105,30 +190,19 @@ impl Link {
                     ..died()
                 });
             }
-            let content = self.hold(&mut state, number, source);
-            let pending = Pending {
-                tenant: tenant.clone(),
-                errands,
-                body: match content {
-                    Content::Handle(handle) => Some(handle),
-                    Content::Empty | Content::Whole(_) | Content::Stream(_) => None,
-                },
-                reply: Some(reply),
-                over,
-            };
+            let content = self.hold(&mut state, &mut pending.held, source);
+            if let Content::Handle(handle) = content {
+                pending.body = Some(handle);
+            }
+            let both = (&mut *state, &mut pending);
+            self.say(message(self, both, number, introduction.number, content));
             state.calls.insert(number, pending);
-            content
-        };
-        call.number = number;
-        call.content = content;
+        }
         let mut calling = Calling {
             link: Arc::clone(self),
             number,
             is_answered: false,
         };
-        self.say(ToWorker::Call(call));
-        // What lives on after the response is waited for by a drain.
-        self.tasks.spawn("worker", async move { drop(ended.await) });
         let replied = replied.await.unwrap_or_else(|_gone| Err(died()));
         calling.is_answered = true;
         replied
@@ -137,14 +211,14 @@ impl Link {
     /// Takes one message of the worker's.
     pub(super) fn take(self: &Arc<Self>, message: ToAgent) {
         match message {
-            ToAgent::Loaded(result) => self.state().loaded = Some(result),
-            ToAgent::Answer { call, result } => self.answer(call, result),
-            ToAgent::Over { call, cut } => {
-                if cut > 0 {
-                    tracing::warn!(service = &*self.service, cut, "outbound worker's tasks cut");
+            ToAgent::Loaded(result) => drop(self.loaded.send(result)),
+            ToAgent::Answer { call, result, over } => {
+                self.answer(call, result, over.is_none());
+                if let Some(usage) = over {
+                    self.over(call, usage);
                 }
-                self.over(call);
             }
+            ToAgent::Over { call, usage } => self.over(call, usage),
             ToAgent::Fetch {
                 errand,
                 call,
@@ -170,27 +244,45 @@ impl Link {
                     let _sent = reader.send(piece);
                 }
             }
+            ToAgent::Isolates(count) => self.isolates.store(count, Ordering::Relaxed),
             ToAgent::Pong(number) => {
                 self.state().pinged.take_if(|(pinged, _)| *pinged == number);
             }
         }
     }
 
-    /// Gives a call its response. Whose body it is is settled here: with the message that follows
-    /// all that is left of the call is forgotten.
+    /// Gives a call its response. Whose body it is is settled here: where nothing of the call is
+    /// left, all that it had is forgotten next.
     fn answer(
         self: &Arc<Self>,
         call: u64,
-        result: Result<(ResponseHead, Content), (Fault, String)>,
+        result: Result<Answer, (Fault, String)>,
+        lives_on: bool,
     ) {
-        let pending = self
-            .state()
-            .calls
-            .get_mut(&call)
-            .and_then(|call| Some((call.reply.take()?, call.body)));
-        let Some((reply, body)) = pending else { return };
+        let taken = self.state().calls.get_mut(&call).and_then(|pending| {
+            let reply = pending.reply.take()?;
+            let ended = lives_on.then(|| {
+                let (over, ended) = oneshot::channel();
+                pending.over = Some(over);
+                ended
+            });
+            Some((reply, pending.body, ended))
+        });
+        let Some((reply, body, ended)) = taken else {
+            return;
+        };
+        if let Some(ended) = ended {
+            // What lives on after the response is waited for by a drain.
+            self.tasks.spawn("worker", async move { drop(ended.await) });
+        }
         let result = match result {
-            Ok((head, content)) => self.response(head, content),
+            Ok(Answer::Response(head, content)) => {
+                self.response(head, content).map(Answered::Response)
+            }
+            Ok(Answer::Refuse(reason)) => Ok(Answered::Refused(reason)),
+            Ok(Answer::Forward(host, port)) => Ok(Answered::Forwarded(host, port)),
+            Ok(Answer::Tunnel(content)) => Ok(Answered::Tunnel(self.source(content))),
+            Err((Fault::NoHandler, _)) => Ok(Answered::Nothing),
             Err((fault, text)) => Err(Failure {
                 unused: body.and_then(|body| self.take_body(body)),
                 ..Failure::new(fault.reason(), text)
@@ -206,6 +298,7 @@ impl Link {
         state.is_dead = true;
         let ended = (
             std::mem::take(&mut state.calls),
+            std::mem::take(&mut state.heads),
             std::mem::take(&mut state.bodies),
             std::mem::take(&mut state.errands),
             std::mem::take(&mut state.streams),
@@ -214,9 +307,11 @@ impl Link {
         drop(ended);
     }
 
-    /// How the module that was sent last loads, once that is known.
-    pub(super) fn take_loaded(&self) -> Option<Result<(), String>> {
-        self.state().loaded.take()
+    /// Isolates that there are, and calls that live on after their answer.
+    pub(super) fn counts(&self) -> (u64, usize) {
+        let state = self.state();
+        let answered = state.calls.values().filter(|call| call.reply.is_none());
+        (self.isolates.load(Ordering::Relaxed), answered.count())
     }
 
     /// Whether nothing is under way.
@@ -245,47 +340,35 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a body for the worker, by number.
-    fn hold(&self, state: &mut State, call: u64, source: Source) -> Content {
-        if source.is_end_stream() {
-            return Content::Empty;
-        }
-        let number = self.number();
-        let source = Some(source);
-        state.bodies.insert(number, Held { call, source });
-        Content::Handle(number)
-    }
-
     fn take_body(&self, handle: u64) -> Option<Source> {
-        self.state().bodies.remove(&handle)?.source
+        self.state().bodies.remove(&handle)?
     }
 
     /// Forgets a call and all that it had.
-    fn over(&self, call: u64) {
+    fn over(&self, call: u64, usage: Usage) {
+        if usage.cut > 0 {
+            let (service, cut) = (&*self.service, usage.cut);
+            tracing::warn!(service, cut, "outbound worker's tasks cut");
+        }
         let mut state = self.state();
-        let ended = state.calls.remove(&call);
-        let bodies = state.bodies.extract_if(|_, held| held.call == call);
-        let bodies: Vec<_> = bodies.collect();
+        let Some(ended) = state.calls.remove(&call) else {
+            return;
+        };
+        let mut bodies = Vec::new();
+        for number in &ended.held {
+            if state.heads.remove(number).is_none() {
+                bodies.extend(state.bodies.remove(number));
+            }
+        }
         drop(state);
         drop(bodies);
-        if let Some(ended) = ended {
-            let _sent = ended.over.send(());
-        }
-    }
-
-    /// The body that the worker names.
-    fn source(self: &Arc<Self>, content: Content) -> Source {
-        match content {
-            Content::Empty => Source::empty(),
-            Content::Whole(Octets(octets)) => Source::Whole(octets),
-            Content::Handle(handle) => self
-                .take_body(handle)
-                .unwrap_or_else(|| Source::Made(Box::pin(Unfinished))),
-            Content::Stream(stream) => {
-                let (pieces, reader) = unbounded_channel();
-                self.state().streams.insert(stream, pieces);
-                Source::Made(Box::pin(Written::new(Arc::clone(self), stream, reader)))
-            }
+        ended.errands.over(Used {
+            cpu: Duration::from_micros(usage.cpu_us),
+            wall: ended.began.elapsed(),
+            cut: usage.cut,
+        });
+        if let Some(over) = ended.over {
+            let _sent = over.send(());
         }
     }
 
@@ -298,76 +381,8 @@ impl Link {
         let mut response = Response::new(self.source(content));
         let status = StatusCode::from_u16(head.status);
         *response.status_mut() = status.map_err(|_invalid| wrong())?;
-        *response.headers_mut() = head.headers.into_map().ok_or_else(wrong)?;
+        *response.headers_mut() = self.headers(head.fields).ok_or_else(wrong)?;
         Ok(response)
-    }
-
-    /// Runs an errand until it is done or nobody waits for it.
-    fn run(self: &Arc<Self>, errand: u64, call: u64, head: RequestHead, content: Content) {
-        let (cancel, cancelled) = oneshot::channel();
-        let errands = {
-            let mut state = self.state();
-            let errands = state.calls.get(&call).map(|call| Arc::clone(&call.errands));
-            state.errands.insert(errand, cancel);
-            errands
-        };
-        let request = request(head, self.source(content));
-        let link = Arc::clone(self);
-        self.tasks.spawn("worker errand", async move {
-            let fetched = async {
-                let errands = errands.ok_or("its invocation is over")?;
-                let request = request.ok_or("the request's head is none")?;
-                let fetched = errands.fetch(request).await;
-                fetched.map_err(|error| error.message)
-            };
-            let fetched = tokio::select! {
-                biased; // What nobody waits for is given up.
-                _ = cancelled => return,
-                fetched = fetched => fetched,
-            };
-            let result = fetched.map(|response| {
-                let (head, body) = response.into_parts();
-                let head = ResponseHead {
-                    status: head.status.as_u16(),
-                    headers: (&head.headers).into(),
-                };
-                let mut state = link.state();
-                let content = link.hold(&mut state, call, body);
-                (head, content)
-            });
-            link.state().errands.remove(&errand);
-            link.say(ToWorker::Fetched { errand, result });
-        });
-    }
-
-    /// Reads one piece of a body.
-    fn read(self: &Arc<Self>, errand: u64, handle: u64) {
-        let taken = self
-            .state()
-            .bodies
-            .get_mut(&handle)
-            .and_then(|held| held.source.take());
-        let Some(mut source) = taken else {
-            let result = Err("the body is gone".to_owned());
-            return self.say(ToWorker::Chunk { errand, result });
-        };
-        let link = Arc::clone(self);
-        self.tasks.spawn("worker body", async move {
-            let result = next_octets(&mut source).await;
-            let is_over = !matches!(result, Ok(Some(_)));
-            {
-                let mut state = link.state();
-                match state.bodies.get_mut(&handle) {
-                    Some(held) if !is_over => held.source = Some(source),
-                    Some(_) => drop(state.bodies.remove(&handle)),
-                    // Cancelled meanwhile.
-                    None => {}
-                }
-            }
-            let result = result.map(|octets| octets.map(Octets));
-            let result = result.map_err(|error| error.to_string());
-            link.say(ToWorker::Chunk { errand, result });
-        });
     }
 
     /// `console`, for the operator.
@@ -389,12 +404,4 @@ impl Link {
 
 fn died() -> Failure {
     Failure::new(Reason::WorkerDied, "the worker's process is gone")
-}
-
-fn request(head: RequestHead, source: Source) -> Option<Request<Source>> {
-    let mut request = Request::new(source);
-    *request.method_mut() = head.method.parse().ok()?;
-    *request.uri_mut() = Uri::try_from(head.url).ok()?;
-    *request.headers_mut() = head.headers.into_map()?;
-    Some(request)
 }

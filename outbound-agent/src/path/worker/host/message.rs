@@ -4,8 +4,8 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use outbound_javascript::{Level, WorkerError};
+use http::HeaderMap;
+use outbound_javascript::{self as javascript, Level, WorkerError};
 use serde::{Deserialize, Serialize};
 
 use crate::model::reason::Reason;
@@ -15,8 +15,14 @@ use crate::model::reason::Reason;
 pub(super) enum ToWorker {
     /// The module that calls are for from now on.
     Load(Load),
+    /// What calls may be from.
+    Introduce(Introduction),
+    /// No call is from that any more.
+    Retire(u64),
     /// Answer a request.
     Call(Call),
+    /// Decide about a tunnel.
+    Tunnel(Tunnel),
     /// Nobody waits for a call any more.
     Abandon { call: u64 },
     /// A request was answered, or was not.
@@ -46,14 +52,15 @@ pub(super) enum ToWorker {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToAgent {
     /// The module loads, or why not.
-    Loaded(Result<(), String>),
-    /// A call is answered, or why not.
+    Loaded(Result<Handlers, String>),
+    /// A call is answered, or why not; where nothing of it is left, what it used.
     Answer {
         call: u64,
-        result: Result<(ResponseHead, Content), (Fault, String)>,
+        result: Result<Answer, (Fault, String)>,
+        over: Option<Usage>,
     },
-    /// Nothing of a call is left; this many of its tasks were cut.
-    Over { call: u64, cut: u32 },
+    /// Nothing of a call is left that was answered before.
+    Over { call: u64, usage: Usage },
     /// Send a request.
     Fetch {
         errand: u64,
@@ -78,6 +85,8 @@ pub(super) enum ToAgent {
     Console { call: u64, level: u8, text: String },
     /// A piece of the worker's body.
     Piece { stream: u64, piece: Piece },
+    /// How many isolates there are now.
+    Isolates(u64),
     /// I am here.
     Pong(u64),
 }
@@ -89,36 +98,99 @@ pub(super) struct Load {
     pub(super) files: Vec<(String, String)>,
     pub(super) main: String,
     pub(super) secrets: Vec<String>,
+    pub(super) caches: Vec<String>,
     pub(super) cpu_ms: u64,
     pub(super) wall_ms: u64,
     pub(super) memory_bytes: u64,
+    /// How many isolates there may be.
+    pub(super) isolates: u64,
+}
+
+/// What a module does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Handlers {
+    /// Whether something that it exports decides about tunnels.
+    pub(super) has_connect: bool,
+}
+
+/// From what many calls are: said once.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Introduction {
+    pub(super) number: u64,
+    /// Whose isolate; empty for the one of all.
+    pub(super) isolate: String,
+    /// Which export; empty for the default one.
+    pub(super) entrypoint: String,
+    /// JSON.
+    pub(super) env: String,
+    /// Whether `env.url` is the URL of the request.
+    pub(super) has_own_url: bool,
 }
 
 /// A request to answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call {
     pub(super) number: u64,
-    /// Whose isolate; empty for the one of all.
-    pub(super) isolate: String,
-    /// Which export; empty for the default one.
-    pub(super) entrypoint: String,
+    /// The number of an introduction.
+    pub(super) from: u64,
     pub(super) head: RequestHead,
     pub(super) content: Content,
-    /// JSON.
-    pub(super) env: String,
+}
+
+/// A tunnel to decide about.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Tunnel {
+    pub(super) number: u64,
+    /// The number of an introduction.
+    pub(super) from: u64,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// What the workload sends.
+    pub(super) content: Content,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RequestHead {
     pub(super) method: String,
     pub(super) url: String,
-    pub(super) headers: Fields,
+    pub(super) fields: Fields,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
-    pub(super) headers: Fields,
+    pub(super) fields: Fields,
+}
+
+/// Header fields.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Fields {
+    /// A line for each name and for each value, and the agent's number of them.
+    Numbered(u64, Octets),
+    /// Lines alone: the worker's own.
+    Lines(Octets),
+    /// Exactly those that the agent has under this number.
+    Kept(u64),
+}
+
+/// What a module made of a call.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Response(ResponseHead, Content),
+    /// The tunnel is refused.
+    Refuse(String),
+    /// It goes on to this host and port.
+    Forward(String, u16),
+    /// The worker is its other end.
+    Tunnel(Content),
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Usage {
+    pub(super) cpu_us: u64,
+    /// Tasks and bodies that were cut before their end.
+    pub(super) cut: u32,
 }
 
 /// A body, or where it is.
@@ -149,6 +221,8 @@ pub(super) enum Fault {
     Memory,
     Exception,
     Poisoned,
+    NoHandler,
+    Crowded,
 }
 
 impl Fault {
@@ -161,8 +235,9 @@ impl Fault {
             WorkerError::Exception { .. }
             | WorkerError::NotAResponse { .. }
             | WorkerError::NeverSettled
-            | WorkerError::NoHandler { .. }
             | WorkerError::Engine { .. } => Self::Exception,
+            WorkerError::NoHandler { .. } => Self::NoHandler,
+            WorkerError::Crowded => Self::Crowded,
             WorkerError::Poisoned(_) => Self::Poisoned,
         }
     }
@@ -173,8 +248,9 @@ impl Fault {
             Self::Cpu => Reason::WorkerCpu,
             Self::Timeout => Reason::WorkerTimeout,
             Self::Memory => Reason::WorkerMemory,
-            Self::Exception => Reason::WorkerException,
+            Self::Exception | Self::NoHandler => Reason::WorkerException,
             Self::Poisoned => Reason::WorkerDied,
+            Self::Crowded => Reason::WorkerLimit,
         }
     }
 }
@@ -189,29 +265,33 @@ pub(super) const fn level_number(level: Level) -> u8 {
     }
 }
 
-/// Header fields in their order.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Fields(Vec<(String, Octets)>);
-
-impl From<&HeaderMap> for Fields {
-    fn from(headers: &HeaderMap) -> Self {
-        let field = |(name, value): (&HeaderName, &HeaderValue)| {
-            let value = Bytes::copy_from_slice(value.as_bytes());
-            (name.as_str().to_owned(), Octets(value))
-        };
-        Self(headers.iter().map(field).collect())
+impl Fields {
+    /// The agent's, which it keeps under this number.
+    pub(super) fn numbered(number: u64, headers: &HeaderMap) -> Self {
+        let fields = javascript::Fields::from(headers);
+        Self::Numbered(number, Octets(fields.lines().clone()))
     }
 }
 
-impl Fields {
-    /// As a map; nothing where a name or a value is none.
-    pub(super) fn into_map(self) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(self.0.len());
-        for (name, value) in self.0 {
-            let name: HeaderName = name.parse().ok()?;
-            headers.append(name, HeaderValue::from_maybe_shared(value.0).ok()?);
+/// As the worker hands them on.
+impl From<&javascript::Fields> for Fields {
+    fn from(fields: &javascript::Fields) -> Self {
+        match fields.handle {
+            Some(number) => Self::Kept(number),
+            None => Self::Lines(Octets(fields.lines().clone())),
         }
-        Some(headers)
+    }
+}
+
+/// As the worker is given them.
+impl From<Fields> for javascript::Fields {
+    fn from(fields: Fields) -> Self {
+        match fields {
+            Fields::Numbered(number, Octets(lines)) => Self::with_handle(lines, number),
+            Fields::Lines(Octets(lines)) => Self::from_lines(lines),
+            // The agent says what it has.
+            Fields::Kept(_) => Self::default(),
+        }
     }
 }
 

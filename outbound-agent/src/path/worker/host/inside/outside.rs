@@ -9,7 +9,8 @@ use outbound_javascript::{self as javascript, Body, Host, HostError, Jwt, Level,
 use serde_json::Value;
 
 use super::super::message::{Octets, RequestHead, ToAgent, ToWorker, level_number};
-use super::{Wire, to_body};
+use super::to_body;
+use super::wire::Wire;
 
 /// What an isolate's module asks of its surroundings, asked of the agent.
 pub(super) struct Outside(pub(super) Rc<Wire>);
@@ -26,7 +27,7 @@ impl Host for Outside {
         let head = RequestHead {
             method: head.method.to_string(),
             url: head.url,
-            headers: (&head.headers).into(),
+            fields: (&head.headers).into(),
         };
         let wait = self.0.wait(errand);
         self.0.say(ToAgent::Fetch {
@@ -43,7 +44,7 @@ impl Host for Outside {
             let head = javascript::ResponseHead {
                 status: StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY),
                 status_text: None,
-                headers: head.headers.into_map().unwrap_or_default(),
+                headers: head.fields.into(),
             };
             Ok((head, to_body(content)))
         })

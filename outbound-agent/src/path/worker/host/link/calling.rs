@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::message::ToWorker;
+use super::super::message::{ToWorker, Usage};
 use super::Link;
 
 /// A call, as its caller holds it: dropped before it is answered, it is abandoned.
@@ -17,7 +17,7 @@ impl Drop for Calling {
         if !self.is_answered {
             let call = self.number;
             self.link.say(ToWorker::Abandon { call });
-            self.link.over(call);
+            self.link.over(call, Usage::default());
         }
     }
 }
