@@ -24,10 +24,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya_log::EbpfLogger;
 use outbound_common::names::map;
-use outbound_common::tenant::SLOTS;
+use outbound_common::tenant::{self, SLOTS};
 use outbound_common::{Counter, ListenerEntry, TenantEntry};
 
 use crate::model::tenant::CgroupId;
@@ -36,8 +36,8 @@ use crate::sys;
 pub use error::Error;
 pub use flows::KernelFlows;
 pub use host::{
-    DirectoryLock, cgroup_of, cgroup_root, check_kernel, hold, missing_capabilities, own_cgroup,
-    release,
+    AGENTS_CGROUP, DirectoryLock, cgroup_of, cgroup_root, check_kernel, hold, leave_root,
+    missing_capabilities, own_cgroup, release,
 };
 pub use listeners::Listeners;
 pub use load::Features;
@@ -63,9 +63,15 @@ pub struct Redirect {
     features: Features,
     object: Ebpf,
     tenants: Mutex<HashMap<MapData, u64, TenantEntry>>,
+    levels: Mutex<Array<MapData, u32>>,
+    /// Whether the cgroup root is the kernel's own.
+    sees_all: bool,
     pending: Mutex<Pending>,
     _lock: DirectoryLock,
 }
+
+/// The id of the root of all cgroups.
+const KERNELS_ROOT: u64 = 1;
 
 /// Whether this process and this host have what [`Redirect::open`] needs; changes nothing.
 pub fn check(settings: &Settings) -> Result<(), Error> {
@@ -82,8 +88,13 @@ impl Redirect {
         let lock = host::take_pin_dir(&settings.pin_dir)?;
         load::check_layout(&settings.pin_dir)?;
         let (object, features) = load::load(&settings.pin_dir)?;
+        let levels = pinned(&settings.pin_dir, map::LEVELS)?;
+        let levels = Array::try_from(aya::maps::Map::Array(levels));
+        let levels = levels.map_err(map_error(map::LEVELS))?;
         let redirect = Self {
             tenants: open_map(&settings.pin_dir, map::TENANTS)?.into(),
+            levels: levels.into(),
+            sees_all: sys::cgroup_id(&settings.cgroup_root).is_ok_and(|id| id == KERNELS_ROOT),
             pending: Pending::open(&settings.pin_dir)?.into(),
             settings: settings.clone(),
             features,
@@ -160,12 +171,19 @@ impl Redirect {
         Listeners::open(&self.settings.pin_dir)
     }
 
-    /// Makes a cgroup a tenant's, from the next socket on. Cgroups deeper than 16 levels below
-    /// the root are not found by the kernel side: they stay without egress.
-    pub fn assign(&self, cgroup: CgroupId, slot: u32, flags: u32) -> Result<(), Error> {
+    /// Makes the cgroup of this directory a tenant's, from the next socket on. Cgroups deeper
+    /// than 16 levels below the root are not found by the kernel side: they stay without egress.
+    pub fn assign(
+        &self,
+        cgroup: CgroupId,
+        directory: &Path,
+        slot: u32,
+        flags: u32,
+    ) -> Result<(), Error> {
         if slot >= SLOTS {
             return Err(Error::Slot { slot });
         }
+        self.look_at(self.level(directory))?;
         let entry = TenantEntry {
             cgroup: cgroup.0,
             slot,
@@ -174,6 +192,27 @@ impl Redirect {
         locked(&self.tenants)
             .insert(cgroup.0, entry, 0)
             .map_err(map_error(map::TENANTS))
+    }
+
+    /// Lets the kernel side look for tenants at these levels as well.
+    fn look_at(&self, levels: u32) -> Result<(), Error> {
+        let mut known = locked(&self.levels);
+        let failed = map_error(map::LEVELS);
+        let before = known.get(&0, 0).map_err(&failed)?;
+        if before | levels != before {
+            known.set(0, before | levels, 0).map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    /// The bit of the level that a cgroup lies at. Every bit where a path does not say: in a
+    /// cgroup namespace, whose root is not the kernel's.
+    fn level(&self, directory: &Path) -> u32 {
+        let root = &self.settings.cgroup_root;
+        match directory.strip_prefix(root) {
+            Ok(path) if self.sees_all => tenant::level(path.components().count()),
+            _ => tenant::LEVELS,
+        }
     }
 
     /// Takes a cgroup's tenant away: nothing more leaves it, open connections included.

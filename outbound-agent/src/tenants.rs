@@ -200,7 +200,7 @@ impl Assignments {
         );
         self.is_stale = false;
         for (id, wanted) in wanted {
-            succeeded(self.admit(id, wanted.spec), &mut failure);
+            succeeded(self.admit(id, &wanted.directory, wanted.spec), &mut failure);
         }
         failure.map_or(Ok(cut), Err)
     }
@@ -231,7 +231,7 @@ impl Assignments {
     }
 
     /// Tells the kernel whose a cgroup is.
-    fn admit(&mut self, cgroup: CgroupId, spec: usize) -> Result<(), Error> {
+    fn admit(&mut self, cgroup: CgroupId, directory: &Path, spec: usize) -> Result<(), Error> {
         let flags = flags(&self.specs[spec]);
         let known = self.in_kernel.get(&cgroup).copied();
         if known.is_some_and(|known| known.flags == flags) {
@@ -241,7 +241,7 @@ impl Assignments {
             Some(known) => known.slot,
             None => self.slots.take().ok_or(Error::Slots)?,
         };
-        self.redirect.assign(cgroup, slot, flags)?;
+        self.redirect.assign(cgroup, directory, slot, flags)?;
         self.in_kernel.insert(cgroup, Assigned { slot, flags });
         Ok(())
     }

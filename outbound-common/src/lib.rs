@@ -7,6 +7,7 @@
 //! |---|---|---|---|---|
 //! | `LAYOUT` | 0 | [`LAYOUT_VERSION`] | agent | agent |
 //! | `TENANTS` | cgroup id | [`TenantEntry`] | agent | every hook |
+//! | `LEVELS` | 0 | [`tenant::LEVELS`] at most | agent | whoever asks for the caller's tenant |
 //! | `LISTENERS` | netns cookie | [`ListenerEntry`] | agent | connect, sendmsg, bind, belt |
 //! | `SOCKETS` | socket | [`Flow`] | `sock_create` stamps, connect fills in | every hook |
 //! | `FLOWS` | [`FlowKey`] | [`Flow`] | workload's `sock_ops`, belt (UDP) | agent's `sock_ops`, agent (UDP) |
@@ -35,4 +36,4 @@ pub use refusal::Refusal;
 pub use tenant::{ListenerEntry, TenantEntry};
 
 /// Version of the layouts in this crate. An agent adopts pinned maps of this version only.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;

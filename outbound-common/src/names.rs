@@ -6,6 +6,8 @@ pub mod map {
     pub const LAYOUT: &str = "LAYOUT";
     /// Cgroup id to tenant.
     pub const TENANTS: &str = "TENANTS";
+    /// Array of one: how deep below the root tenants' cgroups lie, a bit each.
+    pub const LEVELS: &str = "LEVELS";
     /// Network namespace cookie to the agent's ports.
     pub const LISTENERS: &str = "LISTENERS";
     /// Stamp and original destination of each workload socket.

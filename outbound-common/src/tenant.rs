@@ -22,6 +22,21 @@ pub const TENANT_INBOUND: u32 = 1;
 /// A socket may be used only by a process of the same tenant.
 pub const TENANT_STRICT: u32 = 2;
 
+/// How deep below the root tenants' cgroups may lie.
+pub const DEEPEST: u32 = 16;
+/// Every level at which a tenant's cgroup may lie, as in the map `LEVELS`: bit `n` for `n` below
+/// the root.
+pub const LEVELS: u32 = ((1 << DEEPEST) - 1) << 1;
+
+/// The bit of a level; 0 where no tenant is found there.
+#[inline(always)]
+pub const fn level(depth: usize) -> u32 {
+    match depth {
+        1..=16 => 1 << depth,
+        _ => 0,
+    }
+}
+
 /// Where the agent listens in one network namespace.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +108,12 @@ mod tests {
         for last in 0..=255 {
             assert!((1..=254).contains(&octets(7, last)[3]));
         }
+    }
+
+    #[test]
+    fn every_level_has_a_bit() {
+        assert_eq!((0..40).map(level).fold(0, |all, bit| all | bit), LEVELS);
+        assert_eq!((level(0), level(1), level(17)), (0, 2, 0));
     }
 
     #[test]

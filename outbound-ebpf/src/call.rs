@@ -7,18 +7,16 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie,
 };
 use aya_ebpf::programs::SockAddrContext;
+use outbound_common::tenant::DEEPEST;
 use outbound_common::{Addr16, PortBe, TenantEntry};
 
-use crate::maps::tenant;
+use crate::maps::{levels, tenant};
 use crate::refuse::{Attempt, Whose};
 
 pub(crate) const AF_INET: u32 = 2;
 pub(crate) const AF_INET6: u32 = 10;
 pub(crate) const TCP: u32 = 6;
 pub(crate) const UDP: u32 = 17;
-
-/// Tenants' cgroups lie at most this deep below the root.
-const TENANT_DEPTH: i32 = 16;
 
 /// Reads a field of a context.
 ///
@@ -138,16 +136,20 @@ impl<const IP: u32> Call<IP> {
 #[inline(always)]
 pub(crate) fn tenant_of_caller() -> Option<&'static TenantEntry> {
     let mut innermost = None;
+    let mut levels = levels() >> 1;
     let mut level = 1;
-    while level <= TENANT_DEPTH {
-        // SAFETY: a helper that takes a number.
-        let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
-        if cgroup == 0 {
-            break;
+    while levels != 0 && level <= DEEPEST as i32 {
+        if levels & 1 != 0 {
+            // SAFETY: a helper that takes a number.
+            let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+            if cgroup == 0 {
+                break;
+            }
+            if let Some(entry) = tenant(cgroup) {
+                innermost = Some(entry);
+            }
         }
-        if let Some(entry) = tenant(cgroup) {
-            innermost = Some(entry);
-        }
+        levels >>= 1;
         level += 1;
     }
     innermost

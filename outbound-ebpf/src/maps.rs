@@ -24,6 +24,11 @@ static LAYOUT: Array<u32> = Array::pinned(1, 0);
 #[map]
 pub(crate) static TENANTS: HashMap<u64, TenantEntry> = HashMap::pinned(65_536, BPF_F_NO_PREALLOC);
 
+/// How deep below the root tenants' cgroups lie, a bit each, so that whoever is no tenant costs
+/// no more look-ups than there are such levels. Written by the agent, before a tenant is.
+#[map]
+static LEVELS: Array<u32> = Array::pinned(1, 0);
+
 /// The agent's ports by network namespace cookie. Written by the agent. Full: the agent refuses
 /// the namespace.
 #[map]
@@ -79,6 +84,15 @@ pub(crate) fn count(counter: Counter) {
 pub(crate) fn tenant(cgroup: u64) -> Option<&'static TenantEntry> {
     // SAFETY: without preallocation an entry is immutable until its RCU grace period ends.
     unsafe { TENANTS.get(cgroup) }
+}
+
+/// See [`LEVELS`].
+#[inline(always)]
+pub(crate) fn levels() -> u32 {
+    LEVELS
+        .get(0)
+        .copied()
+        .unwrap_or(outbound_common::tenant::LEVELS)
 }
 
 /// Looks an entry up.

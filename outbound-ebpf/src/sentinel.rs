@@ -16,12 +16,12 @@ use crate::refuse::{ECONNREFUSED, EPERM, LET_THROUGH, Whose};
 #[inline(always)]
 pub(crate) fn watch<const IP: u32>(ctx: &SockAddrContext) -> i32 {
     let call = Call::<IP>::read(ctx);
-    let Some(tenant) = tenant_of_caller() else {
-        return stranger(&call);
-    };
     if SOCKETS.get(call.sk).is_some() {
         return LET_THROUGH;
     }
+    let Some(tenant) = tenant_of_caller() else {
+        return stranger(&call);
+    };
     let attempt = call.attempt(tenant.into());
     attempt.refuse(Counter::ForeignSocket, EPERM)
 }
@@ -29,7 +29,7 @@ pub(crate) fn watch<const IP: u32>(ctx: &SockAddrContext) -> i32 {
 /// Only what goes to a loopback address costs a look: no flow has another.
 #[inline(always)]
 fn stranger<const IP: u32>(call: &Call<IP>) -> i32 {
-    if !is_loopback(call.address) || SOCKETS.get(call.sk).is_some() {
+    if !is_loopback(call.address) {
         return LET_THROUGH;
     }
     let Some(listener) = listener(call.netns()) else {

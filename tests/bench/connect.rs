@@ -12,8 +12,10 @@
 mod stage;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::thread;
 
 use harness::sandbox::Sandbox;
@@ -33,6 +35,15 @@ struct Cost {
 }
 
 fn main() {
+    // In a cgroup of its own, as an agent is.
+    let own = Sandbox::new().expect("root");
+    let enter = |cgroup: &Path| fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
+    enter(&own.cgroup("agent"));
+    compare();
+    enter(&own.settings().cgroup_root);
+}
+
+fn compare() {
     let mut costs: [Vec<Cost>; 3] = Default::default();
     for round in 0..ROUNDS {
         for turn in 0..2 {
@@ -108,7 +119,7 @@ fn serve(sandbox: &Sandbox) {
     thread::spawn(move || listener.incoming().for_each(drop));
 }
 
-fn measure(sandbox: &Sandbox, cgroup: &std::path::Path, address: &str, port: u16) -> Cost {
+fn measure(sandbox: &Sandbox, cgroup: &Path, address: &str, port: u16) -> Cost {
     let program = format!(
         "import time, struct\n\
          linger = struct.pack('ii', 1, 0)\n\

@@ -8,16 +8,17 @@ mod site;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use outbound_agent::redirect;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::sandbox::{Sandbox, eventually, python};
+use crate::sandbox::{Sandbox, Sniffer, eventually, python};
 use crate::tls::Identity;
 
 pub use command::{Ended, Invocation, Running};
@@ -46,7 +47,15 @@ impl Host {
     /// A machine with an agent configured, and no tenant; `None`, said aloud, where the test may
     /// not make one.
     pub fn new() -> Option<Self> {
-        let sandbox = Sandbox::new()?;
+        Sandbox::new().map(Self::on)
+    }
+
+    /// As [`Self::new`], with a way out and a far side that answers for every address.
+    pub fn with_uplink() -> Option<Self> {
+        Sandbox::with_uplink().map(Self::on)
+    }
+
+    fn on(sandbox: Sandbox) -> Self {
         sandbox
             .netns()
             .ip(&format!("address add {ORIGIN_V4}/32 dev lo"));
@@ -69,7 +78,7 @@ impl Host {
         fs::create_dir(host.path("conf.d")).expect("a directory");
         let log = path("access.jsonl");
         host.configure("access_log", &format!("[access_log]\npath = {log:?}\n"));
-        Some(host)
+        host
     }
 
     /// Writes a drop-in of the configuration, in place of an earlier one of that name.
@@ -140,6 +149,11 @@ impl Host {
     /// The web site of these names, on ports 80 and 443.
     pub fn site(&self, names: &[&str]) -> Site {
         Site::start(self.sandbox.netns(), &self.identity(names))
+    }
+
+    /// A witness on the far side of the uplink.
+    pub fn sniff(&self) -> Sniffer {
+        self.sandbox.sniff()
     }
 
     /// Runs `ip` in the namespace.
@@ -238,6 +252,12 @@ impl Host {
     /// Connects from the namespace, as nobody's workload.
     pub fn connect(&self, address: &str) -> std::io::Result<TcpStream> {
         self.sandbox.netns().enter(|| TcpStream::connect(address))
+    }
+
+    /// As [`Self::connect`], with a deadline.
+    pub fn connect_within(&self, to: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
+        let connect = || TcpStream::connect_timeout(&to, patience);
+        self.sandbox.netns().enter(connect)
     }
 
     /// Every line of the access log so far.

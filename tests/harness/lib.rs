@@ -10,6 +10,7 @@
 )]
 
 pub mod agent;
+pub mod chance;
 pub mod host;
 pub mod kernel;
 pub mod nameserver;

@@ -3,6 +3,7 @@
 mod netns;
 mod process;
 mod sniffer;
+mod told;
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -19,6 +20,7 @@ pub use netns::Netns;
 pub use process::{Process, Workload};
 pub(crate) use process::{pipe, python};
 pub use sniffer::Sniffer;
+pub(crate) use told::Told;
 
 /// How long a test waits for anything that should come at once.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -110,13 +112,15 @@ impl Sandbox {
     /// Waits until something listens on a TCP port of the namespace.
     #[track_caller]
     pub fn await_listener(&self, port: u16) {
-        // proc(5): local address and port in hexadecimal; state 0A is LISTEN.
-        let wanted = format!(":{port:04X} 00000000:0000 0A");
+        // proc(5): local and remote address and port in hexadecimal; state 0A is LISTEN.
+        let local = format!(":{port:04X} 0");
+        let listens = |line: &str| line.contains(&local) && line.contains(":0000 0A ");
         eventually("a listener", || {
-            let sockets = self
-                .netns
-                .enter(|| fs::read_to_string("/proc/thread-self/net/tcp"));
-            sockets.ok()?.contains(&wanted).then_some(())
+            let sockets = self.netns.enter(|| {
+                let read = |table| fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+                Some(read("tcp").ok()? + &read("tcp6").unwrap_or_default())
+            });
+            sockets?.lines().any(listens).then_some(())
         });
     }
 

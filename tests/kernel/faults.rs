@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, Map, MapData};
+use harness::chance::{Chance, setting};
 use harness::sandbox::{PATIENCE, Process};
 use outbound_common::names::map;
 use outbound_common::{Addr16, Flow, FlowKey};
@@ -13,24 +14,8 @@ use crate::stage::{Stage, Tenant};
 
 /// How long faults are made; a scheduled run sets `OUTBOUND_STRESS_SECONDS` higher.
 const SECONDS: u64 = 8;
+const SEED: u64 = 0x0b5e_55ed;
 const TENANTS: u32 = 4;
-
-/// xorshift64: the same faults again for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn of(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-fn number(variable: &str, otherwise: u64) -> u64 {
-    let set = std::env::var(variable).ok();
-    set.map_or(otherwise, |set| set.parse().expect("a number"))
-}
 
 /// Whose a destination is: each tenant connects to a network of its own.
 const fn network(number: u32) -> [u8; 3] {
@@ -64,11 +49,11 @@ fn whatever_fails_under_load_nothing_gets_out_and_nobody_becomes_another() {
     let Some(stage) = Stage::with_uplink() else {
         return;
     };
-    let seed = number("OUTBOUND_STRESS_SEED", 0x0b5e_55ed);
-    let seconds = number("OUTBOUND_STRESS_SECONDS", SECONDS);
+    let seed = setting("OUTBOUND_STRESS_SEED", SEED);
+    let seconds = setting("OUTBOUND_STRESS_SECONDS", SECONDS);
     println!("OUTBOUND_STRESS_SEED={seed} OUTBOUND_STRESS_SECONDS={seconds}");
     let mut witness = stage.sandbox.sniff();
-    let mut storm = Storm::new(stage, seed);
+    let mut storm = Storm::new(stage);
     let (mut carried, mut faults) = (0, HashSet::new());
     let mut faults_to_come = 0..4;
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -113,7 +98,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(mut stage: Stage, seed: u64) -> Self {
+    fn new(mut stage: Stage) -> Self {
         let data = MapData::from_pin(stage.sandbox.settings().pin_dir.join(map::FLOWS)).unwrap();
         let start = |number| {
             let tenant = stage.tenant(&format!("t{number}"), number);
@@ -124,7 +109,7 @@ impl Storm {
             tenants: (0..TENANTS).map(start).collect(),
             stage,
             flows: HashMap::try_from(Map::HashMap(data)).unwrap(),
-            chance: Chance(seed),
+            chance: Chance::seeded(SEED),
             generation: 0,
         }
     }
@@ -151,9 +136,11 @@ impl Storm {
             // A tenant is nobody's for a moment.
             3 => {
                 let number = self.anyone();
-                let id = self.tenants[index_of(&self.tenants, number)].0.id;
-                self.stage.redirect().unassign(id).unwrap();
-                self.stage.redirect().assign(id, number, 0).unwrap();
+                let (tenant, _load) = &self.tenants[index_of(&self.tenants, number)];
+                let redirect = self.stage.redirect();
+                redirect.unassign(tenant.id).unwrap();
+                let assigned = redirect.assign(tenant.id, &tenant.cgroup, number, 0);
+                assigned.unwrap();
             }
             _ => {}
         }

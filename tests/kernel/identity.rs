@@ -39,7 +39,8 @@ fn one_watched_parent_serves_every_tenant_below_it() {
             "EPERM"
         );
         let id = outbound_agent::model::tenant::CgroupId(id);
-        stage.redirect().assign(id, slot, 0).expect("an entry");
+        let assigned = stage.redirect().assign(id, &cgroup, slot, 0);
+        assigned.expect("an entry");
         assert_eq!(stage.workload(&cgroup).python(CONNECT), "ok");
         assert_eq!(stage.flow().tenant_cgroup, id);
     }
@@ -139,6 +140,77 @@ fn a_tenants_socket_stays_its_own_in_anothers_hands() {
     assert_eq!(stage.workload(&a.cgroup).python(&move_over), "EPERM");
     assert_eq!(stage.count(Counter::WrongTenant), 1);
     assert_eq!(stage.workload(&a.cgroup).python(CONNECT), "ok");
+}
+
+#[test]
+fn the_thread_that_connects_is_named() {
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    // PR_SET_NAME
+    let connect = "import ctypes\n\
+         def one(): ctypes.CDLL(None).prctl(15, b'fetcher'); tcp().connect(('192.0.2.7', 80))\n\
+         made = threading.Thread(target=one); made.start(); made.join(); wait()";
+    let workload = stage.workload(&tenant.cgroup).as_user(1000);
+    let workload = workload.start_python(connect);
+    let flow = stage.flow();
+    assert_eq!((flow.pid, flow.uid), (workload.pid(), 1000));
+    assert_eq!(&*flow.executable, "fetcher");
+    workload.go_on();
+    workload.output();
+}
+
+/// Tenants that share a namespace have one `::1`: both take the same source port, again and
+/// again, and leave it by a reset before the next takes it.
+#[test]
+fn a_source_port_that_is_used_again_confuses_nobody() {
+    const EACH: usize = 300;
+    let Some(mut stage) = Stage::new() else {
+        return;
+    };
+    let tenants = [stage.tenant("a", 0), stage.tenant("b", 1)];
+    let running: Vec<_> = tenants
+        .iter()
+        .enumerate()
+        .map(|(index, tenant)| {
+            let number = index + 1;
+            stage.workload(&tenant.cgroup).start_python(&format!(
+                "def one(n):\n    \
+                 s = tcp(AF_INET6); s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1); s.bind(('::1', 4000))\n    \
+                 s.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0))\n    \
+                 s.connect(('2001:db8:{number}::%x' % n, 80)); s.send(b'{number}:%x\\n' % n)\n\
+                 for n in range(1, {EACH} + 1):\n    \
+                 while attempt(one, n) != 'ok': pass\n\
+                 print('done')"
+            ))
+        })
+        .collect();
+    let mut read = 0;
+    for _ in 0..EACH * 2 {
+        let accepted = stage.accept();
+        let flow = accepted.flow.expect("a flow");
+        let asked = flow.original_dst.0.ip().to_string();
+        let whose = tenants.iter().position(|one| one.id == flow.tenant_cgroup);
+        let whose = whose.expect("one of the two") + 1;
+        assert!(
+            asked.starts_with(&format!("2001:db8:{whose}::")),
+            "{flow:?}"
+        );
+        let mut line = String::new();
+        let mut reader = std::io::BufReader::new(accepted.stream);
+        // A reset may have taken what was sent with it.
+        if std::io::BufRead::read_line(&mut reader, &mut line).is_ok_and(|length| length > 0) {
+            let (number, n) = line.trim().split_once(':').expect("tenant and number");
+            assert_eq!(asked, format!("2001:db8:{number}::{n}"));
+            read += 1;
+        }
+    }
+    println!("{read} of {} were read", EACH * 2);
+    for workload in running {
+        assert_eq!(workload.output(), "done");
+    }
+    assert_eq!(stage.pending(), 0);
 }
 
 #[test]

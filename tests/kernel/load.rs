@@ -18,6 +18,7 @@ fn every_program_passes_the_verifier_and_every_map_is_pinned() {
     for map in [
         names::map::LAYOUT,
         names::map::TENANTS,
+        names::map::LEVELS,
         names::map::LISTENERS,
         names::map::SOCKETS,
         names::map::FLOWS,
@@ -77,7 +78,7 @@ fn a_starting_agent_adopts_what_is_pinned_and_replaces_the_programs() {
     let mut first = Redirect::open(&settings).unwrap();
     first.watch(&cgroup).unwrap();
     first.guard_agent().unwrap();
-    first.assign(id, 3, 0).unwrap();
+    first.assign(id, &cgroup, 3, 0).unwrap();
     let before = attachments(&settings.pin_dir).unwrap();
     drop(first);
 

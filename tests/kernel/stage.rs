@@ -93,7 +93,7 @@ impl Stage {
         }
     }
 
-    /// Listens as the agent does: on any IPv4 address and `::1`, on `lo` alone.
+    /// Listens as the agent does: on any IPv4 address of `lo`, and on `::1`.
     pub(crate) fn start_listening(&mut self) {
         let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
         for (domain, address) in [
@@ -131,7 +131,7 @@ impl Stage {
         let watched = self.redirect_mut().watch(&cgroup);
         watched.expect("the programs attach");
         let id = CgroupId(sys::cgroup_id(&cgroup).expect("its id"));
-        let assigned = self.redirect().assign(id, slot, flags);
+        let assigned = self.redirect().assign(id, &cgroup, slot, flags);
         assigned.expect("a tenant entry");
         Tenant { cgroup, id }
     }
@@ -195,7 +195,9 @@ fn listener(domain: Domain, address: SocketAddr) -> Socket {
     let bound = || {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
-        socket.bind_device(Some(b"lo"))?;
+        if address.is_ipv4() {
+            socket.bind_device(Some(b"lo"))?;
+        }
         socket.bind(&address.into())?;
         socket.listen(4096)?;
         std::io::Result::Ok(socket)

@@ -12,7 +12,7 @@ class Ring:
         self.sq = mmap.mmap(self.fd, p[16] + 64, flags=mmap.MAP_SHARED, offset=0)
         self.cq = mmap.mmap(self.fd, p[25] + 512, flags=mmap.MAP_SHARED, offset=0x8000000)
         self.sqes = mmap.mmap(self.fd, 512, flags=mmap.MAP_SHARED, offset=0x10000000)
-        self.tail, self.array, self.cqes, self.done = p[11], p[16], p[25], 0
+        self.tail, self.array, self.head, self.cqes, self.done = p[11], p[16], p[20], p[25], 0
 
     def run(self, opcode, fd, off=0, addr=0, length=0, flags=0):
         at = self.done % 8
@@ -23,10 +23,22 @@ class Ring:
         libc.syscall(426, self.fd, 1, 1, 1, None, 0)
         result = struct.unpack_from('=i', self.cq, self.cqes + 16 * (self.done % 16) + 8)[0]
         self.done += 1
+        # Taken, so that the next call waits for the next.
+        struct.pack_into('=I', self.cq, self.head, self.done)
         return result
 
+def kept(content):
+    """The address of octets that stay where they are."""
+    keep.append(ctypes.create_string_buffer(content, len(content)))
+    return ctypes.addressof(keep[-1])
+
+def message(destination, length):
+    """A struct msghdr with one octet for a destination."""
+    part = kept(struct.pack('=QQ', kept(b'x'), 1))
+    return kept(struct.pack('=QI4xQQQQi4x', destination, length, part, 1, 0, 0, 0))
+
 OP_SENDMSG, OP_CONNECT, OP_SOCKET, ASYNC = 9, 16, 45, 16
-destination = struct.pack('=H', AF_INET) + struct.pack('!H', 80) + inet_aton('192.0.2.7') + bytes(8)
-keep = ctypes.create_string_buffer(destination, 16)
-address = ctypes.addressof(keep)
+keep = []
+v4 = kept(struct.pack('=H', AF_INET) + struct.pack('!H', 80) + inet_aton('192.0.2.7') + bytes(8))
+v6 = kept(struct.pack('=H', AF_INET6) + struct.pack('!HI', 80, 0) + inet_pton(AF_INET6, '2001:db8::7') + bytes(4))
 ring = Ring()

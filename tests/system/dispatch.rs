@@ -8,6 +8,8 @@ mod workerd;
 mod command;
 /// Which export of a module is the worker.
 mod entrypoint;
+/// What becomes of dispatches with another configuration.
+mod reload;
 /// What is refused.
 mod refused;
 

@@ -22,6 +22,8 @@ mod start;
 mod reload;
 /// Ending, crashing, coming back, being taken off.
 mod lifecycle;
+/// Everything dies at random moments, under load.
+mod storm;
 /// What `outbound run` gives back and keeps away.
 mod run;
 /// Rotation, a full disk, standard output.
@@ -34,6 +36,8 @@ mod held;
 mod operators;
 /// Workloads in network namespaces of their own.
 mod namespaces;
+/// Servers of tenants.
+mod inbound;
 /// What runs already, put under a tenant and taken off.
 mod assign;
 /// Tenants dispatched with parameters, and what their outbound worker makes of them.

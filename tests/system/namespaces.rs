@@ -6,7 +6,7 @@ use crate::scene::{Prober, host, origin};
 
 /// Connects until the agent listens in the namespace, and asks `api.test` over an address.
 const PATIENT: &str = "
-import errno, socket, sys
+import errno, select, socket, sys
 def patient(address, **bound):
     while True:
         try:
@@ -14,6 +14,8 @@ def patient(address, **bound):
         except OSError as error:
             if error.errno != errno.ENETUNREACH:
                 raise
+            # The processor is the agent's meanwhile.
+            select.select([], [], [], 0.001)
 def ask(stream, path='/'):
     stream.sendall(f'GET {path} HTTP/1.1\\r\\nhost: api.test\\r\\nconnection: close\\r\\n\\r\\n'.encode())
     reply = b''
@@ -84,6 +86,26 @@ except OSError as error: print(errno.errorcode[error.errno])";
     let output = sealed(&host, "acme", statements).output();
     assert_eq!(output, "['lo']\n200\n200\n0\nECONNREFUSED\n");
     eventually("the agent leaves", || (served(&host) == 0).then_some(()));
+}
+
+#[test]
+fn a_workload_with_addresses_of_its_own_connects_from_them() {
+    let Some(host) = host() else { return };
+    let _origin = origin(&host);
+    let _agent = host.agent();
+    let statements = "
+import subprocess
+for words in ['link add d0 type veth peer name d1', 'address add 10.1.2.3/24 dev d0',
+        'address add fd01::3/64 dev d0 nodad', 'link set d1 up', 'link set d0 up',
+        'route add default dev d0', '-6 route add default dev d0']:
+    subprocess.run(['ip', *words.split()], check=True)
+for address, source in [('203.0.113.10', '10.1.2.3'), ('2001:db8::10', 'fd01::3')]:
+    for port in [0, 4242]:
+        stream = patient(address, source_address=(source, port))
+        print(stream.getsockname()[0], ask(stream))";
+    let output = contained(&host, "acme", statements).output();
+    let each = ["10.1.2.3 200", "10.1.2.3 200", "fd01::3 200", "fd01::3 200"];
+    assert_eq!(output.trim(), each.join("\n"));
 }
 
 #[test]

@@ -128,6 +128,9 @@ fn fence(
     records: &Records,
 ) -> anyhow::Result<(App, Shared, Arc<Namespaces>)> {
     let mut redirect = Redirect::open(&settings)?;
+    if let Err(error) = redirect::leave_root(&settings.cgroup_root) {
+        warn!(%error, "in the root cgroup the agent's hook costs every connection of the host");
+    }
     redirect.guard_agent()?;
     let root = settings.cgroup_root;
     let snapshot = Arc::new(ArcSwap::from_pointee(Tenants::default()));

@@ -17,6 +17,10 @@ pub fn run(pin_dir: &Path, state_dir: Option<&Path>) -> anyhow::Result<()> {
     state_dir
         .map_or(Ok(()), redirect::reserved::give_back)
         .context("cannot give the reserved ports back")?;
+    if let Ok(root) = redirect::cgroup_root() {
+        // Another agent may be in it.
+        let _in_use = std::fs::remove_dir(root.join(redirect::AGENTS_CGROUP));
+    }
     if detached.is_empty() {
         say(format_args!(
             "nothing is attached below {}",

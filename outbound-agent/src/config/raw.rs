@@ -115,7 +115,7 @@ section! {
         /// The parameters that the namespace declares, for what runs in its cgroup. Where they
         /// are not written, nothing leaves before a dispatch has given them.
         outbound: Option<Placed<Values>> as Optional<InPlace<Members>> = None;
-        /// Whether its servers may answer peers that connect to them.
+        /// Whether its servers may answer peers that connect to them, over TCP.
         inbound: bool as Flag = false;
         /// What it may take: the keys of `[policies.NAME.limits]`, each instead of its policy's.
         limits: TenantLimits as Nested<TenantLimits> = TenantLimits::default();

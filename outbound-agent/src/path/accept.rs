@@ -157,10 +157,13 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     // A restarted agent takes its port back from connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    // Every 127.x.y.z is the agent's, no address of any other interface is.
-    socket.bind_device(Some(b"lo"))?;
     if address.is_ipv6() {
+        // Nothing that came by another interface is for `::1`. A socket of one interface would not
+        // answer a workload that connects from the address of another.
         socket.set_only_v6(true)?;
+    } else {
+        // Every 127.x.y.z is the agent's, no address of any other interface is.
+        socket.bind_device(Some(b"lo"))?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

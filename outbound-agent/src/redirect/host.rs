@@ -50,6 +50,22 @@ pub fn own_cgroup(cgroup_root: &Path) -> Result<PathBuf, Error> {
     cgroup_of(std::process::id(), cgroup_root)
 }
 
+/// Where an agent goes that was started in the root cgroup, below it.
+pub const AGENTS_CGROUP: &str = "outbound-agent";
+
+/// Leaves the root cgroup for one of the agent's own: its end of the hand-over is attached to
+/// the cgroup that it is in, and on the root would be run for every socket of the host.
+pub fn leave_root(cgroup_root: &Path) -> Result<(), Error> {
+    if own_cgroup(cgroup_root)? != cgroup_root {
+        return Ok(());
+    }
+    let own = cgroup_root.join(AGENTS_CGROUP);
+    let made = DirBuilder::new().recursive(true).create(&own);
+    made.map_err(file_error("create", &own))?;
+    let processes = own.join("cgroup.procs");
+    fs::write(&processes, "0").map_err(file_error("write", &processes))
+}
+
 /// The directory of the cgroup that a process or thread is in.
 pub fn cgroup_of(pid: u32, cgroup_root: &Path) -> Result<PathBuf, Error> {
     let listed = PathBuf::from(format!("/proc/{pid}/cgroup"));

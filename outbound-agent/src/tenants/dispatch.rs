@@ -82,6 +82,12 @@ impl Dispatch {
         }
     }
 
+    /// Whether it is this tenant's, and in its namespace.
+    fn is_of(&self, tenant: &Tenant) -> bool {
+        let namespace = tenant.namespace.as_ref();
+        tenant.id == self.configured.id && namespace.is_some_and(|known| self.is_in(&known.name))
+    }
+
     fn is_in(&self, namespace: &str) -> bool {
         let own = self.configured.namespace.as_ref();
         own.is_some_and(|own| *own.name == *namespace)
@@ -131,17 +137,18 @@ impl Assignments {
         }
     }
 
-    /// Ends the dispatches whose cgroups are gone or another's, and brings the others up to the
-    /// configuration.
+    /// Ends the dispatches whose cgroups are gone or another's, or whose tenants have left their
+    /// namespace, and brings the others up to the configuration.
     pub(super) fn renew_dispatches(
         &mut self,
         wanted: &HashMap<CgroupId, Wanted>,
     ) -> Result<(), Error> {
         let (specs, before) = (&self.specs, self.dispatches.len());
         self.dispatches.retain(|cgroup, dispatch| {
-            let wanted = wanted.get(cgroup).map(|wanted| &specs[wanted.spec].tenant);
-            let Some(tenant) = wanted.filter(|tenant| tenant.id == dispatch.configured.id) else {
-                info!(dispatch = &*dispatch.id, tenant = %dispatch.configured.id, "dispatch ended with its cgroup");
+            let tenant = wanted.get(cgroup).map(|wanted| &specs[wanted.spec].tenant);
+            let Some(tenant) = tenant.filter(|tenant| dispatch.is_of(tenant)) else {
+                let (id, tenant) = (&*dispatch.id, &dispatch.configured.id);
+                info!(dispatch = id, %tenant, "dispatch ended with its cgroup or configuration");
                 return false;
             };
             if !Arc::ptr_eq(tenant, &dispatch.configured) {

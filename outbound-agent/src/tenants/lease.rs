@@ -102,7 +102,7 @@ impl Assignments {
         let mut cut = strangers()?;
         if let Some(spec) = self.by_name.get(tenant).copied() {
             self.change(place.id, Some((spec, &place.directory)));
-            self.admit(place.id, spec)?;
+            self.admit(place.id, &place.directory, spec)?;
         }
         if self.is_within_another(&place.directory) {
             // Made in between, they have the stamp of the tenant around.

@@ -129,8 +129,9 @@ impl State {
             .truncate(true)
             .mode(0o600)
             .open(&unfinished)?;
-        serde_json::to_writer(&mut file, &written)?;
-        file.write_all(b"\n")?;
+        let mut text = serde_json::to_vec(&written)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
         fs::rename(&unfinished, &self.path)
     }
 

@@ -2,11 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +11,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use outbound_agent::sys::{self, Child, Launch};
 
-use crate::sandbox::{Netns, PATIENCE, eventually, pipe};
+use crate::sandbox::{Netns, PATIENCE, Told, eventually, pipe};
 
 /// A program to be started.
 #[derive(Debug)]
@@ -221,44 +218,5 @@ impl Drop for Running {
             self.signal(Signal::SIGKILL);
             self.reap();
         }
-    }
-}
-
-/// What comes out of a pipe, kept by a thread of its own.
-#[derive(Debug)]
-struct Told {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
-}
-
-impl Told {
-    fn by(pipe: OwnedFd) -> Self {
-        let bytes = Arc::<Mutex<Vec<u8>>>::default();
-        let kept = Arc::clone(&bytes);
-        let reader = thread::spawn(move || {
-            let mut pipe = File::from(pipe);
-            let mut buffer = vec![0; 64 * 1024];
-            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
-                kept.lock().unwrap().extend_from_slice(&buffer[..length]);
-            }
-        });
-        Self { bytes, reader }
-    }
-
-    fn is_over(&self) -> bool {
-        self.reader.is_finished()
-    }
-
-    fn so_far(&self) -> String {
-        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
-    }
-
-    /// Until the last process that holds the other end has gone.
-    #[track_caller]
-    fn whole(&self) -> String {
-        eventually("nobody holds its output open", || {
-            self.is_over().then_some(())
-        });
-        self.so_far()
     }
 }

@@ -113,5 +113,6 @@ pub(super) fn connect(inside: &Netns, outside: &Netns) {
     inside.ip(&format!("-6 route add default via {OUTSIDE_V6}"));
     // Whatever address a packet is for, the far side takes it.
     outside.ip("route add local default dev lo");
-    outside.ip("-6 route add local default dev lo");
+    // Beside what leads back, of which the longer prefix wins.
+    outside.ip("-6 route add local default dev lo table main");
 }

@@ -1,18 +1,16 @@
 //! Processes inside a cgroup and a namespace.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::sync::OnceLock;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 use outbound_agent::sys::{self, Child, Launch};
 
-use super::PATIENCE;
+use super::{PATIENCE, Told};
 
 /// A process to be started as a tenant's.
 #[derive(Debug)]
@@ -25,8 +23,7 @@ pub struct Workload {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    written: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
+    told: Told,
     input: Option<OwnedFd>,
 }
 
@@ -72,12 +69,9 @@ impl Workload {
         self.launch.stdio = [Some(stdin), Some(to), Some(errors)];
         let cgroup = File::open(&self.cgroup).expect("the cgroup");
         let child = sys::spawn_in_cgroup(&self.launch, cgroup.as_fd()).expect(program);
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let to = written.clone();
         Process {
             child,
-            written,
-            reader: thread::spawn(move || keep(&mut File::from(from), &to)),
+            told: Told::by(from),
             input: Some(input),
         }
     }
@@ -97,7 +91,7 @@ impl Process {
             let pid = self.child.pid;
             panic!(
                 "process {pid} reads no more ({error}): {}",
-                text(&self.written)
+                self.told.so_far()
             );
         }
     }
@@ -117,34 +111,13 @@ impl Process {
         let ready = poll(&mut ended, timeout).expect("poll");
         assert_eq!(ready, 1, "process {} did not end", self.child.pid);
         let status = self.child.wait().expect("its status");
-        self.reader.join().expect("its output");
-        let text = text(&self.written);
+        let text = self.told.whole();
         assert!(
             matches!(status, WaitStatus::Exited(_, 0)),
             "{status:?}: {text}"
         );
         text.trim().to_owned()
     }
-}
-
-/// Keeps what a process writes, as it comes.
-fn keep(from: &mut File, to: &Mutex<Vec<u8>>) {
-    let mut chunk = [0; 4096];
-    loop {
-        let length = from.read(&mut chunk).expect("the process writes");
-        if length == 0 {
-            return;
-        }
-        to.lock()
-            .expect("no reader panics")
-            .extend_from_slice(&chunk[..length]);
-    }
-}
-
-/// What a process has written.
-fn text(written: &Mutex<Vec<u8>>) -> String {
-    let written = written.lock().expect("no reader panics");
-    String::from_utf8_lossy(&written).into_owned()
 }
 
 /// Both ends closed on exec.

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Netns, eventually};
 
 const ETH_P_ALL: u16 = 0x0003;
+const HOP_BY_HOP: u8 = 0;
 const ICMPV6: u8 = 58;
 
 /// A packet socket in a namespace.
@@ -60,9 +61,14 @@ fn describe(frame: &[u8]) -> Option<String> {
             let from = Ipv6Addr::from(*packet.get(8..)?.first_chunk()?);
             let to = Ipv6Addr::from(*packet.get(24..)?.first_chunk()?);
             let next = packet[6];
-            // Echo requests are traffic; types from 130 on are how hosts find each other.
-            let is_chatter = next == ICMPV6 && packet.get(40).is_some_and(|&kind| kind >= 130);
-            (!is_chatter && !to.is_multicast()).then(|| format!("{from} > {to} next header {next}"))
+            // Echo requests are traffic; types from 130 on are how hosts find each other, some of
+            // them behind a router alert.
+            let is_chatter = match next {
+                ICMPV6 => packet.get(40).is_some_and(|&kind| kind >= 130),
+                HOP_BY_HOP => packet.get(40) == Some(&ICMPV6),
+                _ => false,
+            };
+            (!is_chatter).then(|| format!("{from} > {to} next header {next}"))
         }
         _ => None,
     }

@@ -28,9 +28,12 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
 async fn bodies_pass_a_worker_in_both_directions_as_they_come() {
     // Gives back each piece, framed as it came.
     let origin = Origin::raw(|mut stream| async move {
-        read_until(&mut stream, "\r\n\r\n").await;
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        // What came with it is of the body.
+        let (_head, early) = head.split_once("\r\n\r\n").unwrap();
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(early.as_bytes()).await.unwrap();
         let (mut from, mut to) = stream.split();
         // Ended by whoever has enough.
         drop(tokio::io::copy(&mut from, &mut to).await);

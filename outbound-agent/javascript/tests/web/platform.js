@@ -69,7 +69,7 @@ test('structuredClone', () => {
 test('timers run in order, and can be cleared', async () => {
   const seen = [];
   await new Promise((resolve) => {
-    setTimeout((x) => { seen.push(x); resolve(); }, 5, 'late');
+    setTimeout((x) => { seen.push(x); resolve(); }, 500, 'late');
     setTimeout(() => seen.push('soon'), 0);
     clearTimeout(setTimeout(() => seen.push('never'), 1));
     clearTimeout(null);

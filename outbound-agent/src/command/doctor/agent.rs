@@ -102,7 +102,9 @@ fn bind_one(
 ) -> io::Result<Socket> {
     let socket = Socket::new(domain, kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
-    socket.bind_device(Some(b"lo"))?;
+    if address.is_ipv4() {
+        socket.bind_device(Some(b"lo"))?;
+    }
     socket.bind(&address.into())?;
     Ok(socket)
 }

@@ -178,7 +178,7 @@ impl Scene {
     fn fence(&mut self, cgroup: &Path) -> anyhow::Result<()> {
         self.redirect.watch(cgroup)?;
         let id = CgroupId(sys::cgroup_id(cgroup)?);
-        self.redirect.assign(id, self.slots, 0)?;
+        self.redirect.assign(id, cgroup, self.slots, 0)?;
         self.slots += 1;
         Ok(())
     }

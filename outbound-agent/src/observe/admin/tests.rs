@@ -192,7 +192,7 @@ async fn an_assignment_is_done_or_refused_with_the_reason() {
 
 #[tokio::test]
 async fn a_reload_that_is_rejected_says_what_is_wrong_and_where() {
-    let bench = bench();
+    let bench = Bench::serving();
     let answer = bench.ask("POST", "/v1/reload").await;
     assert_eq!(answer.status, 422);
     let body = answer.json();
