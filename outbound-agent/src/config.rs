@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod credential;
 mod document;
+mod files;
 mod group;
 pub mod import;
 mod kind;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::change::needs_restart;
+pub use self::files::files;
 
 use self::cgroups::Cgroups;
 use self::document::Table;
@@ -315,13 +317,6 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     finish(path, &table, |name| std::env::var_os(name), problems)
 }
 
-/// The files of a configuration as they are now: the main one first, then its drop-ins.
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut files = vec![path.to_owned()];
-    files.extend(drop_ins(path)?);
-    Ok(files)
-}
-
 /// Reads how to find the agent, and nothing else: the rest's secrets are not for every command.
 pub fn load_agent(path: &Path) -> Result<Agent, Error> {
     load_part(path, |file| file.agent)
@@ -342,7 +337,7 @@ fn load_part<T>(path: &Path, part: impl FnOnce(raw::File) -> Option<T>) -> Resul
 fn read_all(path: &Path) -> Result<(Table, Problems), Error> {
     let mut problems = Problems::default();
     let mut table = read(path, true, &mut problems)?;
-    for path in drop_ins(path)? {
+    for path in files::drop_ins(path)? {
         let more = read(&path, false, &mut problems)?;
         table.merge(more, &KeyPath::Top, &mut problems);
     }
@@ -390,33 +385,4 @@ fn parse_file(text: &str, file: &Path, is_main: bool, problems: &mut Problems) -
     };
     raw::take_version(&mut table, is_main.then_some(&top), problems);
     table
-}
-
-fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let directory = path.with_file_name("conf.d");
-    let failed = |source| Error::Read {
-        path: directory.clone(),
-        source,
-    };
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-            && !is_hidden
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

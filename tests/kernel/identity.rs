@@ -170,11 +170,9 @@ fn a_source_port_that_is_used_again_confuses_nobody() {
         return;
     };
     let tenants = [stage.tenant("a", 0), stage.tenant("b", 1)];
-    let running: Vec<_> = tenants
-        .iter()
-        .enumerate()
-        .map(|(index, tenant)| {
-            let number = index + 1;
+    let running: Vec<_> = (1..)
+        .zip(&tenants)
+        .map(|(number, tenant)| {
             stage.workload(&tenant.cgroup).start_python(&format!(
                 "def one(n):\n    \
                  s = tcp(AF_INET6); s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1); s.bind(('::1', 4000))\n    \
@@ -192,7 +190,7 @@ fn a_source_port_that_is_used_again_confuses_nobody() {
         let flow = accepted.flow.expect("a flow");
         let asked = flow.original_dst.0.ip().to_string();
         let whose = tenants.iter().position(|one| one.id == flow.tenant_cgroup);
-        let whose = whose.expect("one of the two") + 1;
+        let whose = 1 + whose.expect("one of the two");
         assert!(
             asked.starts_with(&format!("2001:db8:{whose}::")),
             "{flow:?}"

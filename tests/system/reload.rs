@@ -203,3 +203,43 @@ fn an_assignment_outlives_its_tenant_without_egress() {
     reload(&host);
     assert_eq!(ask().stdout, "hello from api.test/leased\n");
 }
+
+#[test]
+fn an_open_tunnel_ends_when_its_policy_or_its_assignment_does() {
+    let Some(host) = host() else { return };
+    let _origin = host.server(&format!("{ORIGIN_V4}:7000"));
+    let open = format!("allow = [\"tcp://{ORIGIN_V4}:7000\"]");
+    host.write("hosts.txt", "listed.test\n");
+    rule(&host, &open);
+    let _agent = host.agent();
+    let cgroup = host.cgroup("leased");
+    let path = cgroup.to_str().unwrap();
+    host.outbound(&["assign", "--tenant", "acme", path])
+        .output();
+    // Silent: a tunnel, in which nothing moves.
+    let program = format!(
+        "import socket\n\
+         stream = socket.create_connection(({ORIGIN_V4:?}, 7000), timeout=40)\n\
+         stream.sendall(b'\\0\\0\\0\\0')\n\
+         print('open', flush=True)\n\
+         try: print('ended', stream.recv(9))\n\
+         except OSError as error: print('ended', error.errno)\n"
+    );
+    let tunnels = [
+        host.python("acme", &program).start(),
+        host.program("python3", &["-uc", &program])
+            .in_cgroup(&cgroup)
+            .start(),
+    ];
+    tunnels.iter().for_each(|tunnel| tunnel.expect("open\n"));
+    // Both have been taken and carried on.
+    host.expect_metric(r#"outbound_connections_opened_total{tenant="acme"}"#, 2.0);
+    host.outbound(&["unassign", path]).output();
+    tunnels[1].expect("ended");
+    host.expect_log(&[("tenant", "acme"), ("reason", "unassigned")]);
+    assert!(!tunnels[0].output().contains("ended"));
+    rule(&host, "");
+    reload(&host);
+    tunnels[0].expect("ended");
+    host.expect_log(&[("tenant", "acme"), ("reason", "policy_changed")]);
+}

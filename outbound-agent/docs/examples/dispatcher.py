@@ -17,7 +17,7 @@ class Agent(http.client.HTTPConnection):
 
 def ask(method, path, question=None):
     agent = Agent("agent")
-    agent.request(method, f"/v1/namespaces/{NAMESPACE}/dispatch{path}", json.dumps(question))
+    agent.request(method, f"/v1/namespaces/{NAMESPACE}/dispatch{path}", question and json.dumps(question))
     reply = agent.getresponse()
     answer = json.load(reply)
     if reply.status >= 400:

@@ -5,6 +5,7 @@
 //! nothing is detached: without an agent a tenant has no egress.
 
 pub(crate) mod reload;
+mod signals;
 mod upkeep;
 mod watch;
 
@@ -15,12 +16,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use outbound_common::Counter;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
-use self::reload::{By, Reloads};
+use self::reload::Reloads;
+use self::signals::Signals;
 use self::upkeep::{Sighting, Upkeep};
 use super::App;
 use super::subject::Host;
@@ -338,41 +339,6 @@ async fn report_refusals(
             suppressed: refusal.suppressed,
             executable: String::from_utf8_lossy(name).into(),
         });
-    }
-}
-
-/// What a process is told from outside.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns at SIGTERM or SIGINT; SIGHUP opens the access log anew, as after a rotation, and
-    /// reads the configuration again.
-    async fn wait_for_end(mut self, log: &AccessLog, reloads: &Reloads) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    log.reopen();
-                    let reloads = reloads.clone();
-                    // What is wrong is told; the end is not waited for.
-                    drop(tokio::task::spawn_blocking(move || reloads.reload(By::Signal)));
-                }
-            }
-        }
     }
 }
 

@@ -109,7 +109,8 @@ A running agent reads the files again on `outbound reload`, on `POST /v1/reload`
 when one of them changes, the lists of sets and certificates among them. It takes a configuration
 whole or not at all: where something is wrong, the last good one holds on, and the command, the
 agent's messages, `outbound status` and `outbound_config_reloads_total` say so. A change holds from
-the next request on. The tables `[agent]` (but for `log_level`, and more cgroups in `watch`),
+the next request on, and what is under way is decided again: what is not allowed any more is ended,
+with the reason `policy_changed` or `unassigned` in the access log. The tables `[agent]` (but for `log_level`, and more cgroups in `watch`),
 `[access_log]`, `[limits]` and `[tls]` (but for `roots`) cannot change while the agent runs: a
 configuration in which they differ is refused, with the key and \"needs a restart\".
 What a tenant that is gone leaves behind has no egress, also what `outbound assign` gave to it:

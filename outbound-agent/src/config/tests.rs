@@ -93,11 +93,9 @@ fn everything_that_is_written_is_taken() {
         policies,
         tenants,
         watched,
-        file: _,
-        written: _,
+        ..
     } = config(WHOLE);
     assert!(services.is_empty() && namespaces.is_empty());
-    // The roots; what credentials are made of is read when it is needed.
     assert_eq!(watched, tls.roots);
     assert_eq!(agent.admin_group.as_deref(), Some("outbound"));
     assert_eq!(agent.metrics.to_string(), "[::1]:9000");

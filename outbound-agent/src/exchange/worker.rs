@@ -44,18 +44,8 @@ pub(super) async fn carry(
     let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
     let runner = Runner::new(session, service, &request, permit, (record, &metered))?;
-    let made_by = request.headers().get(WORKER);
-    let invoked = match made_by.is_some_and(|name| name == &*service.name) {
-        true => Err(circle()),
-        false => {
-            let request = for_the_worker(request, &runner)?;
-            let invoked = Box::pin(invoke(request, &runner, session));
-            match metered.in_time(invoked).await {
-                Ok(invoked) => invoked,
-                Err(reason) => return Err(reason.into()),
-            }
-        }
-    };
+    let invoked = Box::pin(invoke(request, (&runner, &service.name), session));
+    let invoked = metered.in_time(invoked).await??;
     let told = runner.take_told();
     told.tell(record);
     let failure = match invoked {
@@ -96,15 +86,20 @@ pub(super) async fn carry(
 
 async fn invoke(
     request: Request<Source>,
-    runner: &Arc<Runner>,
+    (runner, service): (&Arc<Runner>, &str),
     session: &Session,
-) -> Result<Response<Source>, Failure> {
+) -> Result<Result<Response<Source>, Failure>, Reason> {
+    let made_by = request.headers().get(WORKER);
+    if made_by.is_some_and(|name| name == service) {
+        return Ok(Err(circle()));
+    }
+    let request = for_the_worker(request, runner)?;
     let invocation = Invocation {
         tenant: Arc::clone(&session.who.tenant),
         request,
         errands: Arc::clone(runner) as _,
     };
-    session.agent.workers.invoke(invocation).await
+    Ok(session.agent.workers.invoke(invocation).await)
 }
 
 /// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.

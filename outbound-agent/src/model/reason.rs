@@ -178,6 +178,7 @@ closed_list! {
 }
 
 const DENIED: (Outcome, Option<Fault>) = (Outcome::Denied, None);
+const FAILED_IN_WORKER: (Outcome, Option<Fault>) = (Outcome::Failed, Some(Fault::Worker));
 
 /// How it ended, why, and whose doing it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,11 +232,8 @@ impl Ending {
             R::NotDispatched | R::WorkerLimit | R::WorkerLoop => (Outcome::Refused, None),
             R::WorkerRefused => DENIED,
             R::WorkerTimeout => (Outcome::TimedOut, Some(Fault::Worker)),
-            R::WorkerException
-            | R::WorkerCpu
-            | R::WorkerMemory
-            | R::WorkerDied
-            | R::WorkerUnavailable => (Outcome::Failed, Some(Fault::Worker)),
+            R::WorkerException | R::WorkerCpu | R::WorkerMemory => FAILED_IN_WORKER,
+            R::WorkerDied | R::WorkerUnavailable => FAILED_IN_WORKER,
             R::Malformed
             | R::TwoHosts
             | R::TwoLengths

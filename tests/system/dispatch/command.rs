@@ -127,7 +127,7 @@ fn a_wrangler_file_is_imported_and_checked() {
     let wrangler = host.path("wrangler.jsonc").display().to_string();
     let ended = host.outbound(&["import", &wrangler]).end();
     assert_eq!(ended.code, 0, "{ended:?}");
-    let place = format!("outbound: not imported: {wrangler}:8:29: ");
+    let place = format!("outbound: not imported: {wrangler}:8:21: ");
     assert!(ended.stderr.contains(&place), "{ended:?}");
     host.write("imported.toml", &ended.stdout);
     let imported = host.path("imported.toml").display().to_string();

@@ -117,19 +117,8 @@ where
             _ => assignments(admin),
         },
         Route::Reload => on_a_thread(admin, |subject| subject.reload()).await,
-        Route::Dispatches(name) => match *request.method() {
-            Method::POST => dispatch(admin, request, name).await,
-            _ => answered(admin.subject.dispatches(&name), |dispatches| DispatchList {
-                dispatches,
-            }),
-        },
-        Route::Dispatch(name, id) => match *request.method() {
-            Method::DELETE => {
-                let end = move |subject: &dyn Subject| subject.end_dispatch(&name, &id);
-                on_a_thread(admin, end).await
-            }
-            _ => answered(admin.subject.dispatched(&name, &id), |one| one),
-        },
+        Route::Dispatches(name) => dispatches(admin, request, name).await,
+        Route::Dispatch(name, id) => one_dispatch(admin, request, name, id).await,
         Route::Events => events(admin, request.uri().query()),
     }
 }
@@ -183,11 +172,15 @@ fn answered<A, V: Serialize>(
     }
 }
 
-/// What has been made says so.
-async fn dispatch<B>(admin: &Admin, request: Request<B>, namespace: String) -> Response<Body>
+/// What is dispatched in a namespace; what has been made says so.
+async fn dispatches<B>(admin: &Admin, request: Request<B>, namespace: String) -> Response<Body>
 where
     B: HttpBody<Error: Into<BoxError>>,
 {
+    if *request.method() != Method::POST {
+        let all = admin.subject.dispatches(&namespace);
+        return answered(all, |dispatches| DispatchList { dispatches });
+    }
     let mut response = act(admin, request, move |subject, question| {
         subject.dispatch(&namespace, &question)
     })
@@ -196,6 +189,27 @@ where
         *response.status_mut() = StatusCode::CREATED;
     }
     response
+}
+
+/// One dispatch, or its end.
+async fn one_dispatch<B>(
+    admin: &Admin,
+    request: Request<B>,
+    namespace: String,
+    id: String,
+) -> Response<Body>
+where
+    B: HttpBody<Error: Into<BoxError>>,
+{
+    let ends = *request.method() == Method::DELETE;
+    // Some clients always have a body; what is left unread would reset the connection.
+    let body = Limited::new(request.into_body(), MAX_QUESTION_BYTES);
+    drop(body.collect().await);
+    if !ends {
+        return answered(admin.subject.dispatched(&namespace, &id), |one| one);
+    }
+    let end = move |subject: &dyn Subject| subject.end_dispatch(&namespace, &id);
+    on_a_thread(admin, end).await
 }
 
 fn route(surface: Surface, path: &str) -> Option<Route> {

@@ -1,5 +1,7 @@
 //! Bodies on their way: streamed as they come, counted, timed, and known to have ended or not.
 
+mod timed;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,12 +12,12 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::timed::Timed;
 use super::interim::Expected;
 use crate::model::reason::{Ending, Reason};
 use crate::model::stop::Waits;
-use crate::model::traffic::{Pace, Traffic};
+use crate::model::traffic::Traffic;
 
 /// Told once how the body ended, also when it is dropped midway.
 pub type OnEnd = Box<dyn FnOnce(Ending) + Send>;
@@ -84,11 +86,8 @@ impl Streamed {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Poll::Ready(polled) = self.inner.poll_frame(cx) else {
-            let reason = ready!(self.traffic.poll_stopped(Waits::Received, cx));
-            self.end(Ending::of(reason));
-            return Poll::Ready(Some(Err(Error::Stopped(reason))));
-        };
+        let Self { inner, traffic, .. } = &mut *self;
+        let polled = ready!(inner.poll_frame((&**traffic, Waits::Received), cx));
         match &polled {
             None => self.end(Ending::COMPLETED),
             Some(Err(Error::Broken(_))) => self.end(Ending::of(Reason::UpstreamReset)),
@@ -118,11 +117,10 @@ impl Streamed {
 impl Drop for Streamed {
     fn drop(&mut self) {
         // hyper does not poll a body that says that nothing is left of it.
-        let ending = if self.inner.body.is_end_stream() {
-            Ending::COMPLETED
-        } else {
-            let stopped = self.traffic.stopped();
-            Ending::of(stopped.unwrap_or(Reason::DownstreamAborted))
+        let reason = || self.traffic.stopped().unwrap_or(Reason::DownstreamAborted);
+        let ending = match self.inner.body.is_end_stream() {
+            true => Ending::COMPLETED,
+            false => Ending::of(reason()),
         };
         self.end(ending);
     }
@@ -325,11 +323,8 @@ impl http_body::Body for Outgoing {
             ready!(expected.poll(cx));
             self.expected = None;
         }
-        let Poll::Ready(polled) = self.inner.poll_frame(cx) else {
-            let reason = ready!(self.traffic.poll_stopped(Waits::Sent, cx));
-            self.unsent = None;
-            return Poll::Ready(Some(Err(Error::Stopped(reason))));
-        };
+        let Self { inner, traffic, .. } = &mut *self;
+        let polled = ready!(inner.poll_frame((&**traffic, Waits::Sent), cx));
         if let Some(Ok(frame)) = &polled {
             self.traffic
                 .count_sent(frame.data_ref().map_or(0, Bytes::len));
@@ -351,59 +346,5 @@ impl http_body::Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.body.size_hint()
-    }
-}
-
-/// A body that must not stand still while somebody waits for it.
-struct Timed {
-    body: Source,
-    idle: Duration,
-    /// Made when a body first has to be waited for: most never have to.
-    deadline: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
-    /// Nothing more passes before.
-    held: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timed {
-    const fn new(body: Source, idle: Duration) -> Self {
-        Self {
-            body,
-            idle,
-            deadline: None,
-            is_waiting: false,
-            held: None,
-        }
-    }
-
-    /// Does to the next piece what the pace says.
-    fn follow(&mut self, pace: Pace) -> Result<(), Reason> {
-        match pace {
-            Pace::Go => Ok(()),
-            Pace::Wait(wait) => {
-                self.held = Some(Box::pin(sleep_until(Instant::now() + wait)));
-                Ok(())
-            }
-            Pace::Stop(reason) => Err(reason),
-        }
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some(held) = &mut self.held {
-            ready!(held.as_mut().poll(cx));
-            self.held = None;
-        }
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.is_waiting = false;
-            return Poll::Ready(frame);
-        }
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + self.idle)));
-        if !self.is_waiting {
-            self.is_waiting = true;
-            deadline.as_mut().reset(Instant::now() + self.idle);
-        }
-        deadline.as_mut().poll(cx).map(|()| Some(Err(Error::Idle)))
     }
 }
