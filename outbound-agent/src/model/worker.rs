@@ -251,12 +251,11 @@ impl Outbound {
         env
     }
 
-    /// As [`Self::env`], without what differs from one request to the next; and whether that
-    /// is `url`.
+    /// As [`Self::env`], without what differs between requests; and whether that is `url`.
     pub fn lasting_env(&self, parameters: &Parameters) -> (Values, bool) {
         let mut env = parameters.0.clone();
-        let has_own_url = !env.contains_key(URL_PARAMETER)
-            && self.parameters.iter().any(|name| **name == *URL_PARAMETER);
+        let is_declared = self.parameters.iter().any(|it| **it == *URL_PARAMETER);
+        let has_own_url = is_declared && !env.contains_key(URL_PARAMETER);
         for (name, value) in &self.service.vars {
             env.entry(name).or_insert_with(|| value.clone());
         }
@@ -323,9 +322,12 @@ mod tests {
     }
 
     fn env(namespace: &Namespace, given: Value) -> Value {
-        let parameters = namespace.check(values(given)).unwrap();
-        let outbound = namespace.outbound.as_ref().unwrap();
-        outbound.env(&parameters, "https://api.test/v1").into()
+        let (given, outbound) = (namespace.check(values(given)), &namespace.outbound);
+        (outbound
+            .as_ref()
+            .unwrap()
+            .env(&given.unwrap(), "https://api.test/v1"))
+        .into()
     }
 
     #[test]
