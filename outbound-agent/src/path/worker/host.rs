@@ -30,6 +30,7 @@ use self::files::Watched;
 pub(super) use self::link::Caller;
 use self::link::{Answered, Link};
 use self::message::{Handlers, Load, ToWorker};
+pub use self::running::State;
 use self::running::{Running, Stuck};
 use self::secrets::Secrets;
 use super::{Decided, Failure, Invocation, TunnelInvocation};
@@ -62,17 +63,6 @@ struct Now {
     /// What the module does, once one has loaded.
     handlers: Option<Handlers>,
     restarts: u64,
-}
-
-/// What a service has at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// Isolates in memory.
-    pub isolates: u64,
-    /// Invocations that live on after their response.
-    pub outstanding: usize,
-    /// How often its process had to be replaced.
-    pub restarts: u64,
 }
 
 impl Host {

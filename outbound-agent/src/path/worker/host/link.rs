@@ -384,22 +384,6 @@ impl Link {
         *response.headers_mut() = self.headers(head.fields).ok_or_else(wrong)?;
         Ok(response)
     }
-
-    /// `console`, for the operator.
-    fn print(&self, call: u64, level: u8, text: &str) {
-        let tenant = self
-            .state()
-            .calls
-            .get(&call)
-            .map(|call| call.tenant.to_string());
-        let (service, tenant) = (&*self.service, tenant.unwrap_or_default());
-        match level {
-            0 => tracing::debug!(service, tenant, text, "console"),
-            1 => tracing::info!(service, tenant, text, "console"),
-            2 => tracing::warn!(service, tenant, text, "console"),
-            _ => tracing::error!(service, tenant, text, "console"),
-        }
-    }
 }
 
 fn died() -> Failure {

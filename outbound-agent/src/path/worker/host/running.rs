@@ -10,6 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::child::Child;
 use super::link::Link;
 
+/// What a service has at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Isolates in memory.
+    pub isolates: u64,
+    /// Invocations that live on after their response.
+    pub outstanding: usize,
+    /// How often its process had to be replaced.
+    pub restarts: u64,
+}
+
 /// What runs the isolates.
 pub(super) enum Running {
     Process(Child),

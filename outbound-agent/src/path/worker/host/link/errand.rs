@@ -114,4 +114,20 @@ impl Link {
             link.say(ToWorker::Chunk { errand, result });
         });
     }
+
+    /// `console`, for the operator.
+    pub(super) fn print(&self, call: u64, level: u8, text: &str) {
+        let tenant = self
+            .state()
+            .calls
+            .get(&call)
+            .map(|call| call.tenant.to_string());
+        let (service, tenant) = (&*self.service, tenant.unwrap_or_default());
+        match level {
+            0 => tracing::debug!(service, tenant, text, "console"),
+            1 => tracing::info!(service, tenant, text, "console"),
+            2 => tracing::warn!(service, tenant, text, "console"),
+            _ => tracing::error!(service, tenant, text, "console"),
+        }
+    }
 }
