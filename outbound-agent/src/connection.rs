@@ -145,7 +145,7 @@ async fn carry_identified(
         record.protocol(Protocol::Dns);
         return query::serve(stream, &who, agent, record).await;
     }
-    carry_as(stream, who, agent, record).await
+    Box::pin(carry_as(stream, who, agent, record)).await
 }
 
 /// Carries what the first bytes say that it is.

@@ -26,7 +26,7 @@ pub(crate) fn main(path: &str) {
     // The first line is a comment that names the origin's port.
     let port = text.lines().next().unwrap().trim_start_matches("# ");
     let original_dst = format!("{DESTINATION}:{port}").parse().unwrap();
-    let config = config::parse(&text, Path::new(path)).unwrap_or_else(|error| panic!("{error}"));
+    let config = config::parse(&text, Path::new(path)).unwrap();
     let tenants: Tenants = (1..)
         .map(CgroupId)
         .zip(&config.tenants)

@@ -13,7 +13,7 @@ const ANSWER: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\r\nhello, world!";
 /// The length of `/large`, and of what is sent there.
 pub(crate) const LARGE_BYTES: usize = 1 << 30;
-const PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 /// An origin that answers until the benchmark ends.
 pub(crate) async fn origin() -> SocketAddr {
