@@ -80,6 +80,7 @@ const THROWS: &str = "export default { async fetch(request, env, ctx) {
     ctx.passThroughOnException();
     const { pathname } = new URL(request.url);
     if (pathname === '/read') await request.text();
+    if (pathname === '/part') await request.body.getReader().read();
     if (pathname === '/sent') await fetch(request);
     throw new Error('of the operator');
 } }";
@@ -101,19 +102,22 @@ async fn requests_go_on_without_a_worker_that_fails_only_where_its_service_says_
         &format!("on_error = \"forward\"\n{PATIENT}"),
     )
     .await;
-    let reply = hosted.get("api.example.com", "/").await;
+    let post = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
+            hosted.host("api.example.com")
+        )
+    };
+    let address = hosted.origin.address;
+    let reply = hosted.agent.ask("acme", address, &post("/")).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     hosted
         .agent
         .expect_log(&[("worker.outcome", "forwarded"), ("outcome", "completed")]);
-    // Not once the worker has sent it, or has its body.
-    for path in ["/sent", "/read"] {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
-            hosted.host("api.example.com")
-        );
-        let address = hosted.origin.address;
-        let reply = hosted.agent.ask("acme", address, &request).await;
+    assert_eq!(hosted.origin.seen()[0].body, "hello");
+    // Not once the worker has sent it, or has anything of its body.
+    for path in ["/sent", "/read", "/part"] {
+        let reply = hosted.agent.ask("acme", address, &post(path)).await;
         assert_eq!(reply.status, 500, "{path}: {reply:?}");
     }
     let seen = hosted.origin.seen();

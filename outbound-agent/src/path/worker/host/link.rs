@@ -3,6 +3,7 @@
 mod body;
 mod calling;
 mod errand;
+mod held;
 mod introduced;
 mod kept;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use self::calling::Calling;
+use self::held::Held;
 pub(in crate::path::worker) use self::introduced::Caller;
 use self::introduced::Introduced;
 use super::super::{Errands, Failure, Used};
@@ -45,7 +47,7 @@ pub(super) struct Link {
 #[derive(Default)]
 struct State {
     calls: HashMap<u64, Pending>,
-    bodies: HashMap<u64, Option<Source>>,
+    bodies: HashMap<u64, Held>,
     heads: HashMap<u64, HeaderMap>,
     /// Dropped, an errand ends.
     errands: HashMap<u64, oneshot::Sender<()>>,
@@ -190,7 +192,7 @@ impl Link {
                     ..died()
                 });
             }
-            let content = self.hold(&mut state, &mut pending.held, source);
+            let content = self.hold(&mut state, (number, &mut pending.held), source);
             if let Content::Handle(handle) = content {
                 pending.body = Some(handle);
             }
@@ -226,7 +228,7 @@ impl Link {
                 content,
             } => self.run(errand, call, head, content),
             ToAgent::Read { errand, handle } => self.read(errand, handle),
-            ToAgent::Cancel { handle } => drop(self.take_body(handle)),
+            ToAgent::Cancel { handle } => self.cancel(handle),
             ToAgent::Sign {
                 errand,
                 secret,
@@ -275,6 +277,7 @@ impl Link {
             // What lives on after the response is waited for by a drain.
             self.tasks.spawn("worker", async move { drop(ended.await) });
         }
+        let left = body.and_then(|body| self.settle(body, result.is_err()));
         let result = match result {
             Ok(Answer::Response(head, content)) => {
                 self.response(head, content).map(Answered::Response)
@@ -284,7 +287,7 @@ impl Link {
             Ok(Answer::Tunnel(content)) => Ok(Answered::Tunnel(self.source(content))),
             Err((Fault::NoHandler, _)) => Ok(Answered::Nothing),
             Err((fault, text)) => Err(Failure {
-                unused: body.and_then(|body| self.take_body(body)),
+                unused: left,
                 ..Failure::new(fault.reason(), text)
             }),
         };
@@ -338,10 +341,6 @@ impl Link {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_body(&self, handle: u64) -> Option<Source> {
-        self.state().bodies.remove(&handle)?
     }
 
     /// Forgets a call and all that it had.

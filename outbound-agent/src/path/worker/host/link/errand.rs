@@ -7,8 +7,9 @@ use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::super::message::{Content, Fields, Octets, RequestHead, ResponseHead, ToWorker};
-use super::Link;
 use super::body::next_octets;
+use super::held::Held;
+use super::{Link, State};
 use crate::path::http::body::Source;
 
 impl Link {
@@ -73,7 +74,7 @@ impl Link {
             true => Content::Empty,
             false => {
                 let number = self.number();
-                state.bodies.insert(number, Some(body));
+                state.bodies.insert(number, Held::new(body, None));
                 pending.held.push(number);
                 Content::Handle(number)
             }
@@ -91,7 +92,8 @@ impl Link {
 
     /// Reads one piece of a body.
     pub(super) fn read(self: &Arc<Self>, errand: u64, handle: u64) {
-        let taken = self.state().bodies.get_mut(&handle).and_then(Option::take);
+        let held = |state: &mut State| state.bodies.get_mut(&handle)?.take_to_read();
+        let taken = held(&mut self.state());
         let Some(mut source) = taken else {
             let result = Err("the body is gone".to_owned());
             return self.say(ToWorker::Chunk { errand, result });
@@ -103,7 +105,7 @@ impl Link {
             {
                 let mut state = link.state();
                 match state.bodies.get_mut(&handle) {
-                    Some(held) if !is_over => *held = Some(source),
+                    Some(held) if !is_over => held.give_back(source),
                     Some(_) => drop(state.bodies.remove(&handle)),
                     // Cancelled meanwhile.
                     None => {}

@@ -8,17 +8,23 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::super::message::{Content, Fields, Octets};
 use super::body::{Unfinished, Written};
+use super::held::Held;
 use super::{Link, Pending, State};
 use crate::path::http::body::Source;
 
 impl Link {
-    /// Keeps a body for the worker, by number.
-    pub(super) fn hold(&self, state: &mut State, held: &mut Vec<u64>, source: Source) -> Content {
+    /// Keeps a call's own body for the worker, by number.
+    pub(super) fn hold(
+        &self,
+        state: &mut State,
+        (call, held): (u64, &mut Vec<u64>),
+        source: Source,
+    ) -> Content {
         if source.is_end_stream() {
             return Content::Empty;
         }
         let number = self.number();
-        state.bodies.insert(number, Some(source));
+        state.bodies.insert(number, Held::new(source, Some(call)));
         held.push(number);
         Content::Handle(number)
     }
