@@ -21,7 +21,7 @@ pub struct WorkerTest {
     /// The module; it may import what stands beside and below it
     #[arg(value_name = "MODULE")]
     pub main: PathBuf,
-    /// The tenant's request, such as 'GET https://api.example.com/v1'
+    /// The tenant's request, such as `GET https://api.example.com/v1`
     #[arg(long, value_name = "METHOD URL")]
     pub request: String,
     /// A field of the request, such as 'accept: text/html'

@@ -8,7 +8,7 @@ use http::header::{
 use hyper::ext::ReasonPhrase;
 
 /// Takes out every field that is for this connection alone, and gives back the protocols that
-/// an `Upgrade` asks for, without those that are HTTP again ([`hides_requests`]). `transfer-encoding`
+/// an `Upgrade` asks for, without those that are HTTP again (`hides_requests`). `transfer-encoding`
 /// goes too: framing follows from the body. What stays keeps its order.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     if !HOP_BY_HOP.iter().any(|name| headers.contains_key(name)) {
