@@ -58,15 +58,20 @@ impl Leaves {
     /// The certificate of a host. Two connections that need the same one at once wait for one
     /// minting, some ten microseconds.
     pub(super) fn leaf(&self, host: &Host) -> Result<Arc<CertifiedKey>, Error> {
-        self.leaf_at(host, SystemTime::now())
+        self.leaf_at(host, SystemTime::now)
     }
 
     /// The clock that counts is the one that clients hold a certificate against: where it was
-    /// set, what was minted before may not be good any more, or not yet.
-    fn leaf_at(&self, host: &Host, now: SystemTime) -> Result<Arc<CertifiedKey>, Error> {
+    /// set, what was minted before may not be good any more, or not yet. It is read once it is
+    /// this connection's turn: what was minted meanwhile is good from then on.
+    fn leaf_at(
+        &self,
+        host: &Host,
+        now: impl FnOnce() -> SystemTime,
+    ) -> Result<Arc<CertifiedKey>, Error> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(leaf) = kept.by_host.get(host)
-            && leaf.good.contains(&now)
+            && leaf.good.contains(&now())
         {
             return Ok(Arc::clone(&leaf.key));
         }
@@ -130,12 +135,12 @@ mod tests {
     fn a_leaf_is_replaced_well_before_it_expires_and_when_the_clock_was_set() {
         let (leaves, host, now) = (leaves(16), host("api.example.com"), SystemTime::now());
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        let first = leaves.leaf_at(&host, now).unwrap();
-        let after = |time| Arc::ptr_eq(&first, &leaves.leaf_at(&host, time).unwrap());
+        let first = leaves.leaf_at(&host, || now).unwrap();
+        let after = |time| Arc::ptr_eq(&first, &leaves.leaf_at(&host, || time).unwrap());
         assert!(after(now + hours(3 * 24)));
         assert!(!after(now + hours(4 * 24)));
         let first = leaves.leaf(&host).unwrap();
-        let before = leaves.leaf_at(&host, now - hours(1)).unwrap();
+        let before = leaves.leaf_at(&host, || now - hours(1)).unwrap();
         assert!(!Arc::ptr_eq(&first, &before));
         assert_eq!(leaves.kept.lock().unwrap().order.len(), 1);
     }
