@@ -145,6 +145,12 @@ impl Explanation {
         self.denial.as_ref().map(|denial| denial.reason.label())
     }
 
+    /// Why the rule cannot be evaluated, where it cannot.
+    fn failure(&self) -> Option<&'static str> {
+        let failure = self.denial.as_ref()?.failure?;
+        Some(failure.label())
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "tenant": self.tenant.as_str(),
@@ -153,6 +159,7 @@ impl Explanation {
             "url": self.url.to_string(),
             "verdict": self.verdict(),
             "reason": self.reason(),
+            "failure": self.failure(),
             "rule": self.rule.as_ref().map(|rule| &rule.label),
             "place": shown(self.rule.as_ref().and_then(|rule| rule.place.as_ref())),
             "entry": shown(self.rule.as_ref().and_then(|rule| rule.entry.as_ref())),
@@ -178,6 +185,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "verdict      {}", self.verdict())?;
         if let Some(reason) = self.reason() {
             writeln!(f, "reason       {reason}")?;
+        }
+        if let Some(failure) = self.failure() {
+            writeln!(f, "failure      {failure}")?;
         }
         match &self.rule {
             None => writeln!(f, "rule         none matches")?,
