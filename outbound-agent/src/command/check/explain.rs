@@ -152,19 +152,22 @@ impl Explanation {
     }
 
     pub(super) fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "tenant": self.tenant.as_str(),
             "policy": &*self.policy.name,
             "method": self.method.as_str(),
             "url": self.url.to_string(),
             "verdict": self.verdict(),
             "reason": self.reason(),
-            "failure": self.failure(),
             "rule": self.rule.as_ref().map(|rule| &rule.label),
             "place": shown(self.rule.as_ref().and_then(|rule| rule.place.as_ref())),
             "entry": shown(self.rule.as_ref().and_then(|rule| rule.entry.as_ref())),
             "credentials": self.credentials.iter().map(|name| &**name).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(failure) = self.failure() {
+            value["failure"] = failure.into();
+        }
+        value
     }
 }
 
