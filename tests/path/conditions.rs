@@ -1,5 +1,7 @@
 //! `when` of rules: an expression decides what passes, and one that says nothing denies.
 
+mod meaning;
+
 use std::net::SocketAddr;
 
 use harness::agent::{Agent, Reply};

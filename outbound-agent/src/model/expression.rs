@@ -31,8 +31,8 @@ closed_list! {
         Address = "address",
         /// Whose it is.
         Tenant = "tenant",
-        /// The namespace that its tenant is in.
-        Namespace = "namespace",
+        /// The namespace that its tenant is in; `namespace` is a reserved word of CEL.
+        Namespace = "dispatch_namespace",
         /// What the dispatch of its tenant gave.
         Params = "params",
         /// The name of the process.

@@ -134,7 +134,7 @@ async fn a_rule_asks_for_what_the_dispatch_gave() {
             denied("condition_failed"),
         ),
         (
-            "namespaces = \"production\"\nwhen = \"namespace == 'production'\"",
+            "namespaces = \"production\"\nwhen = \"dispatch_namespace == 'production'\"",
             passed(),
             passed(),
             passed(),

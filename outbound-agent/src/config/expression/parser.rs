@@ -46,6 +46,36 @@ fn unexpected(token: &Token, wanted: &str) -> Wrong {
     Wrong::new(token.at, format!("{found} where {wanted} is expected"))
 }
 
+/// Words that stand for nothing, and may not be names.
+const RESERVED: [&str; 18] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "package",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+fn reserved_word(word: &str) -> String {
+    let hint = match word {
+        "namespace" => "; did you mean `dispatch_namespace`?",
+        _ => "",
+    };
+    format!("`{word}` is a reserved word of CEL{hint}")
+}
+
 impl Parser {
     /// The word that comes next: behind the last is the end, again and again.
     fn peek(&self) -> &Token {
@@ -281,6 +311,9 @@ impl Parser {
                 ("true", None) => Form::Literal(Literal::Bool(true)),
                 ("false", None) => Form::Literal(Literal::Bool(false)),
                 ("null", None) => Form::Literal(Literal::Null),
+                (reserved, None) if RESERVED.contains(&reserved) => {
+                    return Err(Wrong::new(*at, reserved_word(reserved)));
+                }
                 (_, None) => Form::Name(name.clone()),
             },
             Word::Sign(_) | Word::End => return Err(unexpected(&token, "a value")),

@@ -50,7 +50,7 @@ const TAKEN: &[(&str, &[Fact])] = &[
     ("params.a.b[0]['c'].size() > 1.5", &[Fact::Params]),
     ("params.on", &[Fact::Params]),
     (
-        "params.on ? params.x == null : namespace != ''",
+        "params.on ? params.x == null : dispatch_namespace != ''",
         &[Fact::Params, Fact::Namespace],
     ),
     ("'admin' in params.roles", &[Fact::Params]),
@@ -85,6 +85,14 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "hots == 'a'",
         "at character 1: `hots` is not known; did you mean `host`?",
+    ),
+    (
+        "namespace == 'a'",
+        "`namespace` is a reserved word of CEL; did you mean `dispatch_namespace`?",
+    ),
+    (
+        "query.a.exists(for, true)",
+        "`for` is a reserved word of CEL",
     ),
     ("zzz", "there is host, port, scheme, method, path"),
     (

@@ -52,7 +52,7 @@ const HOLDING: &[&str] = &[
     "query['q'][0] == 'cats and' && 'q' in query && !('r' in query)",
     "['/v0', '/v1'].exists(p, path.startsWith(p + '/'))",
     "port in [80, 443] && method in ['GET', 'HEAD']",
-    "tenant == 'acme' && namespace == '' && executable == 'curl'",
+    "tenant == 'acme' && dispatch_namespace == '' && executable == 'curl'",
     "tenant + '.' + scheme == 'acme.https'",
     "'a' < 'b' && 1 < 2 && 1 <= 1.0 && 2.5 > 2 && 'b' >= 'a' && 1 == 1.0",
     "port == 443 ? true : false",
