@@ -65,23 +65,28 @@ fn dispatch(host: &Host, asker: &std::path::Path, plan: &Value) {
 
 #[test]
 fn what_a_dispatch_gives_decides_the_next_request_and_stands_in_its_token() {
-    for rule in [
-        "parameters = { plan = \"pro*\", \"params_object.region\" = \"eu\" }",
-        "when = \"params.plan.startsWith('pro') && params.params_object.region == 'eu'\"",
+    for (rule, undispatched) in [
+        (
+            "parameters = { plan = \"pro*\", \"params_object.region\" = \"eu\" }",
+            "no_rule",
+        ),
+        (
+            "when = \"params.plan.startsWith('pro') && params.params_object.region == 'eu'\"",
+            "condition_failed",
+        ),
     ] {
         let Some(host) = host(rule) else { return };
         let origin = origin(&host);
         let _agent = host.agent();
         let cgroup = host.tenant_cgroup("acme");
         let asker = Asker::start(&host, &cgroup);
-        asker.has_no_egress();
+        let denied = asker.ask();
+        assert!(
+            denied.starts_with("403 ") && denied.contains(undispatched),
+            "{rule}: {denied}"
+        );
         dispatch(&host, &cgroup, &json!("pro"));
         let answer = asker.ask();
-        let answer = if answer.starts_with("200 ") {
-            answer
-        } else {
-            asker.ask()
-        };
         assert!(answer.starts_with("200 "), "{rule}: {answer}");
         dispatch(&host, &cgroup, &json!("free"));
         let denied = asker.ask();
