@@ -1,4 +1,6 @@
 use super::*;
+use crate::model::addr::OriginalDst;
+use crate::path::policy::foresee::{Foreseen, foresee};
 
 /// What is said of `api.test` on a way on which no request is seen.
 fn unseen(config: &Config, is_foreseen: bool) -> Verdict {
@@ -56,7 +58,7 @@ fn a_name_is_looked_up_only_where_a_request_might_be_let_through() {
         ("true", Ok(())),
         ("host == 'api.test'", Ok(())),
         // Another port or request may be asked for.
-        ("port == 8443 || scheme == 'tcp'", Ok(())),
+        ("port == 8443 || scheme == 'https'", Ok(())),
         ("method == 'GET'", Ok(())),
         ("cidr('192.0.2.0/24').containsIP(address)", Ok(())),
         ("host == 'x.test'", Err("no_rule: no rule")),
@@ -112,7 +114,7 @@ fn a_name_is_looked_up_only_where_a_request_might_be_let_through() {
         ("deny", "scheme = \"dns\"", "tenant == 'globex'", Ok(())),
         ("allow", "", "params.plan == 'pro'", Ok(())),
         ("deny", "", "method == 'GET'", Ok(())),
-        ("deny", "", "port == 443", Ok(())),
+        ("deny", "", "scheme == 'tcp' || port == 0", Ok(())),
         (
             "deny",
             "",
@@ -249,4 +251,34 @@ fn a_private_address_is_opened_by_no_rule_whose_expression_does_not_hold() {
         open("when = \"headers.none[0] == 'a'\"", "192.0.2.7"),
         "open"
     );
+}
+
+#[test]
+fn before_its_first_byte_a_connect_may_be_for_any_name() {
+    let told = |action: &str, when: &str| {
+        let config = config(&format!(
+            "[policies.p]\nallow = [\"*:*\", \"tcp://*:*\"]\n[[policies.p.rules]]\nname = \"asked\"\n\
+             host = \"*\"\naction = \"{action}\"\nwhen = {when:?}\n"
+        ));
+        let asked = OriginalDst("192.0.2.7:443".parse().unwrap());
+        match foresee(&config.tenants[0].tenant, "curl", asked) {
+            Foreseen::Allow(_) => "allow".to_owned(),
+            Foreseen::Deny(denial) => denied(&denial),
+            Foreseen::Open => "open".to_owned(),
+        }
+    };
+    for (action, when, answer) in [
+        ("deny", "host != 'api.test'", "open"),
+        (
+            "deny",
+            "!cidr('198.51.100.0/24').containsIP(address)",
+            "open",
+        ),
+        ("deny", "port == 443", "rule_deny: asked"),
+        ("deny", "port == 80", "allow"),
+        ("deny", "params.plan == 'a'", "condition_failed: asked"),
+        ("deny", "host == 'api.test' || params.plan == 'a'", "open"),
+    ] {
+        assert_eq!(told(action, when), answer, "{when}");
+    }
 }
