@@ -118,34 +118,34 @@ fn dns_reaches_the_resolver_and_the_answer_comes_from_where_it_was_asked() {
     let resolver = Resolver::start(&stage);
     for (statements, asked, answered) in [
         (
-            "u = udp(); u.connect(('192.0.2.53', 53)); u.send(b'q'); \
+            "u = patient(udp()); u.connect(('192.0.2.53', 53)); u.send(b'q'); \
              print(u.recvfrom(9), u.getpeername())",
             "192.0.2.53:53",
             "(b're:q', ('192.0.2.53', 53)) ('192.0.2.53', 53)",
         ),
         (
-            "u = udp(); u.sendto(b'q', ('192.0.2.53', 53)); print(u.recvfrom(9))",
+            "u = patient(udp()); u.sendto(b'q', ('192.0.2.53', 53)); print(u.recvfrom(9))",
             "192.0.2.53:53",
             "(b're:q', ('192.0.2.53', 53))",
         ),
         (
-            "u = udp(AF_INET6); u.connect(('2001:db8::53', 53)); u.send(b'q'); print(u.recvfrom(9))",
+            "u = patient(udp(AF_INET6)); u.connect(('2001:db8::53', 53)); u.send(b'q'); print(u.recvfrom(9))",
             "[2001:db8::53]:53",
             "(b're:q', ('2001:db8::53', 53, 0, 0))",
         ),
         (
-            "u = udp(AF_INET6); u.sendto(b'q', ('2001:db8::53', 53)); print(u.recvfrom(9))",
+            "u = patient(udp(AF_INET6)); u.sendto(b'q', ('2001:db8::53', 53)); print(u.recvfrom(9))",
             "[2001:db8::53]:53",
             "(b're:q', ('2001:db8::53', 53, 0, 0))",
         ),
         (
-            "u = udp(AF_INET6); u.connect(('::ffff:192.0.2.53', 53)); u.send(b'q'); \
+            "u = patient(udp(AF_INET6)); u.connect(('::ffff:192.0.2.53', 53)); u.send(b'q'); \
              print(u.recvfrom(9))",
             "192.0.2.53:53",
             "(b're:q', ('::ffff:192.0.2.53', 53, 0, 0))",
         ),
         (
-            "u = udp(AF_INET6); u.sendto(b'q', ('::ffff:192.0.2.53', 53)); print(u.recvfrom(9))",
+            "u = patient(udp(AF_INET6)); u.sendto(b'q', ('::ffff:192.0.2.53', 53)); print(u.recvfrom(9))",
             "192.0.2.53:53",
             "(b're:q', ('::ffff:192.0.2.53', 53, 0, 0))",
         ),
@@ -167,7 +167,7 @@ fn one_socket_may_ask_two_servers() {
     let tenant = stage.tenant("a", 0);
     let resolver = Resolver::start(&stage);
     let output = stage.workload(&tenant.cgroup).python(
-        "u = udp()\n\
+        "u = patient(udp())\n\
          for server in ('192.0.2.53', '192.0.2.54'):\n    \
          u.sendto(b'q', (server, 53)); print(u.recvfrom(9)[1][0])",
     );
