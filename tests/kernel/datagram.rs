@@ -1,6 +1,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -21,11 +22,14 @@ use crate::stage::{DNS_PORT, Stage};
 /// query came to, and tells whose it was.
 struct Resolver {
     queries: Receiver<Option<Flow>>,
+    /// Who answers ends with it.
+    _wanted: Arc<()>,
 }
 
 impl Resolver {
     fn start(stage: &Stage) -> Self {
         let (sender, queries) = mpsc::channel();
+        let wanted = Arc::new(());
         let (v4, v6) = stage.sandbox.netns().enter(|| {
             let v4 = UdpSocket::bind(("0.0.0.0", DNS_PORT)).expect("the resolver's port");
             setsockopt(&v4, sockopt::Ipv4PacketInfo, &true).expect("IP_PKTINFO");
@@ -36,15 +40,13 @@ impl Resolver {
         });
         for socket in [v4, v6] {
             let (sender, flows) = (sender.clone(), stage.flows.clone());
+            let wanted = Arc::downgrade(&wanted);
             let netns = sys::netns_cookie(socket.as_fd()).expect("a cookie");
             let patience = Some(Duration::from_millis(300));
             socket.set_read_timeout(patience).expect("a timeout");
             thread::spawn(move || {
-                let mut idle = 0;
-                // Ends by itself, a while after the last query.
-                while idle < 30 {
+                while wanted.strong_count() > 0 {
                     let Some((query, source, local)) = receive(&socket) else {
-                        idle += 1;
                         continue;
                     };
                     let flow = flows.datagram(netns, Downstream(source), local, DNS_PORT);
@@ -55,7 +57,10 @@ impl Resolver {
                 }
             });
         }
-        Self { queries }
+        Self {
+            queries,
+            _wanted: wanted,
+        }
     }
 
     #[track_caller]
