@@ -2,7 +2,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 
 use outbound_common::Counter;
-use outbound_common::tenant::TENANT_STRICT;
+use outbound_common::tenant::{TENANT_INBOUND, TENANT_STRICT};
 
 use super::{NONE, attacks};
 use crate::stage::{DNS_PORT, Stage, TCP_PORT};
@@ -206,7 +206,8 @@ fn a_port_that_a_tenant_comes_to_by_chance_receives_nobodys_traffic() {
     let Some(mut stage) = Stage::new() else {
         return;
     };
-    let squatter = stage.tenant("squatter", 0);
+    // Its servers answer, but not there.
+    let squatter = stage.tenant_with("squatter", 0, TENANT_INBOUND);
     let victim = stage.tenant("victim", 1);
     stage.stop_listening();
     let netns = stage.sandbox.netns();
