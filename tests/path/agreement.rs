@@ -208,3 +208,21 @@ async fn tls_that_is_passed_through_agrees_too() {
         ("server.address", "api.test"),
     ]);
 }
+
+/// The kernel lets nobody come to the agent by its own ports; where a name leads there, the agent
+/// does not go, since it would come back to itself for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_is_not_its_own_upstream() {
+    let agent = agent("resolve", FIXED, "");
+    let own = agent.address();
+    let host = format!("api.test:{}", own.port());
+    let named = SocketAddr::from(([192, 0, 2, 7], own.port()));
+    let reply = agent.get("acme", named, &host, "/").await;
+    assert_eq!(reply.status, 403, "{}", reply.head);
+    agent.expect_log(&[("url.path", "/"), ("reason", "agent_address")]);
+    // Where it is asked for by its address, the connection ends at once.
+    let mut stream = agent.connect("acme", own).await;
+    let read = stream.read(&mut [0]).await;
+    assert!(read.is_err(), "{read:?}");
+    agent.expect_log(&[("kind", "security_event"), ("reason", "agent_address")]);
+}
