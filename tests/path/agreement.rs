@@ -8,6 +8,7 @@ use harness::agent::{Agent, Reply};
 use harness::nameserver::{Nameserver, Says, address, query};
 use harness::origin::Origin;
 use hickory_proto::rr::RecordType;
+use outbound_agent::model::tenant::CgroupId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Two tenants whose policy has `api.test`, which is 127.0.0.1, and all of loopback.
@@ -221,8 +222,6 @@ async fn the_agent_is_not_its_own_upstream() {
     assert_eq!(reply.status, 403, "{}", reply.head);
     agent.expect_log(&[("url.path", "/"), ("reason", "agent_address")]);
     // Where it is asked for by its address, the connection ends at once.
-    let mut stream = agent.connect("acme", own).await;
-    let read = stream.read(&mut [0]).await;
-    assert!(read.is_err(), "{read:?}");
+    super::identify::expect_reset(agent.connect_as(Some(CgroupId(1)), own).await).await;
     agent.expect_log(&[("kind", "security_event"), ("reason", "agent_address")]);
 }
