@@ -134,6 +134,18 @@ pub struct Effects {
     pub timeout: Option<Duration>,
     /// How often a tenant may.
     pub rate: Option<Rate>,
+    /// Whether it meets the outbound worker of its namespace.
+    pub worker: Worker,
+}
+
+/// Whether what a rule allows meets the outbound worker of its namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Worker {
+    /// It does.
+    #[default]
+    Namespace,
+    /// It leaves as if there were none.
+    None,
 }
 
 impl Effects {
@@ -145,6 +157,8 @@ impl Effects {
             log,
             timeout,
             rate,
+            // Where there is one, requests are seen already.
+            worker: _,
         } = self;
         !request.is_empty()
             || !response.is_empty()

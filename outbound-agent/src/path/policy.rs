@@ -39,7 +39,7 @@ use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::{Addressing, Mode, Policy, Tls};
 use crate::model::reason::Reason;
-use crate::model::rule::{Clause, Edit, Effects, Face};
+use crate::model::rule::{Clause, Edit, Effects, Face, Worker};
 use crate::model::target::Scheme;
 use crate::model::targets::{Rule, Targets};
 use crate::model::tenant::Tenant;
@@ -199,6 +199,12 @@ impl Permit {
     /// What the rule does to what it allows.
     pub fn effects(&self) -> Option<&Effects> {
         Some(&self.effects.as_ref()?.effects)
+    }
+
+    /// Whether the rule keeps it from the outbound worker of its namespace.
+    pub fn is_without_worker(&self) -> bool {
+        self.effects()
+            .is_some_and(|effects| effects.worker == Worker::None)
     }
 
     /// What the rule changes of the response's header.
