@@ -145,8 +145,14 @@ impl Explanation {
         self.denial.as_ref().map(|denial| denial.reason.label())
     }
 
+    /// Why the rule cannot be evaluated, where it cannot.
+    fn failure(&self) -> Option<&'static str> {
+        let failure = self.denial.as_ref()?.failure?;
+        Some(failure.label())
+    }
+
     pub(super) fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "tenant": self.tenant.as_str(),
             "policy": &*self.policy.name,
             "method": self.method.as_str(),
@@ -157,7 +163,11 @@ impl Explanation {
             "place": shown(self.rule.as_ref().and_then(|rule| rule.place.as_ref())),
             "entry": shown(self.rule.as_ref().and_then(|rule| rule.entry.as_ref())),
             "credentials": self.credentials.iter().map(|name| &**name).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(failure) = self.failure() {
+            value["failure"] = failure.into();
+        }
+        value
     }
 }
 
@@ -178,6 +188,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "verdict      {}", self.verdict())?;
         if let Some(reason) = self.reason() {
             writeln!(f, "reason       {reason}")?;
+        }
+        if let Some(failure) = self.failure() {
+            writeln!(f, "failure      {failure}")?;
         }
         match &self.rule {
             None => writeln!(f, "rule         none matches")?,
