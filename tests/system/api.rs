@@ -2,6 +2,7 @@
 //! of requests, against what becomes of them.
 
 use std::cell::RefCell;
+use std::fs;
 
 use harness::host::{Host, ORIGIN_V4};
 use harness::sandbox::eventually;
@@ -248,6 +249,14 @@ fn dispatches(client: &Client<'_>) {
     assert_eq!(judged["dispatch"], made["id"], "{judged}");
     assert_eq!(judged["rule"], "not-for-free", "{judged}");
     assert_eq!(judged["credentials"], json!(["token"]), "{judged}");
+    // Of two cgroups that are the tenant's the inner one counts.
+    let inner = cgroup.join("inner");
+    fs::create_dir(&inner).unwrap();
+    let free = json!({ "worker": "acme", "cgroup": inner, "outbound": { "plan": "free" } });
+    client.ask("POST", path, &free.to_string(), 201);
+    let inside = json!({ "cgroup": inner, "method": "GET", "url": "https://paid.test/" });
+    let judged = client.ask("POST", "/v1/policy:check", &inside.to_string(), 200);
+    assert!(judged.contains(r#""verdict":"deny""#), "{judged}");
     client.ask("DELETE", &one, "", 200);
     client.ask("DELETE", &one, "", 404);
     client.ask("GET", &one, "", 404);
