@@ -8,7 +8,7 @@ mod site;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -133,6 +133,22 @@ impl Host {
     /// A server in the namespace.
     pub fn server(&self, address: &str) -> Server {
         Server::start(self.sandbox.netns(), address)
+    }
+
+    /// As [`Self::server`], beyond the uplink.
+    pub fn far_server(&self, address: &str) -> Server {
+        Server::start(self.sandbox.outside(), address)
+    }
+
+    /// A listener beyond the uplink.
+    pub fn far_listener(&self, address: &str) -> TcpListener {
+        let listener = self.sandbox.outside().enter(|| TcpListener::bind(address));
+        listener.expect("a free address")
+    }
+
+    /// From now on everything beyond the uplink is gone, without a word.
+    pub fn cut_off(&self) {
+        self.sandbox.outside().ip("link set up1 down");
     }
 
     /// The names' certificate, which the agent trusts from its next start, and its key: in

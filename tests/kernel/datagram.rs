@@ -1,6 +1,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -21,11 +22,14 @@ use crate::stage::{DNS_PORT, Stage};
 /// query came to, and tells whose it was.
 struct Resolver {
     queries: Receiver<Option<Flow>>,
+    /// Who answers ends with it.
+    _wanted: Arc<()>,
 }
 
 impl Resolver {
     fn start(stage: &Stage) -> Self {
         let (sender, queries) = mpsc::channel();
+        let wanted = Arc::new(());
         let (v4, v6) = stage.sandbox.netns().enter(|| {
             let v4 = UdpSocket::bind(("0.0.0.0", DNS_PORT)).expect("the resolver's port");
             setsockopt(&v4, sockopt::Ipv4PacketInfo, &true).expect("IP_PKTINFO");
@@ -36,15 +40,13 @@ impl Resolver {
         });
         for socket in [v4, v6] {
             let (sender, flows) = (sender.clone(), stage.flows.clone());
+            let wanted = Arc::downgrade(&wanted);
             let netns = sys::netns_cookie(socket.as_fd()).expect("a cookie");
             let patience = Some(Duration::from_millis(300));
             socket.set_read_timeout(patience).expect("a timeout");
             thread::spawn(move || {
-                let mut idle = 0;
-                // Ends by itself, a while after the last query.
-                while idle < 30 {
+                while wanted.strong_count() > 0 {
                     let Some((query, source, local)) = receive(&socket) else {
-                        idle += 1;
                         continue;
                     };
                     let flow = flows.datagram(netns, Downstream(source), local, DNS_PORT);
@@ -55,7 +57,10 @@ impl Resolver {
                 }
             });
         }
-        Self { queries }
+        Self {
+            queries,
+            _wanted: wanted,
+        }
     }
 
     #[track_caller]
@@ -118,34 +123,34 @@ fn dns_reaches_the_resolver_and_the_answer_comes_from_where_it_was_asked() {
     let resolver = Resolver::start(&stage);
     for (statements, asked, answered) in [
         (
-            "u = udp(); u.connect(('192.0.2.53', 53)); u.send(b'q'); \
+            "u = patient(udp()); u.connect(('192.0.2.53', 53)); u.send(b'q'); \
              print(u.recvfrom(9), u.getpeername())",
             "192.0.2.53:53",
             "(b're:q', ('192.0.2.53', 53)) ('192.0.2.53', 53)",
         ),
         (
-            "u = udp(); u.sendto(b'q', ('192.0.2.53', 53)); print(u.recvfrom(9))",
+            "u = patient(udp()); u.sendto(b'q', ('192.0.2.53', 53)); print(u.recvfrom(9))",
             "192.0.2.53:53",
             "(b're:q', ('192.0.2.53', 53))",
         ),
         (
-            "u = udp(AF_INET6); u.connect(('2001:db8::53', 53)); u.send(b'q'); print(u.recvfrom(9))",
+            "u = patient(udp(AF_INET6)); u.connect(('2001:db8::53', 53)); u.send(b'q'); print(u.recvfrom(9))",
             "[2001:db8::53]:53",
             "(b're:q', ('2001:db8::53', 53, 0, 0))",
         ),
         (
-            "u = udp(AF_INET6); u.sendto(b'q', ('2001:db8::53', 53)); print(u.recvfrom(9))",
+            "u = patient(udp(AF_INET6)); u.sendto(b'q', ('2001:db8::53', 53)); print(u.recvfrom(9))",
             "[2001:db8::53]:53",
             "(b're:q', ('2001:db8::53', 53, 0, 0))",
         ),
         (
-            "u = udp(AF_INET6); u.connect(('::ffff:192.0.2.53', 53)); u.send(b'q'); \
+            "u = patient(udp(AF_INET6)); u.connect(('::ffff:192.0.2.53', 53)); u.send(b'q'); \
              print(u.recvfrom(9))",
             "192.0.2.53:53",
             "(b're:q', ('::ffff:192.0.2.53', 53, 0, 0))",
         ),
         (
-            "u = udp(AF_INET6); u.sendto(b'q', ('::ffff:192.0.2.53', 53)); print(u.recvfrom(9))",
+            "u = patient(udp(AF_INET6)); u.sendto(b'q', ('::ffff:192.0.2.53', 53)); print(u.recvfrom(9))",
             "192.0.2.53:53",
             "(b're:q', ('::ffff:192.0.2.53', 53, 0, 0))",
         ),
@@ -167,7 +172,7 @@ fn one_socket_may_ask_two_servers() {
     let tenant = stage.tenant("a", 0);
     let resolver = Resolver::start(&stage);
     let output = stage.workload(&tenant.cgroup).python(
-        "u = udp()\n\
+        "u = patient(udp())\n\
          for server in ('192.0.2.53', '192.0.2.54'):\n    \
          u.sendto(b'q', (server, 53)); print(u.recvfrom(9)[1][0])",
     );

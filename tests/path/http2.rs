@@ -294,3 +294,18 @@ async fn what_breaks_the_protocol_gets_its_error_and_others_are_served() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     agent.expect_log(&[("kind", "security_event"), ("reason", "malformed")]);
 }
+
+/// Its connection is alive as the kernel sees it: only the other side of a `PING` tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workload_that_answers_no_ping_is_given_up() {
+    let (origin, _permits) = held().await;
+    let agent = with_limits("dead_peer = \"400ms\"");
+    let mut connection = Connection::open(&agent, origin.address).await;
+    connection.send(&get(1, &host(&origin), "/held")).await;
+    connection.closed().await;
+    agent.expect_metric(
+        r#"outbound_failures_total{reason="downstream_dead",tenant="acme"}"#,
+        1.0,
+    );
+    agent.expect_log(&[("url.path", "/held"), ("outcome", "aborted")]);
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use harness::agent::{Agent, Reply};
 use harness::nameserver::{Nameserver, Says};
 use harness::origin::Origin;
+use harness::tls::Identity;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -190,4 +191,37 @@ async fn an_upstream_that_does_not_take_the_connection_is_told_so() {
         .await;
     expect_told(&reply, 504, "connect_timeout");
     expect(&agent, "connect_timeout", "upstream");
+}
+
+/// The other side of its connection is there, and it answers neither requests nor a `PING`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_answers_no_ping_is_given_up() {
+    let identity = Identity::new(&["api.test"]);
+    let acceptor = identity.acceptor(&["h2"]);
+    let silent = Origin::raw(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            // Its settings, which are none, and then it only reads.
+            stream
+                .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+                .await
+                .unwrap();
+            drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
+        }
+    })
+    .await;
+    let trusted = format!(
+        "dead_peer = \"400ms\"\n[tls]\nroots = [{:?}]",
+        identity.path()
+    );
+    let (agent, _silent) = agent(&trusted).await;
+    let stream = agent.connect("acme", silent.address).await;
+    let mut stream = harness::tls::connect(stream, "api.test", &agent.authority(), &[])
+        .await
+        .unwrap();
+    let asked = request("api.test", silent.address);
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    expect_told(&Reply::read(&mut stream).await, 504, "upstream_dead");
+    expect(&agent, "upstream_dead", "upstream");
 }

@@ -16,6 +16,8 @@ mod trust;
 mod worker_test;
 /// Much in little memory, and a peer that is slow.
 mod transfer;
+/// Upstreams, and an agent, that are gone without a word.
+mod vanished;
 /// Starting, and refusing to.
 mod start;
 /// Another configuration while the agent runs.

@@ -1,7 +1,10 @@
-use harness::host::{Daemon, Host};
-use harness::sandbox::eventually;
+use std::fs::File;
 
-use crate::scene::{curl, curl_with, host, origin};
+use harness::host::{Daemon, Host, Site};
+use harness::sandbox::eventually;
+use serde_json::Value;
+
+use crate::scene::{curl, host, origin};
 
 const MIB: u64 = 1 << 20;
 /// How much the agent may grow, whatever the size of a body.
@@ -25,35 +28,99 @@ fn expect_constant_memory(agent: &Daemon, before: u64) {
     );
 }
 
-#[test]
-fn a_gibibyte_comes_down_in_constant_memory() {
-    let Some(host) = host() else { return };
-    let _origin = origin(&host);
+/// A host on which `acme` speaks TLS with the origin of `bulk.test`, or with the agent.
+fn host_with_tls(ends: &str) -> Option<(Host, Site)> {
+    let host = host()?;
+    let policy = format!("[policies.bulk]\nallow = [\"bulk.test\"]\ntls = {ends:?}\n");
+    host.configure("bulk", &policy);
+    host.tenant("acme", "bulk");
+    let site = host.site(&["bulk.test"]);
+    Some((host, site))
+}
+
+/// A gibibyte each way by `curl`, with these arguments, from an origin with this URL.
+#[track_caller]
+fn expect_a_gibibyte_each_way(host: &Host, url: &str, more: &str, log: &[(&str, &str)]) {
     let agent = host.agent();
-    let before = warm_up(&host, &agent);
     let length = (1024 * MIB).to_string();
-    let url = format!("http://bulk.test/bytes/{length}");
-    let written = ["-o", "/dev/null", "-w", "%{size_download}"];
-    assert_eq!(curl_with(&host, "acme", &url, &written).output(), length);
+    let curl = |rest: &str| {
+        let shell = format!(
+            "curl -sS --max-time 100 --resolve '*:80:203.0.113.10' --resolve '*:443:203.0.113.10' \
+             {more} {rest}"
+        );
+        host.run("acme", &["sh", "-c", &shell]).output()
+    };
+    curl(&format!("-o /dev/null {url}/"));
+    agent.forget_peak_memory();
+    let before = agent.memory();
+
+    let down = format!("-o /dev/null -w '%{{size_download}}' {url}/bytes/{length}");
+    assert_eq!(curl(&down), length);
     expect_constant_memory(&agent, before);
-    host.expect_log(&[("bytes.received", &length), ("outcome", "completed")]);
+    let up = format!("-T - {url}/sink < {}", sparse(host, 1024 * MIB));
+    assert_eq!(curl(&up).trim(), length);
+    expect_constant_memory(&agent, before);
+    for bytes in ["bytes.received", "bytes.sent"] {
+        expect_carried(host, bytes, log);
+    }
+}
+
+fn of_http(version: &str) -> [(&str, &str); 3] {
+    [
+        ("kind", "http"),
+        ("network.protocol.version", version),
+        ("outcome", "completed"),
+    ]
+}
+
+/// The path of a file of zeros that takes no room.
+fn sparse(host: &Host, length: u64) -> String {
+    let path = host.path("zeros");
+    File::create(&path).unwrap().set_len(length).unwrap();
+    path.display().to_string()
+}
+
+/// Waits for a line that counts at least a gibibyte: a tunnel counts what TLS adds to it.
+#[track_caller]
+fn expect_carried(host: &Host, bytes: &str, fields: &[(&str, &str)]) {
+    eventually(
+        &format!("{bytes} with {fields:?} among {:#?}", host.log()),
+        || {
+            let has = |line: &Value| {
+                line[bytes]
+                    .as_u64()
+                    .is_some_and(|bytes| bytes >= 1024 * MIB)
+                    && fields.iter().all(|(name, value)| line[*name] == *value)
+            };
+            host.log().iter().any(has).then_some(())
+        },
+    );
 }
 
 #[test]
-fn a_gibibyte_goes_up_in_constant_memory() {
+fn a_gibibyte_each_way_takes_constant_memory() {
     let Some(host) = host() else { return };
     let _origin = origin(&host);
-    let agent = host.agent();
-    let before = warm_up(&host, &agent);
-    let length = (1024 * MIB).to_string();
-    let shell = format!(
-        "head -c {length} /dev/zero | \
-         curl -sS --max-time 100 --resolve '*:80:203.0.113.10' -T - http://bulk.test/sink"
-    );
-    let answer = host.run("acme", &["sh", "-c", &shell]).output();
-    assert_eq!(answer.trim(), length);
-    expect_constant_memory(&agent, before);
-    host.expect_log(&[("bytes.sent", &length), ("outcome", "completed")]);
+    expect_a_gibibyte_each_way(&host, "http://bulk.test", "", &of_http("1.1"));
+}
+
+#[test]
+fn a_gibibyte_each_way_over_tls_and_http2_takes_constant_memory() {
+    let Some((host, _site)) = host_with_tls("terminate") else {
+        return;
+    };
+    expect_a_gibibyte_each_way(&host, "https://bulk.test", "--http2", &of_http("2"));
+}
+
+#[test]
+fn a_gibibyte_each_way_through_a_tunnel_takes_constant_memory() {
+    let Some((host, _site)) = host_with_tls("passthrough") else {
+        return;
+    };
+    let roots = host.path("origin.pem").display().to_string();
+    let trusting = format!("--http1.1 --cacert {roots}");
+    // How it ends is curl's affair, which may reset what says goodbye to it.
+    expect_a_gibibyte_each_way(&host, "https://bulk.test", &trusting, &[("kind", "tls")]);
 }
 
 #[test]

@@ -112,7 +112,13 @@ async fn decide<S: Downlink>(
         Ok(Some(Decided::Answered(answer))) => {
             tell(WorkerOutcome::Responded);
             let (metered, idle) = (&tunnel.metered, agent.limits.tunnel_idle);
-            return tunnel::answer(stream, (pieces, answer), metered, idle).await;
+            let mut stream = stream;
+            stream.abort();
+            let ending = tunnel::answer(&mut stream, (pieces, answer), metered, idle).await;
+            if ending == Ending::COMPLETED {
+                stream.settle();
+            }
+            return ending;
         }
         Err(failure) => {
             tell(WorkerOutcome::of(failure.reason));
@@ -201,10 +207,19 @@ async fn carry<S: Downlink>(
     };
     record.allowed(permit.rule(), watched(permit.would_deny()));
     match connected {
-        Ok((upstream, peer)) => {
+        Ok((mut upstream, peer)) => {
             record.upstream(peer);
             stands.peer(peer.ip());
-            tunnel::relay(stream, upstream, &metered, agent.limits.tunnel_idle).await
+            let (mut stream, idle) = (stream, agent.limits.tunnel_idle);
+            // However it is cut short, it must not look whole to either side.
+            stream.abort();
+            upstream.abort();
+            let ending = tunnel::relay(&mut stream, &mut upstream, &metered, idle).await;
+            if ending == Ending::COMPLETED {
+                stream.settle();
+                upstream.settle();
+            }
+            ending
         }
         Err(failure) => {
             if let Some(peer) = failure.peer {

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -130,15 +130,24 @@ impl Accepted {
     }
 }
 
-/// The workload's end of a connection.
+/// One end of a connection that is carried, the workload's as a rule.
 pub trait Downlink: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Makes closing it look like no answer.
+    /// Makes closing it look like no answer, whoever closes it: the kernel too, for an agent that
+    /// is killed.
     fn abort(&self);
+    /// Makes closing it a proper end again.
+    fn settle(&self);
 }
 
 impl Downlink for TcpStream {
     fn abort(&self) {
         reset(self);
+    }
+
+    fn settle(&self) {
+        if let Err(error) = SockRef::from(self).set_linger(None) {
+            tracing::debug!(%error, "cannot take back a zero linger");
+        }
     }
 }
 

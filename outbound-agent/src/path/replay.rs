@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::accept::Downlink;
+
 /// Gives `first` and then what `inner` gives; writes go straight to `inner`.
 #[derive(Debug)]
 pub struct Replay<S> {
@@ -23,6 +25,16 @@ impl<S> Replay<S> {
     /// The bytes that were read ahead and the stream behind them.
     pub fn into_parts(self) -> (Bytes, S) {
         (self.first, self.inner)
+    }
+}
+
+impl<S: Downlink> Downlink for Replay<S> {
+    fn abort(&self) {
+        self.inner.abort();
+    }
+
+    fn settle(&self) {
+        self.inner.settle();
     }
 }
 

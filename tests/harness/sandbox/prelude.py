@@ -22,3 +22,8 @@ def udp(family=AF_INET):
     made = socket(family, SOCK_DGRAM)
     made.settimeout(1.5)
     return made
+
+def patient(made):
+    """Waits for an answer that has to come, however busy the host is."""
+    made.settimeout(15)
+    return made

@@ -160,6 +160,21 @@ fn the_belt_alone_holds_a_datagram_to_a_neighbour_on_loopback() {
     eventually("it arrives", || neighbour.recv(&mut [0]).ok());
 }
 
+/// Where the option got by: the connect itself is refused, before a packet has to be dropped.
+#[test]
+fn a_socket_that_is_bound_to_a_device_does_not_connect() {
+    let Some(mut stage) = Stage::with_uplink() else {
+        return;
+    };
+    let tenant = stage.tenant("a", 0);
+    take_off(&stage, &tenant, "setsockopt");
+    let connect = "for f, a in ((AF_INET, '192.0.2.7'), (AF_INET6, '2001:db8::7')):\n    \
+         s = tcp(f); s.setsockopt(SOL_SOCKET, 25, b'up0\\0'); print(attempt(s.connect, (a, 80)))";
+    let output = stage.workload(&tenant.cgroup).python(connect);
+    assert_eq!(output, "ENETUNREACH\nENETUNREACH");
+    assert_eq!(stage.count(Counter::BoundDevice), 2);
+}
+
 #[test]
 fn a_connection_from_before_the_hooks_carries_nothing_more() {
     for (server, family, destination) in [

@@ -55,6 +55,26 @@ attacks! {
         concat!(include_str!("../uring.py"),
             "u = ring.run(OP_SOCKET, AF_INET6, off=SOCK_DGRAM)\n\
              print(ring.run(OP_SENDMSG, u, addr=message(v6, 28), length=1))") => "-111";
+    a_datagram_by_io_urings_own_thread_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "p = Ring(POLLED); u = p.run(OP_SOCKET, AF_INET, off=SOCK_DGRAM)\n\
+             print(p.run(OP_SENDMSG, u, addr=message(v4, 16), length=1))") => "-111";
+    an_io_uring_send_to_an_address_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "u = ring.run(OP_SOCKET, AF_INET, off=SOCK_DGRAM)\n\
+             print(ring.run(OP_SEND, u, off=v4, addr=kept(b'x'), length=1, slot=16))") => "-111";
+    an_ipv6_io_uring_send_to_an_address_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "u = ring.run(OP_SOCKET, AF_INET6, off=SOCK_DGRAM)\n\
+             print(ring.run(OP_SEND, u, off=v6, addr=kept(b'x'), length=1, slot=28))") => "-111";
+    an_io_uring_send_without_a_copy_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "u = ring.run(OP_SOCKET, AF_INET, off=SOCK_DGRAM)\n\
+             print(ring.run(OP_SEND_ZC, u, off=v4, addr=kept(b'x'), length=1, slot=16))") => "-111";
+    an_ipv6_io_uring_send_without_a_copy_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "u = ring.run(OP_SOCKET, AF_INET6, off=SOCK_DGRAM)\n\
+             print(ring.run(OP_SEND_ZC, u, off=v6, addr=kept(b'x'), length=1, slot=28))") => "-111";
     a_device_bound_datagram_stays_inside: NOBODY,
         "u = udp(); print(attempt(u.setsockopt, SOL_SOCKET, 25, b'up0\\0'), \
          attempt(u.sendto, b'x', ('192.0.2.53', 53)))" => "EPERM ok";

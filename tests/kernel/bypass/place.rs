@@ -2,7 +2,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 
 use outbound_common::Counter;
-use outbound_common::tenant::TENANT_STRICT;
+use outbound_common::tenant::{TENANT_INBOUND, TENANT_STRICT};
 
 use super::{NONE, attacks};
 use crate::stage::{DNS_PORT, Stage, TCP_PORT};
@@ -206,21 +206,23 @@ fn a_port_that_a_tenant_comes_to_by_chance_receives_nobodys_traffic() {
     let Some(mut stage) = Stage::new() else {
         return;
     };
-    let squatter = stage.tenant("squatter", 0);
+    // Its servers answer, but not there.
+    let squatter = stage.tenant_with("squatter", 0, TENANT_INBOUND);
     let victim = stage.tenant("victim", 1);
     stage.stop_listening();
     let netns = stage.sandbox.netns();
     // Nothing but the agent's port is left to be given out, as a tenant that is root of the
     // namespace could arrange.
     netns.sysctl("net/ipv4/ip_local_port_range", "15001 15001");
-    let squat = "l = tcp(); l.listen(); print(l.getsockname()[1], flush=True); l.settimeout(1.5)\n\
-         print(attempt(l.accept))";
+    let squat = "l = tcp(); l.listen(); print(l.getsockname()[1], flush=True); wait()\n\
+         l.setblocking(False); print(attempt(l.accept))";
     let workload = stage.workload(&squatter.cgroup).start_python(squat);
     stage.sandbox.await_listener(TCP_PORT);
     netns.sysctl("net/ipv4/ip_local_port_range", "40000 40099");
     let connect = "print(attempt(tcp().connect, ('192.0.2.7', 80)))";
     assert_eq!(stage.workload(&victim.cgroup).python(connect), "timed out");
-    assert_eq!(workload.output(), "15001\ntimed out");
+    workload.go_on();
+    assert_eq!(workload.output(), "15001\nEAGAIN");
     assert!(stage.count(Counter::BeltInbound) > 0);
 
     // What the agent reserves is not given out, for datagrams neither.

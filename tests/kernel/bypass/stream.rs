@@ -114,6 +114,33 @@ attacks! {
              print(ring.run(OP_CONNECT, s, off=28, addr=v6) in (0, -111), \
              ring.run(OP_CONNECT, t, off=28, addr=v6, flags=ASYNC) in (0, -111))")
         => "True True";
+    a_connect_by_io_urings_own_thread_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "p = Ring(POLLED); s = p.run(OP_SOCKET, AF_INET, off=SOCK_STREAM)\n\
+             print(p.run(OP_CONNECT, s, off=16, addr=v4) in (0, -111))")
+        => "True";
+    an_ipv6_connect_by_io_urings_own_thread_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "p = Ring(POLLED); s = p.run(OP_SOCKET, AF_INET6, off=SOCK_STREAM)\n\
+             print(p.run(OP_CONNECT, s, off=28, addr=v6) in (0, -111))")
+        => "True";
+    a_socket_without_a_descriptor_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "ring.reserve(2); print(ring.run(OP_SOCKET, AF_INET, off=SOCK_STREAM, slot=1), \
+             ring.run(OP_CONNECT, 0, off=16, addr=v4, flags=DIRECT) in (0, -111))")
+        => "0 True";
+    an_ipv6_socket_without_a_descriptor_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "ring.reserve(2); print(ring.run(OP_SOCKET, AF_INET6, off=SOCK_STREAM, slot=1), \
+             ring.run(OP_CONNECT, 0, off=28, addr=v6, flags=DIRECT) in (0, -111))")
+        => "0 True";
+    a_device_chosen_by_io_uring_stays_inside: None,
+        concat!(include_str!("../uring.py"),
+            "s = ring.run(OP_SOCKET, AF_INET, off=SOCK_STREAM)\n\
+             print(ring.run(OP_COMMAND, s, off=SETSOCKOPT, addr=SOL_SOCKET | 25 << 32, slot=4, \
+             extra=kept(b'up0\\0')) in (-1, -22, -95)); t = socket(fileno=s); t.settimeout(1)\n\
+             print(attempt(t.connect, ('127.0.0.1', 80)))")
+        => "True\nok";
     sctp_stays_inside: NOBODY,
         "def sctp(): s = socket(AF_INET, SOCK_STREAM, 132); s.settimeout(1); s.connect(('192.0.2.7', 80))\n\
          print(attempt(sctp))" => "EPROTONOSUPPORT";

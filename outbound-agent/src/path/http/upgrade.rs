@@ -13,6 +13,10 @@ impl Downlink for Switched {
     fn abort(&self) {
         // What carried it ends with it.
     }
+
+    fn settle(&self) {
+        // As above.
+    }
 }
 
 /// One side of an upgrade that is under way.
