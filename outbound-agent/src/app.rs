@@ -4,6 +4,7 @@
 //! ends, so that its tenants have no egress rather than an open one.
 
 pub mod daemon;
+pub(crate) mod explain;
 pub mod renew;
 pub(crate) mod subject;
 

@@ -1,5 +1,6 @@
 //! The command line: what can be said, no logic.
 
+mod check;
 mod worker;
 
 use std::ffi::OsString;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::check::{Check, Whose};
 pub use self::worker::{Worker, WorkerTest};
 
 /// Takes over what tenants' processes send out: what may pass passes, logged and with the
@@ -178,30 +180,6 @@ pub struct Cgroup {
     /// The cgroup of this unit of systemd
     #[arg(long, value_name = "UNIT")]
     pub unit: Option<String>,
-}
-
-/// `outbound check`
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "outbound check [OPTIONS]\n       outbound check [OPTIONS] --tenant <NAME> <METHOD> <URL>",
-    after_help = "Example: outbound check --tenant acme GET https://api.example.com/"
-)]
-pub struct Check {
-    /// The tenant whose request is judged
-    #[arg(long, value_name = "NAME", requires_all = ["method", "url"])]
-    pub tenant: Option<String>,
-    /// The request's method
-    #[arg(requires = "tenant")]
-    pub method: Option<http::Method>,
-    /// Where it goes: http://, https:// or tcp://HOST:PORT
-    #[arg(requires = "tenant")]
-    pub url: Option<http::Uri>,
-    /// Answer in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print what may stand in a configuration, as JSON Schema, for editors; reads none
-    #[arg(long, conflicts_with_all = ["tenant", "json"])]
-    pub schema: bool,
 }
 
 /// `outbound import`

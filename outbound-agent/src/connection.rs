@@ -118,7 +118,7 @@ async fn carry(accepted: Accepted, agent: &Arc<Agent>, record: &mut ConnectionRe
     let who = Who {
         tenant,
         downstream,
-        flow,
+        flow: Arc::new(flow),
         proxied: None,
         carrier: Arc::default(),
     };

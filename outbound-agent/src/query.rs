@@ -41,7 +41,7 @@ pub fn take(datagram: Datagram, socket: &Arc<DatagramSocket>, agent: &Arc<Agent>
         who: Who {
             tenant,
             downstream: datagram.source,
-            flow,
+            flow: Arc::new(flow),
             proxied: None,
             carrier: Arc::default(),
         },

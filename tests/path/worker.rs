@@ -4,6 +4,7 @@ mod hosted;
 mod isolation;
 mod limits;
 mod module;
+mod credentials;
 mod parameters;
 mod reload;
 mod server;

@@ -23,6 +23,8 @@ mod raw;
 mod quic;
 /// PyJWT, which reads what the agent signs.
 mod jwt;
+/// boto3, and S3 by moto, which knows signatures by botocore.
+mod s3;
 /// jsonschema, which reads the configuration as editors do.
 mod schema;
 /// Java.
@@ -96,7 +98,8 @@ fn origin(host: &Host, program: &str) -> Running {
     origin
 }
 
-fn interpreter() -> String {
+/// Python, with the packages of `tests/clients/requirements.txt`.
+pub(crate) fn interpreter() -> String {
     clients().join("python/bin/python").display().to_string()
 }
 

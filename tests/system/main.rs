@@ -34,8 +34,12 @@ mod log;
 mod errors;
 /// How such connects wait: bounded, apart, dialled once, not without an agent, and at what price.
 mod held;
+/// What no output may tell.
+mod secrets;
 /// What operators ask for: metrics, health, status.
 mod operators;
+/// The admin API against its document.
+mod api;
 /// Workloads in network namespaces of their own.
 mod namespaces;
 /// Servers of tenants.

@@ -1,3 +1,6 @@
+/// What lasts meanwhile.
+mod live;
+
 use std::fs;
 
 use harness::host::{Host, ORIGIN_V4};

@@ -1,5 +1,6 @@
 //! What the admin API shows of a running agent.
 
+mod judge;
 mod operate;
 
 use std::collections::{HashMap, HashSet};
@@ -9,15 +10,16 @@ use std::sync::{Arc, OnceLock};
 use http::StatusCode;
 
 use super::daemon::reload::{By, Reloads};
+use super::explain::mode;
 use crate::config::{Config, TenantSpec};
 use crate::connection::Agent;
 use crate::hold;
-use crate::model::policy::Mode;
 use crate::model::tenant::{CgroupId, TenantId};
 use crate::namespaces::{Home, Namespaces};
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Attachment, Cgroup, Dispatch, Dispatched, Feature, Listener,
-    Listens, Namespace, Reloaded, Runs, SharedHook, Status, TenantView, TrustView,
+    Assign, Assigned, Assignment, Attachment, Cgroup, Dispatch, Dispatched, Feature, Judgement,
+    Listener, Listens, Namespace, Question, Reloaded, Runs, SharedHook, Status, TenantView,
+    TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 use crate::observe::readiness::Readiness;
@@ -162,6 +164,10 @@ impl Subject for Host {
         }
     }
 
+    fn check(&self, question: &Question) -> Result<Judgement, Refused> {
+        self.judge(question)
+    }
+
     fn reload(&self) -> Result<Reloaded, Refused> {
         self.reloads.reload(By::Api)
     }
@@ -290,15 +296,10 @@ fn view(
     trust: Option<TrustView>,
 ) -> TenantView {
     cgroups.sort_unstable();
-    let mode = match spec.tenant.policy.mode {
-        Mode::Enforce => "enforce",
-        Mode::Audit => "audit",
-        Mode::Off => "off",
-    };
     TenantView {
         name: spec.tenant.id.to_string(),
         policy: spec.tenant.policy.name.to_string(),
-        mode: mode.to_owned(),
+        mode: mode(spec.tenant.policy.mode).to_owned(),
         cgroup: directory,
         pattern: spec.cgroups.pattern().map(|_| spec.cgroups.to_string()),
         cgroup_ids: cgroups,

@@ -37,10 +37,10 @@ pub fn carry(
     Box::pin(async move {
         let Session { agent, who, .. } = &*session;
         let mut record = agent.records.open(who.downstream);
-        let flow = Flow {
+        let flow = Arc::new(Flow {
             original_dst: OriginalDst(SocketAddr::new(target.address, target.port)),
-            ..who.flow.clone()
-        };
+            ..Flow::clone(&who.flow)
+        });
         record.identified(&who.tenant, &flow);
         let who = Who {
             tenant: Arc::clone(&who.tenant),

@@ -42,7 +42,7 @@ pub struct Who {
     /// The workload's end.
     pub downstream: Downstream,
     /// What the kernel remembers of it.
-    pub flow: Flow,
+    pub flow: Arc<Flow>,
     /// The host that the workload asked for by `CONNECT`, taking the agent for its proxy.
     pub proxied: Option<Host>,
     /// Says when all that comes over it is to end.
@@ -82,7 +82,7 @@ impl Who {
             Now::Changed(Self {
                 tenant: Arc::clone(tenant),
                 downstream: self.downstream,
-                flow: self.flow.clone(),
+                flow: Arc::clone(&self.flow),
                 proxied: self.proxied.clone(),
                 carrier: Arc::clone(&self.carrier),
             })

@@ -36,7 +36,7 @@ pub struct Standings {
 pub struct Standing {
     /// Whose it is, as it was last decided.
     tenant: Mutex<Arc<Tenant>>,
-    flow: Flow,
+    flow: Arc<Flow>,
     what: What,
     /// What was dialled for it, once that is known.
     peer: OnceLock<IpAddr>,
@@ -160,14 +160,14 @@ impl Stands {
     /// decided for. Where that tenant is not what it was any more, it is decided at once.
     pub fn new(
         agent: &Arc<Agent>,
-        (tenant, flow): (&Arc<Tenant>, &Flow),
+        (tenant, flow): (&Arc<Tenant>, &Arc<Flow>),
         what: What,
         stop: Arc<Stop>,
         carrier: Option<Arc<Stop>>,
     ) -> Self {
         let standing = Arc::new(Standing {
             tenant: Mutex::new(Arc::clone(tenant)),
-            flow: flow.clone(),
+            flow: Arc::clone(flow),
             what,
             peer: OnceLock::new(),
             moved: OnceLock::new(),

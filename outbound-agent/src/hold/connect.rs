@@ -46,7 +46,7 @@ struct Waiting {
 /// A connect of a workload that wants its outcome.
 struct Connect {
     syn: Syn,
-    flow: Flow,
+    flow: Arc<Flow>,
     tenant: Arc<Tenant>,
 }
 
@@ -110,7 +110,7 @@ impl Namespace {
             tenant
                 .policy
                 .true_errors
-                .then(|| (flow, Arc::clone(tenant)))
+                .then(|| (Arc::new(flow), Arc::clone(tenant)))
         });
         // The listener knows what to say to strangers, and others did not ask for this.
         let Some((flow, tenant)) = known else {

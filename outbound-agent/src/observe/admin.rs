@@ -27,6 +27,8 @@ use super::readiness::Readiness;
 use crate::drain::Tasks;
 
 mod events;
+pub mod openapi;
+mod operation;
 mod routes;
 mod socket;
 #[cfg(test)]
@@ -37,8 +39,8 @@ pub use socket::AdminSocket;
 
 use routes::Surface;
 use view::{
-    Assign, Assigned, Assignment, Cgroup, ConfigProblem, Dispatch, Dispatched, Listens, Namespace,
-    Reloaded, Status, TenantView,
+    Assign, Assigned, Assignment, Cgroup, ConfigProblem, Dispatch, Dispatched, Judgement, Listens,
+    Namespace, Question, Reloaded, Status, TenantView,
 };
 
 /// Why the agent cannot listen for its operators.
@@ -96,6 +98,8 @@ pub trait Subject: Send + Sync + 'static {
     fn assign(&self, assign: &Assign) -> Result<Assigned, Refused>;
     /// Takes a cgroup back. May block.
     fn unassign(&self, cgroup: &Cgroup) -> Result<Assigned, Refused>;
+    /// What would happen to a request. May block.
+    fn check(&self, question: &Question) -> Result<Judgement, Refused>;
     /// Reads the configuration again. May block.
     fn reload(&self) -> Result<Reloaded, Refused>;
     /// Gives a tenant's processes in a cgroup their parameters. May block.
@@ -123,6 +127,15 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// What is asked says what it may not, or cannot be read.
+    pub fn wrong(error: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error: error.into(),
+            problems: Vec::new(),
+        }
+    }
+
     /// An error and its causes, on one line.
     pub fn because(status: StatusCode, error: &dyn std::error::Error) -> Self {
         let causes = std::iter::successors(Some(error), |error| error.source());

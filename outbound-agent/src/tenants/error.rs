@@ -74,6 +74,12 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// Neither it nor a cgroup above it is a tenant's.
+    #[error("{path} is no tenant's; `outbound tenants` lists the cgroups that are")]
+    Nobodys {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// The kernel side would not find it.
     #[error("{path} is more than 16 levels below the cgroup root")]
     TooDeep {

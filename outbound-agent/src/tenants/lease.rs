@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::place::{Named, Place};
 use super::state::{Kept, Lease};
 use super::{Assignments, Error, Homes, enrolment};
-use crate::model::tenant::{CgroupId, TenantId};
+use crate::model::tenant::{CgroupId, Tenant, TenantId};
 use crate::redirect::{self, Cut};
 
 /// What an assignment or its end has done.
@@ -203,6 +203,18 @@ impl Assignments {
     /// Which cgroup is meant.
     pub fn find(&self, named: &Named) -> Result<Place, Error> {
         named.find(&self.root)
+    }
+
+    /// Whose the processes in a cgroup are: the innermost assigned cgroup's, as in the kernel.
+    pub fn holder_of(&self, place: &Place) -> Result<(CgroupId, Arc<Tenant>), Error> {
+        let homes = self.homes.borrow();
+        let above = homes.iter();
+        let above = above.filter(|(_, home)| place.directory.starts_with(home));
+        let innermost = above.max_by_key(|(_, home)| home.components().count());
+        let holder = innermost.and_then(|(id, _)| Some((*id, self.tenant_of(*id)?)));
+        holder.ok_or_else(|| Error::Nobodys {
+            path: place.directory.clone(),
+        })
     }
 
     /// Every cgroup that operators have assigned.

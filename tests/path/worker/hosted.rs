@@ -33,6 +33,8 @@ pub(super) struct Hosted {
     pub(super) agent: Agent,
     pub(super) origin: Origin,
     pub(super) directory: TempDir,
+    /// The configuration that it has begun with.
+    pub(super) config: String,
 }
 
 impl Hosted {
@@ -85,6 +87,7 @@ impl Hosted {
             agent,
             origin,
             directory,
+            config,
         }
     }
 

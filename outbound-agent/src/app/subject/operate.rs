@@ -55,11 +55,8 @@ impl Host {
         dispatch: &view::Dispatch,
     ) -> Result<Dispatched, Refused> {
         let Some(cgroup) = dispatch.place() else {
-            return Err(Refused {
-                status: StatusCode::BAD_REQUEST,
-                error: "name the cgroup in one way: `cgroup`, `pid` or `unit`".to_owned(),
-                problems: Vec::new(),
-            });
+            let error = "name the cgroup in one way: `cgroup`, `pid` or `unit`";
+            return Err(Refused::wrong(error));
         };
         let request = Request {
             namespace: namespace.to_owned(),
@@ -147,7 +144,7 @@ pub(super) fn shown(dispatched: tenants::Dispatched) -> Dispatched {
     }
 }
 
-fn named(cgroup: &Cgroup) -> Named {
+pub(super) fn named(cgroup: &Cgroup) -> Named {
     match cgroup {
         Cgroup::Cgroup(path) => Named::Cgroup(path.clone()),
         Cgroup::Pid(pid) => Named::Process(*pid),
@@ -174,6 +171,7 @@ pub(super) fn refused(error: &tenants::Error) -> Refused {
         | Error::NoProcess { .. }
         | Error::NoUnit { .. }
         | Error::NotAssigned { .. }
+        | Error::Nobodys { .. }
         | Error::NoNamespace { .. }
         | Error::NoWorker { .. }
         | Error::NoDispatch { .. } => StatusCode::NOT_FOUND,

@@ -1,5 +1,6 @@
 use std::fs;
 
+use clap::Parser as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -38,13 +39,12 @@ fn ask(config: &str, line: &str) -> Result<Answer, Error> {
     let file = directory.path().join("o.toml");
     fs::write(&file, config.replace("DIRECTORY", at)).unwrap();
     fs::write(directory.path().join("token"), "t0ken").unwrap();
-    let words: Vec<_> = line.split_whitespace().collect();
-    let args = cli::Check {
-        tenant: words.first().map(ToString::to_string),
-        method: words.get(1).map(|method| method.parse().unwrap()),
-        url: words.get(2).map(|url| url.parse().unwrap()),
-        json: false,
-        schema: false,
+    let words = ["outbound", "check"].into_iter();
+    let words: Vec<_> = words
+        .chain(line.split(' ').filter(|word| !word.is_empty()))
+        .collect();
+    let cli::Command::Check(args) = cli::Cli::parse_from(words).command else {
+        panic!("{line}");
     };
     answer(&args, &file)
 }
@@ -76,39 +76,31 @@ fn a_wrong_configuration_is_told_and_fails() {
     assert!(!wrong.is_good());
     assert_eq!(wrong.json()["problems"][0]["line"], 2);
     assert!(matches!(
-        answer(
-            &cli::Check {
-                tenant: None,
-                method: None,
-                url: None,
-                json: false,
-                schema: false,
-            },
-            Path::new("/nonexistent")
-        ),
+        answer(&cli::Check::default(), Path::new("/nonexistent")),
         Err(Error::Config(config::Error::Read { .. }))
     ));
 }
 
 #[test]
 fn an_allowed_request_shows_its_rule_and_credentials() {
-    let (is_good, value) = told("acme GET http://api.test/x?y");
+    let (is_good, value) = told("--tenant acme GET http://api.test/x?y");
     assert!(is_good);
     assert_eq!(
         value,
         json!({
-            "tenant": "acme", "policy": "standard", "method": "GET", "url": "http://api.test/x?y",
-            "verdict": "allow", "reason": null, "rule": "allow api.test", "place": "o.toml:3:10",
-            "entry": null, "credentials": ["api"],
+            "tenant": "acme", "policy": "standard", "mode": "enforce", "method": "GET",
+            "url": "http://api.test/x?y", "verdict": "allow", "reason": null,
+            "rule": "allow api.test", "place": "o.toml:3:10", "entry": null, "seen": true,
+            "credentials": ["api"], "withheld": [], "limits": { "connections": 4096 },
         })
     );
-    let (_, terminated) = told("acme GET https://api.test/");
+    let (_, terminated) = told("--tenant acme GET https://api.test/");
     assert_eq!(terminated["credentials"], json!(["api"]));
 }
 
 #[test]
 fn a_denied_request_shows_why_and_fails() {
-    let (is_good, value) = told("acme GET https://evil.example/");
+    let (is_good, value) = told("--tenant acme GET https://evil.example/");
     assert!(!is_good);
     assert_eq!(
         (&value["verdict"], &value["reason"]),
@@ -118,34 +110,40 @@ fn a_denied_request_shows_why_and_fails() {
         (&value["rule"], &value["place"]),
         (&json!("deny evil.example"), &json!("o.toml:4:9"))
     );
-    assert_eq!(told("acme GET tcp://api.test:22").1["reason"], "no_rule");
     assert_eq!(
-        told("acme GET http://[::1]/").1["reason"],
+        told("--tenant acme GET tcp://api.test:22").1["reason"],
+        "no_rule"
+    );
+    assert_eq!(
+        told("--tenant acme GET http://[::1]/").1["reason"],
         "private_address"
     );
     assert_eq!(
-        told("acme GET http://169.254.169.254/").1["reason"],
+        told("--tenant acme GET http://169.254.169.254/").1["reason"],
         "metadata_address"
     );
 }
 
 #[test]
 fn an_expression_is_asked_and_one_that_fails_says_why() {
-    let (is_good, value) = told("acme GET https://asked.test/v1/a");
+    let (is_good, value) = told("--tenant acme GET http://asked.test/v1/a");
     assert!(is_good);
     assert_eq!(
         (&value["rule"], &value["place"], &value["failure"]),
         (&json!("asked"), &json!("o.toml:6:1"), &Value::Null)
     );
-    assert_eq!(told("acme GET https://asked.test/").1["reason"], "no_rule");
-    let (is_good, value) = told("acme POST https://asked.test/v1/a");
+    assert_eq!(
+        told("--tenant acme GET http://asked.test/").1["reason"],
+        "no_rule"
+    );
+    let (is_good, value) = told("--tenant acme POST http://asked.test/v1/a");
     assert!(!is_good);
     assert_eq!(
         (&value["reason"], &value["rule"]),
         (&json!("condition_failed"), &json!("asked"))
     );
     assert_eq!(value["failure"], "a key that is not there");
-    let text = ask(CONFIG, "acme POST https://asked.test/v1/a")
+    let text = ask(CONFIG, "--tenant acme POST http://asked.test/v1/a")
         .unwrap()
         .text();
     assert!(
@@ -168,7 +166,7 @@ fn an_expression_is_asked_and_one_that_fails_says_why() {
 
 #[test]
 fn what_a_watching_policy_would_deny_is_marked() {
-    let (is_good, value) = told("watched GET https://a.test/");
+    let (is_good, value) = told("--tenant watched GET https://a.test/");
     assert!(is_good);
     assert_eq!(
         (&value["verdict"], &value["reason"]),
@@ -178,25 +176,30 @@ fn what_a_watching_policy_would_deny_is_marked() {
 
 #[test]
 fn an_explanation_reads_well() {
-    let text = ask(CONFIG, "watched GET https://a.test/").unwrap().text();
+    let text = ask(CONFIG, "--tenant watched GET https://a.test/")
+        .unwrap()
+        .text();
     assert_eq!(
         text,
         "request      GET https://a.test/ of watched, policy watching\n\
+         mode         audit\n\
          verdict      would_deny\n\
          reason       no_rule\n\
          rule         none matches\n\
-         credentials  none"
+         seen         host and port alone: it passes through\n\
+         credentials  none\n\
+         limits       connections 4096"
     );
 }
 
 #[test]
 fn what_is_no_tenant_or_no_url_is_an_error() {
     for line in [
-        "other GET http://a.test/",
-        "acme GET ftp://a.test/",
-        "acme GET /path",
-        "acme GET tcp://a.test",
-        "acme GET http://127.1/",
+        "--tenant other GET http://a.test/",
+        "--tenant acme GET ftp://a.test/",
+        "--tenant acme GET /path",
+        "--tenant acme GET tcp://a.test",
+        "--tenant acme GET http://127.1/",
     ] {
         assert!(ask(CONFIG, line).is_err(), "{line}");
     }

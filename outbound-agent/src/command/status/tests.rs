@@ -7,8 +7,8 @@ use super::*;
 use crate::drain::Tasks;
 use crate::observe::access_log::AccessLog;
 use crate::observe::admin::view::{
-    Assign, Assigned, Assignment, Cgroup, Dispatch, Dispatched, Feature, Listener, Listens,
-    Namespace, Reload, Reloaded, Runs, TenantView, TrustView,
+    Assign, Assigned, Assignment, Cgroup, Dispatch, Dispatched, Feature, Judgement, Listener,
+    Listens, Namespace, Question, Reload, Reloaded, Runs, TenantView, TrustView,
 };
 use crate::observe::admin::{Admin, AdminSocket, Refused, Subject};
 use crate::observe::metrics::Metrics;
@@ -71,6 +71,10 @@ impl Subject for Agent {
                 }),
             },
         }
+    }
+
+    fn check(&self, _question: &Question) -> Result<Judgement, Refused> {
+        unreachable!("status judges nothing")
     }
 
     fn reload(&self) -> Result<Reloaded, Refused> {

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::events::Events;
-use super::view::{AssignmentList, DispatchList, Problem, Ready, TenantList};
-use super::{Admin, Refused, Subject};
+use super::operation::{Operation, Served};
+use super::view::{AssignmentList, DispatchList, Health, Problem, Ready, TenantList};
+use super::{Admin, Refused, Subject, openapi};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,46 +22,6 @@ pub(super) enum Surface {
     Metrics,
     /// The Unix socket: everything.
     Admin,
-}
-
-/// What a path stands for.
-enum Route {
-    Metrics,
-    Healthz,
-    Readyz,
-    Status,
-    Tenants,
-    Tenant(String),
-    Namespaces(String),
-    Assignments,
-    Reload,
-    Dispatches(String),
-    Dispatch(String, String),
-    Events,
-}
-
-impl Route {
-    /// The methods it takes, as in `Allow`.
-    const fn methods(&self) -> &'static str {
-        match self {
-            Self::Metrics
-            | Self::Healthz
-            | Self::Readyz
-            | Self::Status
-            | Self::Tenants
-            | Self::Tenant(_)
-            | Self::Events => "GET",
-            Self::Namespaces(_) | Self::Reload => "POST",
-            Self::Assignments => "GET, PUT, DELETE",
-            Self::Dispatches(_) => "GET, POST",
-            Self::Dispatch(..) => "GET, DELETE",
-        }
-    }
-
-    fn takes(&self, method: &Method) -> bool {
-        let mut methods = self.methods().split(", ");
-        methods.any(|taken| taken == method.as_str())
-    }
 }
 
 /// What a body may fail with.
@@ -82,45 +43,60 @@ pub(super) async fn answer<B>(
 where
     B: HttpBody<Error: Into<BoxError>>,
 {
-    let Some(route) = route(surface, request.uri().path()) else {
+    let Some((served, names)) = Served::find(surface, request.uri().path()) else {
         return problem(StatusCode::NOT_FOUND, "nothing is served under this path");
     };
-    if !route.takes(request.method()) {
-        let methods = route.methods();
-        let error = format!("this path takes {methods} only");
-        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &error);
-        let allow = HeaderValue::from_static(methods);
-        response.headers_mut().insert(ALLOW, allow);
-        return response;
-    }
-    match route {
-        Route::Metrics => response(StatusCode::OK, METRICS, full(admin.metrics.text())),
-        Route::Healthz => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
-        Route::Readyz => readyz(admin),
-        Route::Status => json(StatusCode::OK, &admin.subject.status()),
-        Route::Tenants => tenants(admin),
-        Route::Tenant(name) => match admin.subject.tenant(&name) {
+    let Some(offer) = served.offer(request.method().as_str()) else {
+        return other_method(served);
+    };
+    let mut names = names.into_iter();
+    let mut name = || names.next().unwrap_or_default();
+    match offer.operation {
+        Operation::Metrics => response(StatusCode::OK, METRICS, full(admin.metrics.text())),
+        Operation::Healthz => json(StatusCode::OK, &Health::default()),
+        Operation::Readyz => readyz(admin),
+        Operation::OpenApi => response(StatusCode::OK, JSON, full(openapi::text())),
+        Operation::Status => json(StatusCode::OK, &admin.subject.status()),
+        Operation::Tenants => tenants(admin),
+        Operation::Tenant => match admin.subject.tenant(&name()) {
             Some(tenant) => json(StatusCode::OK, &tenant),
             None => problem(StatusCode::NOT_FOUND, "there is no tenant of this name"),
         },
-        Route::Namespaces(name) => {
-            act(admin, request, move |subject, namespace| {
-                subject.listen_in(&name, namespace)
-            })
-            .await
+        Operation::ListenIn => {
+            let name = name();
+            act(admin, request, move |it, asked| it.listen_in(&name, asked)).await
         }
-        Route::Assignments => match *request.method() {
-            Method::PUT => act(admin, request, |subject, assign| subject.assign(&assign)).await,
-            Method::DELETE => {
-                act(admin, request, |subject, cgroup| subject.unassign(&cgroup)).await
-            }
-            _ => assignments(admin),
-        },
-        Route::Reload => on_a_thread(admin, |subject| subject.reload()).await,
-        Route::Dispatches(name) => dispatches(admin, request, name).await,
-        Route::Dispatch(name, id) => one_dispatch(admin, request, name, id).await,
-        Route::Events => events(admin, request.uri().query()),
+        Operation::Assignments => assignments(admin),
+        Operation::Assign => act(admin, request, |it, asked| it.assign(&asked)).await,
+        Operation::Unassign => act(admin, request, |it, asked| it.unassign(&asked)).await,
+        Operation::Dispatches => {
+            let all = admin.subject.dispatches(&name());
+            answered(all, |dispatches| DispatchList { dispatches })
+        }
+        Operation::Dispatch => dispatch(admin, request, name()).await,
+        Operation::Dispatched => {
+            read_to_end(request).await;
+            answered(admin.subject.dispatched(&name(), &name()), |one| one)
+        }
+        Operation::EndDispatch => {
+            read_to_end(request).await;
+            let (namespace, id) = (name(), name());
+            on_a_thread(admin, move |it| it.end_dispatch(&namespace, &id)).await
+        }
+        Operation::Check => act(admin, request, |it, asked| it.check(&asked)).await,
+        Operation::Reload => on_a_thread(admin, |it| it.reload()).await,
+        Operation::Events => events(admin, request.uri().query()),
     }
+}
+
+fn other_method(served: &Served) -> Response<Body> {
+    let methods = served.methods();
+    let error = format!("this path takes {methods} only");
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &error);
+    if let Ok(methods) = HeaderValue::try_from(methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
 }
 
 /// Does what the body says, on a thread that may block.
@@ -139,11 +115,25 @@ where
         let error = "the request's body broke off or is too long";
         return problem(StatusCode::BAD_REQUEST, error);
     };
-    let question = match serde_json::from_slice(&body.to_bytes()) {
+    let question = match read(&body.to_bytes()) {
         Ok(question) => question,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
     };
     on_a_thread(admin, move |subject| action(subject, question)).await
+}
+
+/// Reads a question; what is wrong with it is said with the key that it stands under.
+fn read<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
+    let text = &mut serde_json::Deserializer::from_slice(body);
+    let question = serde_path_to_error::deserialize(&mut *text).map_err(|error| {
+        let key = error.path().to_string();
+        match &*key {
+            "." | "?" => error.into_inner().to_string(),
+            key => format!("{key}: {}", error.inner()),
+        }
+    })?;
+    text.end().map_err(|error| error.to_string())?;
+    Ok(question)
 }
 
 async fn on_a_thread<A: Serialize + Send + 'static>(
@@ -172,69 +162,28 @@ fn answered<A, V: Serialize>(
     }
 }
 
-/// What is dispatched in a namespace; what has been made says so.
-async fn dispatches<B>(admin: &Admin, request: Request<B>, namespace: String) -> Response<Body>
+/// As [`act`]; what has been made says so.
+async fn dispatch<B>(admin: &Admin, request: Request<B>, namespace: String) -> Response<Body>
 where
     B: HttpBody<Error: Into<BoxError>>,
 {
-    if *request.method() != Method::POST {
-        let all = admin.subject.dispatches(&namespace);
-        return answered(all, |dispatches| DispatchList { dispatches });
-    }
-    let mut response = act(admin, request, move |subject, question| {
-        subject.dispatch(&namespace, &question)
-    })
-    .await;
+    let act = act(admin, request, move |it, asked| {
+        it.dispatch(&namespace, &asked)
+    });
+    let mut response = act.await;
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;
     }
     response
 }
 
-/// One dispatch, or its end.
-async fn one_dispatch<B>(
-    admin: &Admin,
-    request: Request<B>,
-    namespace: String,
-    id: String,
-) -> Response<Body>
+/// Some clients always have a body; what is left unread would reset the connection.
+async fn read_to_end<B>(request: Request<B>)
 where
     B: HttpBody<Error: Into<BoxError>>,
 {
-    let ends = *request.method() == Method::DELETE;
-    // Some clients always have a body; what is left unread would reset the connection.
     let body = Limited::new(request.into_body(), MAX_QUESTION_BYTES);
     drop(body.collect().await);
-    if !ends {
-        return answered(admin.subject.dispatched(&namespace, &id), |one| one);
-    }
-    let end = move |subject: &dyn Subject| subject.end_dispatch(&namespace, &id);
-    on_a_thread(admin, end).await
-}
-
-fn route(surface: Surface, path: &str) -> Option<Route> {
-    match (surface, path) {
-        (_, "/metrics") => Some(Route::Metrics),
-        (_, "/healthz") => Some(Route::Healthz),
-        (_, "/readyz") => Some(Route::Readyz),
-        (Surface::Metrics, _) => None,
-        (Surface::Admin, "/v1/status") => Some(Route::Status),
-        (Surface::Admin, "/v1/tenants") => Some(Route::Tenants),
-        (Surface::Admin, "/v1/assignments") => Some(Route::Assignments),
-        (Surface::Admin, "/v1/reload") => Some(Route::Reload),
-        (Surface::Admin, "/v1/events") => Some(Route::Events),
-        // Names of tenants and namespaces need no escaping in a path.
-        (Surface::Admin, path) => match path.split('/').collect::<Vec<_>>()[..] {
-            [_, "v1", _, "", ..] => None,
-            [_, "v1", "tenants", name] => Some(Route::Tenant(name.to_owned())),
-            [_, "v1", "tenants", name, "namespaces"] => Some(Route::Namespaces(name.to_owned())),
-            [_, "v1", "namespaces", name, "dispatch"] => Some(Route::Dispatches(name.to_owned())),
-            [_, "v1", "namespaces", name, "dispatch", id] => {
-                Some(Route::Dispatch(name.to_owned(), id.to_owned()))
-            }
-            _ => None,
-        },
-    }
 }
 
 fn tenants(admin: &Admin) -> Response<Body> {

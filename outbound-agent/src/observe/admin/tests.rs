@@ -13,6 +13,7 @@ use self::two::Two;
 use super::*;
 use crate::observe::access_log::Claim;
 
+mod openapi;
 mod socket;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -206,6 +207,53 @@ async fn a_reload_that_is_rejected_says_what_is_wrong_and_where() {
         (&7.into(), &1.into())
     );
     assert_eq!(bench.ask("GET", "/v1/reload").await.status, 405);
+}
+
+#[tokio::test]
+async fn a_question_is_answered_and_what_is_wrong_with_one_is_named_with_its_key() {
+    let bench = Bench::serving();
+    let path = "/v1/policy:check";
+    let asked = r#"{"tenant": "acme", "method": "GET", "url": "http://a.test/"}"#;
+    let judged = bench.send("POST", path, asked).await;
+    assert_eq!(judged.status, 200, "{}", judged.body);
+    let judged = judged.json();
+    assert_eq!(
+        (&judged["tenant"], &judged["verdict"]),
+        (&json!("acme"), &json!("allow"))
+    );
+    for (body, words) in [
+        (
+            r#"{"tenant": "acme", "method": "GET"}"#,
+            ["missing field", "`url`"],
+        ),
+        (
+            r#"{"method": "GET", "url": "", "hosts": 7}"#,
+            ["hosts: ", "expected one of `tenant`"],
+        ),
+        (
+            r#"{"method": 7, "url": ""}"#,
+            ["method: ", "integer `7`, expected a string"],
+        ),
+        (
+            r#"{"method": "", "url": "", "headers": {"x-a": 7}}"#,
+            ["headers.x-a: ", "a list of texts"],
+        ),
+        (
+            r#"{"method": "", "url": "", "params": [1]}"#,
+            ["params: ", "expected a map"],
+        ),
+        (
+            r#"{"method": "", "url": ""} x"#,
+            ["trailing characters", "line 1"],
+        ),
+    ] {
+        let refused = bench.send("POST", path, body).await;
+        assert_eq!(refused.status, 400, "{body}");
+        let error = refused.json()["error"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

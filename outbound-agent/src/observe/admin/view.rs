@@ -1,12 +1,17 @@
 //! What the admin API shows, as its clients read it back.
 
+mod judgement;
+
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use judgement::{Judgement, Limits, OneOrMore, Question, Rate, milliseconds};
+
 /// The agent as a whole: `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The agent's version.
     pub version: String,
@@ -52,7 +57,7 @@ pub struct Status {
 }
 
 /// The configuration that holds, and what became of the last one that was to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Configuration {
     /// Its file, drop-ins aside.
     pub file: PathBuf,
@@ -64,7 +69,7 @@ pub struct Configuration {
 }
 
 /// A reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reload {
     /// When, RFC 3339.
     pub at: String,
@@ -81,7 +86,7 @@ pub struct Reload {
 }
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigProblem {
     /// In which file.
     pub file: PathBuf,
@@ -96,7 +101,7 @@ pub struct ConfigProblem {
 }
 
 /// What a reload has brought: `POST /v1/reload`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// How many tenants there are now.
     pub tenants: usize,
@@ -110,7 +115,7 @@ pub struct Reloaded {
 }
 
 /// A listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// What for: `tenants`, `metrics`, `admin`.
     pub name: String,
@@ -119,7 +124,7 @@ pub struct Listener {
 }
 
 /// A hook on which programs of others run beside ours.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct SharedHook {
     /// The cgroup's directory.
     pub cgroup: PathBuf,
@@ -130,7 +135,7 @@ pub struct SharedHook {
 }
 
 /// A program that runs on a hook.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Runs {
     /// Its name, or its number where it has none.
     pub name: String,
@@ -139,7 +144,7 @@ pub struct Runs {
 }
 
 /// One program on one cgroup.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Attachment {
     /// The cgroup's directory.
     pub cgroup: PathBuf,
@@ -148,7 +153,7 @@ pub struct Attachment {
 }
 
 /// Something of the kernel that we use where it is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feature {
     /// Its name.
     pub name: String,
@@ -160,7 +165,7 @@ pub struct Feature {
 }
 
 /// One tenant: `GET /v1/tenants/{name}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantView {
     /// Its name.
     pub name: String,
@@ -190,7 +195,7 @@ pub struct TenantView {
 }
 
 /// Files with certificates that workloads have to trust: PEM, but for Java's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustView {
     /// The agent's authority alone.
     pub authority: PathBuf,
@@ -205,7 +210,7 @@ pub struct TrustView {
 }
 
 /// A cgroup, as an operator names it: exactly one of the three.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cgroup {
     /// Its path, from the cgroup root or absolute.
@@ -217,7 +222,7 @@ pub enum Cgroup {
 }
 
 /// What is to be assigned: `PUT /v1/assignments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Assign {
     /// To whom.
     pub tenant: String,
@@ -227,7 +232,7 @@ pub struct Assign {
 }
 
 /// A cgroup that is a tenant's: `GET /v1/assignments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Assignment {
     /// Whose it is.
     pub tenant: String,
@@ -240,14 +245,14 @@ pub struct Assignment {
 }
 
 /// Every assignment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AssignmentList {
     /// In the order of their cgroups' directories.
     pub assignments: Vec<Assignment>,
 }
 
 /// What became of an assignment: `PUT` and `DELETE /v1/assignments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Assigned {
     /// Whose the cgroup is, or was; absent where the configuration had lost that tenant.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -265,7 +270,7 @@ pub struct Assigned {
 }
 
 /// What is to be dispatched: `POST /v1/namespaces/{namespace}/dispatch`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dispatch {
     /// The tenant.
@@ -287,19 +292,23 @@ pub struct Dispatch {
 impl Dispatch {
     /// The cgroup, where it is named in exactly one way.
     pub fn place(&self) -> Option<Cgroup> {
-        let cgroup = self.cgroup.clone().map(Cgroup::Cgroup);
-        let named = [
-            cgroup,
-            self.pid.map(Cgroup::Pid),
-            self.unit.clone().map(Cgroup::Unit),
-        ];
-        let mut named = named.into_iter().flatten();
-        named.next().filter(|_| named.next().is_none())
+        one_place(self.cgroup.as_ref(), self.pid, self.unit.as_ref())
     }
 }
 
+/// A cgroup that is named in exactly one way.
+fn one_place(cgroup: Option<&PathBuf>, pid: Option<u32>, unit: Option<&String>) -> Option<Cgroup> {
+    let named = [
+        cgroup.cloned().map(Cgroup::Cgroup),
+        pid.map(Cgroup::Pid),
+        unit.cloned().map(Cgroup::Unit),
+    ];
+    let mut named = named.into_iter().flatten();
+    named.next().filter(|_| named.next().is_none())
+}
+
 /// A dispatch: `GET` and `DELETE /v1/namespaces/{namespace}/dispatch/{id}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dispatched {
     /// Its name.
     pub id: String,
@@ -320,7 +329,7 @@ pub struct Dispatched {
 }
 
 /// What is dispatched: `GET /v1/namespaces/{namespace}/dispatch`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DispatchList {
     /// In the order in which it was.
     pub dispatches: Vec<Dispatched>,
@@ -328,7 +337,7 @@ pub struct DispatchList {
 
 /// A network namespace that a tenant's process is about to start in:
 /// `POST /v1/tenants/{name}/namespaces`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespace {
     /// The process that holds it open, as the agent counts.
     pub pid: u32,
@@ -337,21 +346,36 @@ pub struct Namespace {
 }
 
 /// The agent listens in a network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listens {
     /// On this port of its loopback interface.
     pub port: u16,
 }
 
 /// Every tenant: `GET /v1/tenants`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantList {
     /// In the order of their names.
     pub tenants: Vec<TenantView>,
 }
 
+/// The agent lives: `GET /healthz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// Always `ok`: who is not well does not answer.
+    pub status: String,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            status: "ok".to_owned(),
+        }
+    }
+}
+
 /// Whether tenants are served: `GET /readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ready {
     /// Whether they are.
     pub ready: bool,
@@ -360,7 +384,7 @@ pub struct Ready {
 }
 
 /// Every answer that is not a success.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,

@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use crate::observe::admin::view::{
     Assign, Assigned, Assignment, Cgroup, ConfigProblem, Configuration, Dispatch, Dispatched,
-    Listens, Namespace, Reloaded, Status, TenantView, TrustView,
+    Judgement, Limits, Listens, Namespace, Question, Reloaded, Status, TenantView, TrustView,
 };
 use crate::observe::admin::{Refused, Subject};
 
@@ -34,6 +34,32 @@ impl Subject for Two {
             trust: Some(TrustView::default()),
             configuration: Configuration::default(),
         }
+    }
+
+    fn check(&self, question: &Question) -> Result<Judgement, Refused> {
+        Ok(Judgement {
+            tenant: question.tenant.clone().ok_or_else(refused)?,
+            cgroup_id: None,
+            dispatch: None,
+            policy: "standard".to_owned(),
+            mode: "enforce".to_owned(),
+            method: question.method.clone(),
+            url: question.url.clone(),
+            verdict: "allow".to_owned(),
+            reason: None,
+            failure: None,
+            rule: None,
+            place: None,
+            entry: None,
+            seen: true,
+            rewritten: None,
+            worker: None,
+            credentials: vec!["api-key".to_owned()],
+            withheld: Vec::new(),
+            rate: None,
+            timeout_ms: None,
+            limits: Limits::default(),
+        })
     }
 
     fn reload(&self) -> Result<Reloaded, Refused> {
