@@ -111,6 +111,7 @@ impl Written<'_, '_> {
             ("log_headers", !raw.log_headers.is_empty()),
             ("log_query", !raw.log_query.is_empty()),
             ("timeout", raw.timeout.is_some()),
+            ("credentials", raw.credentials.is_some()),
             ("worker", raw.worker != Worker::default()),
             ("rate", raw.rate.is_some()),
         ];
@@ -166,6 +167,10 @@ impl Written<'_, '_> {
             timeout: raw.timeout,
             rate,
             worker: raw.worker,
+            credentials: raw.credentials.as_ref().map(|names| {
+                let names = names.iter().map(|name| name.value.as_str().into());
+                names.collect()
+            }),
         }
     }
 

@@ -136,6 +136,8 @@ pub struct Effects {
     pub rate: Option<Rate>,
     /// Whether it meets the outbound worker of its namespace.
     pub worker: Worker,
+    /// Which of its policy's credentials go with it; without, all that are bound to it.
+    pub credentials: Option<Arc<[Box<str>]>>,
 }
 
 /// Whether what a rule allows meets the outbound worker of its namespace.
@@ -157,8 +159,9 @@ impl Effects {
             log,
             timeout,
             rate,
-            // Where there is one, requests are seen already.
+            // Where there are some, requests are seen already.
             worker: _,
+            credentials: _,
         } = self;
         !request.is_empty()
             || !response.is_empty()

@@ -101,6 +101,9 @@ section! {
         /// Of an allow: for the upstream's response, instead of `response_header` in
         /// `[limits]`.
         timeout: Option<Duration> as Optional<Time> = None;
+        /// Of an allow: which of its policy's credentials go with what it allows, where they are
+        /// bound. Without it all of them do.
+        credentials: Option<Vec<Placed<String>>> as Optional<List<InPlace<Text>>> = None;
         /// Of an allow: `"none"` keeps it from the outbound worker of its tenant's namespace; a
         /// tenant that has not been dispatched has no egress all the same.
         worker: Worker as WorkerText = Worker::default();

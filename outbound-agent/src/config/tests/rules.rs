@@ -85,6 +85,22 @@ const WRONG: &[(&str, &str)] = &[
         "did you mean `methods`?",
     ),
     (
+        "name = \"x\"\naction = \"allow\"\nhost = \"a.test\"\ncredentials = [\"api\"]",
+        "rules[0].credentials[0]: \"api\" is no credential of this policy; it has none",
+    ),
+    (
+        "name = \"x\"\naction = \"deny\"\nhost = \"a.test\"\nworker = \"none\"",
+        "rules[0].worker: is not for a deny",
+    ),
+    (
+        "name = \"x\"\naction = \"allow\"\nhost = \"a.test\"\nwhen = \"hots == 'a'\"",
+        "rules[0].when: \"hots == 'a'\": at character 1: `hots` is not known; did you mean `host`?",
+    ),
+    (
+        "name = \"x\"\naction = \"allow\"\nhost = \"tcp://a.test:1\"\nwhen = \"method == 'GET'\"",
+        "is not for tcp",
+    ),
+    (
         "name = \"x\"\naction = \"deny\"\nhost = \"@pypy\"",
         "no set is called \"pypy\"; did you mean \"@pypi\"?",
     ),
