@@ -33,7 +33,7 @@ pub(super) async fn add(
 ) -> Result<(Scrub, Option<Identity>), Reason> {
     let tenant = &session.who.tenant;
     let (mut scrub, mut identity) = (Scrub::default(), None);
-    let going = going(request, asked, session, (permit, told));
+    let going = going(request, asked, session, permit, told);
     if going.is_empty() {
         return Ok((scrub, None));
     }
@@ -82,7 +82,8 @@ fn going<'a>(
     request: &Request<Source>,
     asked: &Asked,
     session: &'a Session,
-    (permit, told): (&Permit, &mut (dyn FnMut(&Arc<str>, Use) + Send)),
+    permit: &Permit,
+    told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
 ) -> Vec<&'a Arc<Credential>> {
     let path = Readings::of(&asked.path);
     let mut going = Vec::new();
