@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::config::{self, Config};
