@@ -86,6 +86,11 @@ impl Agent {
         next.take_over(agent, publish).1
     }
 
+    /// Where tenants' connections come to.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.app.port()))
+    }
+
     /// A connection of `tenant` to `original_dst`, as the kernel would redirect it.
     pub async fn connect(&self, tenant: &str, original_dst: SocketAddr) -> TcpStream {
         let cgroup = Some(self.cgroup(tenant));
@@ -113,9 +118,7 @@ impl Agent {
             self.flows
                 .redirect(socket.local_addr().unwrap(), cgroup, original_dst);
         }
-        socket
-            .connect(SocketAddr::from(([127, 0, 0, 1], self.app.port())))
-            .await
+        socket.connect(self.address()).await
     }
 
     /// A datagram socket of `tenant` that is connected to a DNS server, as the kernel would

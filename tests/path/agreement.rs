@@ -8,6 +8,7 @@ use harness::agent::{Agent, Reply};
 use harness::nameserver::{Nameserver, Says, address, query};
 use harness::origin::Origin;
 use hickory_proto::rr::RecordType;
+use outbound_agent::model::tenant::CgroupId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Two tenants whose policy has `api.test`, which is 127.0.0.1, and all of loopback.
@@ -207,4 +208,20 @@ async fn tls_that_is_passed_through_agrees_too() {
         ("reason", "destination_mismatch"),
         ("server.address", "api.test"),
     ]);
+}
+
+/// The kernel lets nobody come to the agent by its own ports; where a name leads there, the agent
+/// does not go, since it would come back to itself for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_is_not_its_own_upstream() {
+    let agent = agent("resolve", FIXED, "");
+    let own = agent.address();
+    let host = format!("api.test:{}", own.port());
+    let named = SocketAddr::from(([192, 0, 2, 7], own.port()));
+    let reply = agent.get("acme", named, &host, "/").await;
+    assert_eq!(reply.status, 403, "{}", reply.head);
+    agent.expect_log(&[("url.path", "/"), ("reason", "agent_address")]);
+    // Where it is asked for by its address, the connection ends at once.
+    super::identify::expect_reset(agent.connect_as(Some(CgroupId(1)), own).await).await;
+    agent.expect_log(&[("kind", "security_event"), ("reason", "agent_address")]);
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::OPEN;
 
 /// A reset may come during the connect, with the request, or instead of an answer.
-async fn expect_reset(connected: io::Result<TcpStream>) {
+pub(super) async fn expect_reset(connected: io::Result<TcpStream>) {
     let Ok(mut stream) = connected else { return };
     drop(
         stream

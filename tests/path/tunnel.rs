@@ -70,6 +70,18 @@ async fn opaque_bytes_without_a_rule_are_reset() {
     assert_eq!(origin.connections(), 0);
 }
 
+/// A rule for a name opens what has the name, not its port everywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opaque_bytes_to_an_address_that_is_not_the_names_are_reset() {
+    let origin = echo().await;
+    let agent = Agent::start(&tcp(&format!("tcp://db.test:{}", origin.address.port())));
+    let another = SocketAddr::from(([192, 0, 2, 7], origin.address.port()));
+    let mut stream = agent.connect("acme", another).await;
+    assert_eq!(say(&mut stream, b"\0hello").await, b"");
+    agent.expect_log(&[("kind", "tcp"), ("outcome", "denied")]);
+    assert_eq!(origin.connections(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_may_speak_first() {
     let origin =
