@@ -160,7 +160,7 @@ fn every_answer_is_what_the_document_says() {
     client.ask("POST", "/v1/reload", "", 422);
     get("/v1/status", 200);
     client.follow("/followed", || {
-        drop(curl(&host, "acme", "http://api.test/followed").end())
+        drop(curl(&host, "acme", "http://api.test/followed").end());
     });
     client.judge();
 }

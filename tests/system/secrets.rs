@@ -224,6 +224,45 @@ fn told_of_a_secret_in_the_configuration(host: &Host) -> Vec<(String, String)> {
     told.collect()
 }
 
+/// They have arrived: without that, that they are nowhere else would prove nothing.
+#[track_caller]
+fn expect_arrived(seen: &str) {
+    for secret in ["header-", "env-", "systemd-", "session-", "swap-", "t0ken-"] {
+        assert!(
+            seen.contains(&format!("{secret}{MARK}")),
+            "{secret}: {seen}"
+        );
+    }
+    assert!(
+        seen.contains(&STANDARD.encode("u:basic-5ecret-of-the-agent")),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("Bearer eyJ") && seen.contains("AWS4-HMAC-SHA256"),
+        "{seen}"
+    );
+    // Only a placeholder leaves the tenant's own header where it is.
+    assert_eq!(seen.matches("of the tenant").count(), 1, "{seen}");
+}
+
+#[track_caller]
+fn expect_no_secret(told: Vec<(String, String)>) {
+    let basic = STANDARD.encode("u:basic-5ecret-of-the-agent");
+    for (place, text) in told {
+        for secret in [
+            MARK,
+            &STANDARD.encode("header-5ecre"),
+            &basic,
+            "eyJhbGci",
+            "NWVjcmV0",
+        ] {
+            let at = text.find(secret).map(|at| &text[at.saturating_sub(200)..]);
+            let around = at.map(|text| text.chars().take(400).collect::<String>());
+            assert_eq!(around, None, "{place} tells {secret}");
+        }
+    }
+}
+
 #[test]
 fn no_secret_is_in_anything_that_the_agent_tells() {
     let Some(host) = host() else { return };
@@ -246,24 +285,7 @@ fn no_secret_is_in_anything_that_the_agent_tells() {
         let line = format!("{name} {status} ");
         assert!(tenant.stdout.contains(&line), "{line}: {tenant:?}");
     }
-    // They have arrived: without that, that they are nowhere would prove nothing.
-    let seen = origin.output();
-    for secret in ["header-", "env-", "systemd-", "session-", "swap-", "t0ken-"] {
-        assert!(
-            seen.contains(&format!("{secret}{MARK}")),
-            "{secret}: {seen}"
-        );
-    }
-    assert!(
-        seen.contains(&STANDARD.encode("u:basic-5ecret-of-the-agent")),
-        "{seen}"
-    );
-    assert!(
-        seen.contains("Bearer eyJ") && seen.contains("AWS4-HMAC-SHA256"),
-        "{seen}"
-    );
-    // Only a placeholder leaves the tenant's own header where it is.
-    assert_eq!(seen.matches("of the tenant").count(), 1, "{seen}");
+    expect_arrived(&origin.output());
 
     let mut told = told_to_operators(&host);
     told.extend(told_of_a_secret_in_the_configuration(&host));
@@ -286,18 +308,5 @@ fn no_secret_is_in_anything_that_the_agent_tells() {
     );
     told.push(("the access log".to_owned(), log));
     files(&host.path("state"), &mut told);
-    let basic = STANDARD.encode("u:basic-5ecret-of-the-agent");
-    for (place, text) in told {
-        for secret in [
-            MARK,
-            &STANDARD.encode("header-5ecre"),
-            &basic,
-            "eyJhbGci",
-            "NWVjcmV0",
-        ] {
-            let at = text.find(secret).map(|at| &text[at.saturating_sub(200)..]);
-            let around = at.map(|text| text.chars().take(400).collect::<String>());
-            assert_eq!(around, None, "{place} tells {secret}");
-        }
-    }
+    expect_no_secret(told);
 }

@@ -68,6 +68,30 @@ fn a_check_has_a_whole_request_or_none() {
         "outbound check --tenant a",
         "outbound check --tenant a GET",
         "outbound check GET http://a.test/",
+        "outbound check --executable curl",
+        "outbound check --address 192.0.2.7",
+        "outbound check --header x-a:1",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn the_running_agent_is_asked_where_that_is_said_and_of_one_thing() {
+    for whose in ["--tenant a", "--cgroup /a", "--pid 7", "--unit web"] {
+        parse(&format!(
+            "outbound check --live --socket /s {whose} GET http://a.test/"
+        ))
+        .unwrap();
+    }
+    for line in [
+        "outbound check --live",
+        "outbound check --live GET http://a.test/",
+        "outbound check --live --tenant a --pid 7 GET http://a.test/",
+        // Which cgroup is whose, only the agent knows.
+        "outbound check --pid 7 GET http://a.test/",
+        "outbound check --socket /s --tenant a GET http://a.test/",
+        "outbound check --schema --live --tenant a GET http://a.test/",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

@@ -1,5 +1,7 @@
 //! An origin that echoes what it was sent gives nothing back.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use harness::origin::{Origin, Seen};
 use http::Response;
@@ -95,4 +97,36 @@ async fn a_credential_is_in_nothing_that_the_agent_says() {
     for text in said {
         assert!(!text.contains(SECRET), "{text}");
     }
+}
+
+/// Says the token back as others write it: in a query, and within Basic.
+fn echo_otherwise(seen: &Seen) -> Response<Full<Bytes>> {
+    let value = seen.headers["authorization"].to_str().unwrap();
+    let token = value.strip_prefix("Bearer ").unwrap();
+    let percent = token.replace('/', "%2F").replace('+', "%2B");
+    let basic = STANDARD.encode(format!("user:{token}"));
+    Response::builder()
+        .header("location", format!("/?token={percent}"))
+        .header("x-basic", format!("Basic {basic}"))
+        .body(Full::from(format!("{percent} {basic}")))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_echo_in_another_writing_gives_no_credential_back() {
+    let origin = Origin::answering(echo_otherwise).await;
+    let scene = Scene::new(&[("token", "s3cr3t/long+enough")]);
+    let agent = scene.agent(&format!(
+        "{HEADER}\nhosts = [\"api.test:*\"]\nallow_plaintext = true\nscrub_bodies = true"
+    ));
+    let reply = get(&agent, "acme", &origin, "/").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.head.contains("location: /?token=***"), "{reply:?}");
+    // Of base64 each character that is the token's alone.
+    let basic = STANDARD.encode("user:s3cr3t/long+enough");
+    let inner = &basic[8..basic.len() - 4];
+    let told = format!("{reply:?}");
+    assert!(!told.contains("s3cr3t"), "{told}");
+    assert!(!told.contains(inner), "{told}");
+    assert!(!told.contains("long"), "{told}");
 }

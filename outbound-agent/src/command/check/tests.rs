@@ -193,6 +193,46 @@ fn an_explanation_reads_well() {
 }
 
 #[test]
+fn what_a_request_has_besides_is_said_on_the_command_line() {
+    let config = CONFIG.replace(
+        "[policies.watching]",
+        "rules = [{ name = \"pair\", action = \"allow\", host = \"pair.test\", \
+         headers = { x-env = \"p*\" }, executables = [\"curl\"] }]\n[policies.watching]",
+    );
+    let rule = |more: &str| {
+        let line = format!("--tenant acme {more} GET http://pair.test/");
+        ask(&config, &line).unwrap().json()["rule"].clone()
+    };
+    let headers = "--header x-env:prod --header x-env:pre";
+    assert_eq!(rule(&format!("{headers} --executable curl")), "pair");
+    assert_eq!(
+        rule(&format!("{headers} --header x-env:dev --executable curl")),
+        Value::Null
+    );
+    assert_eq!(rule(headers), Value::Null);
+    for (line, words) in [
+        (
+            "--tenant acme --header x-env GET http://a.test/",
+            "--header: \"x-env\" is no header",
+        ),
+        (
+            "--tenant acme --param plan=pro GET http://a.test/",
+            "in no dispatch namespace",
+        ),
+        (
+            "--tenant acme --param plan GET http://a.test/",
+            "--param plan: write NAME=VALUE",
+        ),
+        ("--param plan=pro", "are for a request"),
+    ] {
+        let Err(error) = ask(&config, line) else {
+            panic!("{line}");
+        };
+        assert!(error.to_string().contains(words), "{line}: {error}");
+    }
+}
+
+#[test]
 fn what_is_no_tenant_or_no_url_is_an_error() {
     for line in [
         "--tenant other GET http://a.test/",
