@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod credential;
 mod document;
+mod expression;
 mod files;
 mod group;
 pub mod import;

@@ -11,6 +11,7 @@ pub mod target;
 pub mod index;
 pub mod set;
 pub mod targets;
+pub mod expression;
 pub mod rule;
 pub mod policy;
 pub mod worker;

@@ -247,6 +247,7 @@ const fn code(reason: Reason) -> Rcode {
     use Reason as R;
     match reason {
         R::RuleDeny
+        | R::ConditionFailed
         | R::NoRule
         | R::PrivateAddress
         | R::MetadataAddress

@@ -34,8 +34,42 @@ fn main() {
         )
         .unwrap();
     }
+    table.push_str("\n    keys  when    decide  ratio\n");
+    let mut plain = None;
+    for (keys, when) in WHEN {
+        let directory = tempfile::tempdir().unwrap();
+        let text = configuration(directory.path(), 10, 10);
+        let text = text.replace(
+            "methods = \"GET\"\npaths = \"/v1/**\"\n",
+            &format!("{keys}{when}"),
+        );
+        let config = config::parse(&text, Path::new("bench.toml")).unwrap();
+        let decide = decision(&config, 10);
+        let ratio = decide.as_secs_f64() / plain.get_or_insert(decide).as_secs_f64();
+        let has = |text: &str| if text.is_empty() { "no" } else { "yes" };
+        writeln!(
+            table,
+            "{:>8}  {:>4} {decide:>9.1?} {ratio:>6.2}",
+            has(keys),
+            has(when)
+        )
+        .unwrap();
+    }
     std::io::stdout().write_all(table.as_bytes()).unwrap();
 }
+
+/// What else a rule asks: keys, the same as an expression, and both.
+const WHEN: [(&str, &str); 4] = [
+    (KEYS, ""),
+    ("", EXPRESSION),
+    (KEYS, "when = \"tenant == 't9' && !has(headers.cookie)\"\n"),
+    (
+        KEYS,
+        "when = \"path.matches('^/v[0-9]+/[a-z]+/[0-9]+$')\"\n",
+    ),
+];
+const KEYS: &str = "methods = \"GET\"\npaths = \"/v1/**\"\n";
+const EXPRESSION: &str = "when = \"method == 'GET' && path.startsWith('/v1/')\"\n";
 
 /// One policy with a set of `hosts` that are denied and a rule for as many that are allowed.
 fn configuration(directory: &Path, hosts: usize, tenants: usize) -> String {

@@ -18,6 +18,7 @@ mod interim;
 mod streams;
 mod policy;
 mod rules;
+mod conditions;
 mod credentials;
 mod worker;
 mod limits;

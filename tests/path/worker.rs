@@ -5,6 +5,7 @@ mod isolation;
 mod limits;
 mod module;
 mod credentials;
+mod parameters;
 mod reload;
 mod server;
 mod stream;

@@ -10,6 +10,8 @@ mod command;
 mod entrypoint;
 /// What becomes of dispatches with another configuration.
 mod reload;
+/// What parameters decide, and where they stand.
+mod conditions;
 /// What is refused.
 mod refused;
 

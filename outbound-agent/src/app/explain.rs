@@ -178,6 +178,9 @@ impl Asked<'_> {
             url: question.url.clone(),
             verdict: verdict.to_owned(),
             reason: reason.map(|reason| reason.label().to_owned()),
+            failure: denial
+                .and_then(|denial| denial.failure)
+                .map(|failure| failure.label().to_owned()),
             rule,
             place: place.map(ToString::to_string),
             entry: entry.map(ToString::to_string),

@@ -1,10 +1,11 @@
 //! The access log, read back: what tenants did, as far as a line says.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
-use http::Method;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
 use crate::model::host::Host;
@@ -19,6 +20,11 @@ pub(super) struct Recorded {
     pub(super) port: u16,
     /// Method and path, of a request.
     pub(super) request: Option<(String, String)>,
+    /// As far as a rule has them logged.
+    pub(super) query: Option<String>,
+    headers: BTreeMap<String, Vec<String>>,
+    /// The name of the process; empty where it has none.
+    pub(super) executable: String,
     pub(super) is_allowed: bool,
     pub(super) reason: Option<String>,
     pub(super) would_deny: Option<String>,
@@ -42,6 +48,12 @@ struct Line {
     path: Option<String>,
     #[serde(rename = "http.request.method")]
     method: Option<String>,
+    #[serde(rename = "url.query")]
+    query: Option<String>,
+    #[serde(rename = "http.request.headers", default)]
+    headers: BTreeMap<String, Vec<String>>,
+    #[serde(rename = "process.executable.name", default)]
+    executable: String,
 }
 
 /// Reads every line of a log that is about a tenant's request or connection and its verdict;
@@ -70,6 +82,9 @@ impl Line {
             host: self.host?,
             port: self.port?,
             request: self.method.zip(self.path),
+            query: self.query,
+            headers: self.headers,
+            executable: self.executable,
             is_allowed: self.verdict? == "allow",
             reason: self.reason,
             would_deny: self.would_deny,
@@ -90,6 +105,19 @@ impl Recorded {
 
     pub(super) fn method(&self) -> Option<Method> {
         self.request.as_ref()?.0.parse().ok()
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let each = self.headers.iter().flat_map(|(name, values)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok();
+            let values = values
+                .iter()
+                .filter_map(|value| HeaderValue::from_str(value).ok());
+            values.filter_map(move |value| Some((name.clone()?, value)))
+        });
+        let mut headers = HeaderMap::new();
+        each.for_each(|(name, value)| _ = headers.append(name, value));
+        headers
     }
 
     /// As a person would write it.

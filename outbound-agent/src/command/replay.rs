@@ -1,14 +1,12 @@
 //! `outbound replay`: what another configuration would have decided about what was logged.
 //!
-//! A line has neither headers nor a query: a rule that asks for them is judged as if there
-//! were none. Names are not looked up.
+//! A line has the headers and the query that a rule has logged: one that asks for others is
+//! judged as if there were none. Names are not looked up.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
-
-use http::HeaderMap;
 
 use super::record::{self, Recorded};
 use crate::config::Config;
@@ -69,17 +67,17 @@ fn decide(tenant: &Tenant, recorded: &Recorded) -> Option<(bool, String)> {
     }
     let method = recorded.method();
     let path = recorded.request.as_ref().map_or("/", |(_, path)| path);
-    let (path, headers) = (Readings::of(path), HeaderMap::new());
+    let (path, headers) = (Readings::of(path), recorded.headers());
     let facts = Facts {
         tenant: Some(tenant),
-        executable: "",
+        executable: &recorded.executable,
         scheme: recorded.scheme(),
         host: &host,
         port: recorded.port,
         request: method.as_ref().map(|method| Request {
             method,
             path: &path,
-            query: None,
+            query: recorded.query.as_deref(),
             headers: &headers,
         }),
         is_foreseen: false,
@@ -169,6 +167,41 @@ cgroup = "/acme"
              deny        1 x  DELETE https://api.test:443/a   (rule_deny, read-only)\n  \
              allow       1 x  GET https://new.test:443/   (allow new.test)\n\
              gone: 1 decided, 0 newly denied, 0 newly allowed, not a tenant any more"
+        );
+    }
+
+    #[test]
+    fn expressions_are_asked_of_what_was_logged() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("access.jsonl");
+        let line = |rest: &str| {
+            format!(
+                r#"{{"kind":"http","tenant":"acme","url.scheme":"https","server.address":"api.test","server.port":443,"http.request.method":"GET","url.path":"/","verdict":"allow","process.executable.name":"curl"{rest}}}"#
+            )
+        };
+        let lines = [
+            line(r#","url.query":"page=2","http.request.headers":{"x-plan":["free","pro"]}"#),
+            line(r#","url.query":"page=3","http.request.headers":{"x-plan":["free"]}"#),
+            line(""),
+        ];
+        fs::write(&log, lines.join("\n")).unwrap();
+        let text = r#"version = 1
+[[policies.p.rules]]
+name = "pro"
+action = "allow"
+host = "api.test"
+when = "executable == 'curl' && 'pro' in headers['x-plan'] && query.page[0] == '2'"
+[[tenants]]
+name = "acme"
+policy = "p"
+cgroup = "/acme"
+"#;
+        let config = config::parse(text, Path::new("o.toml")).unwrap();
+        assert_eq!(
+            replay(&log, &config).unwrap().text(),
+            "acme: 3 decided, 2 newly denied, 0 newly allowed\n  \
+             deny        1 x  GET https://api.test:443/   (condition_failed, pro)\n  \
+             deny        1 x  GET https://api.test:443/   (no_rule, no rule)"
         );
     }
 }

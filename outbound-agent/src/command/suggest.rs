@@ -66,6 +66,7 @@ mod tests {
             http("acme", "seen.test", 443, r#""verdict":"allow","would_deny":"no_rule""#),
             http("acme", "evil.test", 443, r#""verdict":"deny","reason":"rule_deny""#),
             http("acme", "bad.test", 443, r#""verdict":"allow","would_deny":"rule_deny""#),
+            http("acme", "broken.test", 443, r#""verdict":"deny","reason":"condition_failed""#),
             http("acme", "10.0.0.1", 443, r#""verdict":"deny","reason":"private_address""#),
             http("globex", "other.test", 443, r#""verdict":"allow""#),
             r#"{"kind":"tcp","tenant":"acme","server.address":"2001:db8::1","server.port":5432,"verdict":"allow"}"#.to_owned(),

@@ -79,6 +79,7 @@ fn conditions(raw: &raw::Rule) -> Conditions {
         namespaces: raw.namespaces.clone(),
         parameters: raw.parameters.clone(),
         executables: raw.executables.clone(),
+        when: raw.when.as_ref().map(Arc::clone),
     }
 }
 

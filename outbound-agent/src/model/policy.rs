@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::certificates::Roots;
 use super::rule::Clause;
-use super::targets::Targets;
+use super::targets::{Rule, Targets};
 
 /// A tenant's compiled rules. Deny wins over allow. The default allows nothing.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +29,11 @@ pub struct Policy {
     pub destination: Addressing,
     /// Whether a connect waits for its upstream, and fails as the upstream did.
     pub true_errors: bool,
-    /// What is judged by the address that is dialled: rules with conditions that name
-    /// addresses.
+    /// Rules with conditions that name addresses as their hosts: any of them may turn out to be
+    /// for what is dialled.
     pub at_dial: Vec<Arc<Clause>>,
+    /// Whether some rule asks for the address that its host turns out to have.
+    pub asks_address: bool,
     /// The policy that this one cannot loosen.
     pub floor: Option<Arc<Self>>,
 }
@@ -42,12 +44,15 @@ impl Policy {
     pub fn ready(mut self) -> Self {
         let rules = self.allow.address_rules().chain(self.deny.address_rules());
         let by_address = rules.filter_map(|rule| rule.clause.as_ref());
-        let denies = self.deny.rules().filter_map(|rule| rule.clause.as_ref());
-        let held_to = denies.filter(|clause| !clause.conditions.addresses.is_empty());
-        let mut at_dial: Vec<_> = by_address.chain(held_to).map(Arc::clone).collect();
+        let mut at_dial: Vec<_> = by_address.map(Arc::clone).collect();
         at_dial.sort_by_key(|clause| clause.number);
         at_dial.dedup_by_key(|clause| clause.number);
         self.at_dial = at_dial;
+        let asks = |rule: &Rule| {
+            let clause = rule.clause.as_ref();
+            clause.is_some_and(|clause| clause.conditions.ask_address())
+        };
+        self.asks_address = self.allow.rules().any(asks) || self.deny.rules().any(asks);
         self
     }
 }

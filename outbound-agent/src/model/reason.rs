@@ -24,6 +24,8 @@ closed_list! {
     Reason {
         /// A deny rule matches.
         RuleDeny = "rule_deny",
+        /// A rule's `when` cannot be evaluated.
+        ConditionFailed = "condition_failed",
         /// No rule matches and the default is deny.
         NoRule = "no_rule",
         /// The address is private, loopback, link-local or otherwise special, and no rule names it.
@@ -231,6 +233,7 @@ impl Ending {
         use Reason as R;
         let (outcome, fault) = match reason {
             R::RuleDeny
+            | R::ConditionFailed
             | R::NoRule
             | R::PrivateAddress
             | R::MetadataAddress

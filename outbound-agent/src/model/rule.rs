@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+use super::expression::{Fact, When};
 use super::host::Host;
 use super::pattern::{Glob, PathPattern};
 use super::policy::Mode;
@@ -66,6 +67,8 @@ pub struct Conditions {
     pub parameters: Vec<(Box<str>, Presence)>,
     /// The name of the process, as the kernel has it.
     pub executables: Vec<Glob>,
+    /// Anything else.
+    pub when: Option<Arc<When>>,
 }
 
 /// What is asked of a header or of a key of the query.
@@ -81,7 +84,19 @@ pub enum Presence {
 
 impl Conditions {
     /// Whether only a request can meet them.
-    pub const fn need_request(&self) -> bool {
+    pub fn need_request(&self) -> bool {
+        let when = self.when.as_ref();
+        self.keys_need_request() || when.is_some_and(|when| when.needs_request())
+    }
+
+    /// Whether they ask for the address that is dialled.
+    pub fn ask_address(&self) -> bool {
+        let when = self.when.as_ref();
+        !self.addresses.is_empty() || when.is_some_and(|when| when.asks(Fact::Address))
+    }
+
+    /// Whether only a request can meet them, `when` apart.
+    pub const fn keys_need_request(&self) -> bool {
         !self.methods.is_empty()
             || !self.paths.is_empty()
             || !self.query.is_empty()
@@ -98,6 +113,7 @@ impl Conditions {
             !self.tenants.is_empty(),
             !self.namespaces.is_empty(),
             !self.executables.is_empty(),
+            self.when.is_some(),
         ];
         let others = others.into_iter().filter(|asks| *asks).count();
         let named = self.query.len() + self.headers.len() + self.parameters.len();

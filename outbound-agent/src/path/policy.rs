@@ -7,7 +7,10 @@
 
 mod binding;
 mod condition;
+mod denied;
+mod expression;
 pub mod foresee;
+mod held;
 mod judge;
 mod matcher;
 mod name;
@@ -26,9 +29,12 @@ pub use self::condition::pairs;
 pub use self::name::{NamePermit, decide_name};
 pub use self::reading::Readings;
 
-use self::judge::{Held, Judged, judge, judge_address, judge_floor, judge_floor_address};
+use self::condition::Truth;
+use self::held::Held;
+use self::judge::{Judged, judge, judge_address, judge_floor, judge_floor_address};
 use self::matcher::Way;
 use crate::model::addr::UpstreamAddr;
+use crate::model::expression::Failure;
 use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::{Addressing, Mode, Policy, Tls};
@@ -49,7 +55,7 @@ pub struct Facts<'a> {
     pub scheme: Scheme,
     /// With whom.
     pub host: &'a Host,
-    /// On which port.
+    /// On which port; 0 in a look-up, which is for every port and scheme.
     pub port: u16,
     /// What is asked, where that is seen.
     pub request: Option<Request<'a>>,
@@ -132,6 +138,8 @@ pub struct Denial {
     pub entry: Option<Place>,
     /// What the workload reads of it, if the rule says.
     pub face: Option<Arc<Face>>,
+    /// Where the rule cannot be evaluated, why.
+    pub failure: Option<Failure>,
 }
 
 /// Proof that one destination was allowed.
@@ -241,16 +249,16 @@ impl Permit {
             watched = watched.or(watching);
             if judged.is_ok()
                 && let Some(clause) = self.clause()
-                && !condition::has_address(clause, ip)
+                && clause.conditions.ask_address()
+                && own.of_clause(clause, ip) != Truth::Yes
             {
                 judged = Err(self.elsewhere());
             }
             if let Err(denial) = judged {
-                let is_by_rule = denial.reason == Reason::RuleDeny;
                 match self.policy.mode {
                     // What a rule denies it denies in its own mode.
                     Mode::Enforce => return Err(denial),
-                    Mode::Audit | Mode::Off if is_by_rule => return Err(denial),
+                    Mode::Audit | Mode::Off if denial.is_by_rule() => return Err(denial),
                     Mode::Audit | Mode::Off => watched = watched.or(Some(denial)),
                 }
             }

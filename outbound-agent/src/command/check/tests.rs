@@ -10,6 +10,11 @@ const CONFIG: &str = r#"version = 1
 allow = ["api.test", "*.example"]
 deny = ["evil.example"]
 credentials = ["api"]
+[[policies.standard.rules]]
+name = "asked"
+host = "asked.test"
+action = "allow"
+when = "path.startsWith('/v1/') && (method == 'GET' || headers['x-id'][0] == '1')"
 [policies.watching]
 mode = "audit"
 [credentials.api]
@@ -116,6 +121,46 @@ fn a_denied_request_shows_why_and_fails() {
     assert_eq!(
         told("--tenant acme GET http://169.254.169.254/").1["reason"],
         "metadata_address"
+    );
+}
+
+#[test]
+fn an_expression_is_asked_and_one_that_fails_says_why() {
+    let (is_good, value) = told("--tenant acme GET http://asked.test/v1/a");
+    assert!(is_good);
+    assert_eq!(
+        (&value["rule"], &value["place"], &value["failure"]),
+        (&json!("asked"), &json!("o.toml:6:1"), &Value::Null)
+    );
+    assert_eq!(
+        told("--tenant acme GET http://asked.test/").1["reason"],
+        "no_rule"
+    );
+    let (is_good, value) = told("--tenant acme POST http://asked.test/v1/a");
+    assert!(!is_good);
+    assert_eq!(
+        (&value["reason"], &value["rule"]),
+        (&json!("condition_failed"), &json!("asked"))
+    );
+    assert_eq!(value["failure"], "a key that is not there");
+    let text = ask(CONFIG, "--tenant acme POST http://asked.test/v1/a")
+        .unwrap()
+        .text();
+    assert!(
+        text.contains("reason       condition_failed\nfailure      a key that is not there\nrule         asked "),
+        "{text}"
+    );
+    let wrong = CONFIG.replace("path.startsWith", "path.startWith");
+    let problems = ask(&wrong, "").unwrap().json();
+    assert_eq!(problems["problems"][0]["line"], 10);
+    assert_eq!(
+        problems["problems"][0]["key"],
+        "policies.standard.rules[0].when"
+    );
+    let message = problems["problems"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("no function is called `startWith`; did you mean `startsWith`?"),
+        "{message}"
     );
 }
 

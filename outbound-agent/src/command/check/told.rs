@@ -38,6 +38,7 @@ impl Told<'_> {
     fn reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Judgement {
             reason,
+            failure,
             rule,
             place,
             entry,
@@ -45,6 +46,9 @@ impl Told<'_> {
         } = self.0;
         if let Some(reason) = reason {
             writeln!(f, "reason       {reason}")?;
+        }
+        if let Some(failure) = failure {
+            writeln!(f, "failure      {failure}")?;
         }
         match (rule, place) {
             (None, _) => writeln!(f, "rule         none matches")?,

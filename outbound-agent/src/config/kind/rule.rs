@@ -1,6 +1,7 @@
 //! The kinds of value that rules are made of.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
@@ -9,9 +10,11 @@ use serde_json::{Value as Json, json};
 use super::compound::Placed;
 use super::{Kind, TextKind, refuse};
 use crate::config::document::{Node, Value};
+use crate::config::expression;
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::schema;
 use crate::config::section::Section;
+use crate::model::expression::When;
 use crate::model::pattern::Glob;
 use crate::model::rule::Presence;
 use crate::model::target::{Pattern, Ports, Scheme, Target};
@@ -198,6 +201,22 @@ texts! {
             _ => None,
         },
         ToString::to_string;
+}
+
+/// An expression.
+pub(in crate::config) struct WhenText;
+
+impl TextKind for WhenText {
+    type Out = Arc<When>;
+    const ACCEPTED: &str = "an expression of CEL, as in \"method == 'GET' && 'x-id' in headers\"";
+
+    fn parse(text: &str) -> Result<Arc<When>, Option<String>> {
+        expression::compile(text).map(Arc::new).map_err(Some)
+    }
+
+    fn show(value: &Arc<When>) -> String {
+        value.to_string()
+    }
 }
 
 /// The status of a denial.

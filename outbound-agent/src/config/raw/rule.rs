@@ -1,6 +1,7 @@
 //! `[[policies.NAME.rules]]` and `[sets.NAME]`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
@@ -12,11 +13,12 @@ use crate::config::kind::credential::{MethodText, PathPatternText};
 use crate::config::kind::effect::{Edits, PathChange, RateText};
 use crate::config::kind::rule::{
     AnyHeader, Few, GlobText, NetworkText, PortText, Presences, QueryKey, Spoken, SpokenText,
-    StatusCodeText,
+    StatusCodeText, WhenText,
 };
 use crate::config::kind::unit::Time;
 use crate::config::kind::{Count, FilePath, TargetText, Text, words};
 use crate::config::section::section;
+use crate::model::expression::When;
 use crate::model::pattern::{Glob, PathPattern};
 use crate::model::policy::Mode;
 use crate::model::rule::{Action, Edit, Extent, PathRewrite, Presence};
@@ -70,6 +72,10 @@ section! {
         /// The name of the process, as the kernel has it: at most 15 characters, and the
         /// process may change it. Good against mistakes, not against an attacker.
         executables: Vec<Glob> as Few<GlobText> = Vec::new();
+        /// What the other keys cannot say, over the same facts: see
+        /// [conditions.md](conditions.md). It is asked last, where everything else holds. One
+        /// that cannot be evaluated denies the request, whatever the rule does.
+        when: Option<Arc<When>> as Optional<WhenText> = None;
         /// Whether it binds; without it as the policy says. A deny in `audit` marks
         /// `would_deny`; an allow in `audit` lets through and marks what nothing else allows.
         mode: Option<Mode> as Optional<ModeText> = None;
@@ -108,8 +114,8 @@ section! {
     pub(in crate::config) struct Set {
         /// The hosts: names, `*.` names, globs, addresses and ranges; neither scheme nor port.
         hosts: Vec<Placed<Target>> as List<InPlace<TargetText>> = Vec::new();
-        /// A file of more of them, one on a line; `#` begins a comment. It is read when the
-        /// agent starts.
+        /// A file of more of them, one on a line; `#` begins a comment. It is read again
+        /// when it changes.
         file: Option<Placed<PathBuf>> as Optional<InPlace<FilePath>> = None;
     }
 }

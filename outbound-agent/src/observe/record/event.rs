@@ -22,6 +22,7 @@ pub const fn is_security_event(reason: Reason) -> bool {
         | Reason::DestinationMismatch
         | Reason::Kernel => true,
         Reason::RuleDeny
+        | Reason::ConditionFailed
         | Reason::NoRule
         | Reason::PrivateAddress
         | Reason::NoServerName

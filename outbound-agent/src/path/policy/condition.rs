@@ -2,7 +2,8 @@
 //!
 //! What cannot be told, as the path inside TLS that nobody ends, is neither yes nor no: a deny
 //! then denies, an allow does not allow. So it is with what can be read in two ways, as a
-//! header that is there twice: one of them is enough for a deny, an allow asks for all.
+//! header that is there twice: one of them is enough for a deny, an allow asks for all. A `when`
+//! that cannot be evaluated is a truth of its own: whatever the rule does, it denies.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,8 +11,10 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use serde_json::Value;
 
+use super::expression::{self, Answers};
 use super::reading::{Readings, decoded};
 use super::{Facts, Request, special};
+use crate::model::expression::Failure;
 use crate::model::host::Host;
 use crate::model::pattern::Glob;
 use crate::model::rule::{Action, Clause, Conditions, Presence};
@@ -24,14 +27,39 @@ pub(super) enum Truth {
     No,
     /// That cannot be told.
     Unknown,
+    /// That cannot be evaluated.
+    Failed(Failure),
 }
 
 impl Truth {
-    const fn and(self, other: Self) -> Self {
+    /// What is no is no, whatever else cannot be told. What cannot be told may turn out to be no.
+    pub(super) const fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::No, _) | (_, Self::No) => Self::No,
             (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (failed @ Self::Failed(_), _) | (_, failed @ Self::Failed(_)) => failed,
             (Self::Yes, Self::Yes) => Self::Yes,
+        }
+    }
+
+    pub(super) const fn not(self) -> Self {
+        match self {
+            Self::Yes => Self::No,
+            Self::No => Self::Yes,
+            Self::Unknown | Self::Failed(_) => self,
+        }
+    }
+
+    /// As [`Self::and`], from the other side.
+    pub(super) const fn or(self, other: Self) -> Self {
+        self.not().and(other.not()).not()
+    }
+
+    /// What holds of a thing that can be read in several ways.
+    pub(super) const fn also(self, other: Self, action: Action) -> Self {
+        match action {
+            Action::Allow => self.and(other),
+            Action::Deny => self.or(other),
         }
     }
 }
@@ -44,6 +72,22 @@ impl From<bool> for Truth {
 
 /// Whether a rule's conditions hold, apart from the address that a name turns out to have.
 pub(super) fn holds(clause: &Clause, facts: &Facts<'_>) -> Truth {
+    answers(clause, facts).at_best()
+}
+
+/// Whether a rule's conditions hold, for whatever its `when` asks about the address. That is
+/// evaluated last, and only where everything else may hold.
+pub(super) fn answers(clause: &Clause, facts: &Facts<'_>) -> Answers {
+    let keys = keys_hold(clause, facts);
+    match &clause.conditions.when {
+        Some(when) if keys != Truth::No => {
+            expression::answers(when, clause.action, facts).after(keys)
+        }
+        Some(_) | None => Answers::from(keys),
+    }
+}
+
+fn keys_hold(clause: &Clause, facts: &Facts<'_>) -> Truth {
     let Conditions {
         methods: _,
         paths: _,
@@ -54,6 +98,7 @@ pub(super) fn holds(clause: &Clause, facts: &Facts<'_>) -> Truth {
         namespaces,
         parameters,
         executables,
+        when: _,
     } = &clause.conditions;
     let is_among = |globs: &[Glob], text: &str| {
         globs.is_empty() || globs.iter().any(|glob| glob.matches(text))
@@ -112,7 +157,7 @@ pub(super) fn has_address(clause: &Clause, address: IpAddr) -> bool {
 
 fn request_holds(clause: &Clause, request: Option<&Request<'_>>) -> Truth {
     let conditions = &clause.conditions;
-    if !conditions.need_request() {
+    if !conditions.keys_need_request() {
         return Truth::Yes;
     }
     let Some(request) = request else {

@@ -1,13 +1,15 @@
 //! The judgement: deny first, then what needs a rule of its own, then allow, then the default.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::condition::{self, Truth};
+use super::denied::Denied;
+use super::held::Holding;
 use super::matcher::{self, Best, Way};
 use super::special::{self, Guard};
 use super::{Denial, Facts};
 use crate::model::host::Host;
+use crate::model::index::Nearness;
 use crate::model::policy::{Fallback, Mode, Policy};
 use crate::model::reason::Reason;
 use crate::model::rule::{Action, Clause};
@@ -41,32 +43,11 @@ impl Judged<'_> {
     }
 }
 
-/// The rules with conditions that hold, of those that are judged by an address: by number.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Holding(Box<[u32]>);
-
-impl Holding {
-    pub(super) fn of(policy: &Policy, facts: &Facts<'_>) -> Self {
-        let clauses = policy.at_dial.iter();
-        let holding = clauses.filter(|clause| match condition::holds(clause, facts) {
-            // What may turn out to hold opens an address, and closes none yet.
-            Truth::Unknown if facts.is_foreseen => clause.action == Action::Allow,
-            holds => binds(clause, holds),
-        });
-        Self(holding.map(|clause| clause.number).collect())
-    }
-
-    fn has(&self, rule: &Rule) -> bool {
-        let clause = rule.clause.as_ref();
-        clause.is_none_or(|clause| self.0.contains(&clause.number))
-    }
-}
-
 /// What cannot be told is no to an allow, and yes to a deny.
 pub(super) fn binds(clause: &Clause, holds: Truth) -> bool {
     match (clause.action, holds) {
         (_, Truth::Yes) | (Action::Deny, Truth::Unknown) => true,
-        (_, Truth::No) | (Action::Allow, Truth::Unknown) => false,
+        (_, Truth::No | Truth::Failed(_)) | (Action::Allow, Truth::Unknown) => false,
     }
 }
 
@@ -82,19 +63,17 @@ pub(super) fn judge<'a>(policy: &'a Policy, facts: &Facts<'_>, holding: &Holding
         return Judged::ALLOWED;
     }
     let way = facts.way();
-    let Denied {
-        enforced, watched, ..
-    } = denied(policy, facts);
-    if let Some(rule) = enforced {
-        return Judged::denied(Denial::by(&rule), Mode::Enforce, None);
+    let denied = denied(policy, facts);
+    if let Some(denial) = denied.binding() {
+        return Judged::denied(denial, Mode::Enforce, None);
     }
-    let mut watched = watched.map(|rule| Denial::by(&rule));
+    let mut watched = denied.watching();
     if let Host::Address(address) = facts.host {
         let (judged, watching) = judge_address(policy, way, facts.host, *address, holding);
         watched = watched.or(watching);
         if let Err(denial) = judged {
             // A rule has denied it in its own mode.
-            let mode = if denial.reason == Reason::RuleDeny {
+            let mode = if denial.is_by_rule() {
                 Mode::Enforce
             } else {
                 policy.mode
@@ -102,16 +81,19 @@ pub(super) fn judge<'a>(policy: &'a Policy, facts: &Facts<'_>, holding: &Holding
             return Judged::denied(denial, mode, watched);
         }
     }
-    let allows = |rule: &Rule| is_allowing(rule, facts);
-    if special::is_metadata_name(facts.host)
-        && !matcher::is_named(&policy.allow, facts.host, |rule| {
-            way.fits(rule) && allows(rule)
-        })
-    {
+    let Allowed {
+        found,
+        named,
+        failing,
+    } = allowed(policy, facts);
+    if let Some(denial) = failing.binding() {
+        return Judged::denied(denial, Mode::Enforce, watched);
+    }
+    watched = watched.or(failing.watching());
+    if special::is_metadata_name(facts.host) && !named {
         let denial = Denial::without_rule(Reason::MetadataAddress);
         return Judged::denied(denial, policy.mode, watched);
     }
-    let found = matcher::find(&policy.allow, way, facts.host, allows);
     match (found, policy.default) {
         (Some(covering), default) => {
             let is_tried = mode(policy, covering.rule) != Mode::Enforce
@@ -149,15 +131,13 @@ pub(super) fn judge_floor<'a>(
         Host::Address(address) => denied_address(floor, facts.way(), facts.host, *address, holding),
         Host::Name(_) => Denied::default(),
     };
-    if let Some(rule) = denied.enforced.or(by_address.enforced) {
-        return Judged::denied(Denial::by(&rule), Mode::Enforce, None);
+    let Allowed { found, failing, .. } = allowed(floor, facts);
+    let all = [&denied, &by_address, &failing];
+    if let Some(denial) = all.into_iter().find_map(Denied::binding) {
+        return Judged::denied(denial, Mode::Enforce, None);
     }
-    let watched = denied.watched.or(by_address.watched);
-    let watched = watched.map(|rule| Denial::by(&rule));
-    let allows = |rule: &Rule| is_allowing(rule, facts);
-    if floor.default == Fallback::Deny
-        && matcher::find(&floor.allow, facts.way(), facts.host, allows).is_none()
-    {
+    let watched = all.into_iter().find_map(Denied::watching);
+    if floor.default == Fallback::Deny && found.is_none() {
         let denial = Denial::without_rule(Reason::NoRule);
         return Judged::denied(denial, floor.mode, watched);
     }
@@ -167,25 +147,48 @@ pub(super) fn judge_floor<'a>(
     }
 }
 
-/// Whether an allow holds; of what is only foreseen, whether it may come to hold.
-fn is_allowing(rule: &Rule, facts: &Facts<'_>) -> bool {
-    let clause = rule.clause.as_ref();
-    clause.is_none_or(|clause| {
-        let holds = condition::holds(clause, facts);
-        let may_hold = facts.is_foreseen && holds == Truth::Unknown;
-        clause.mode != Some(Mode::Off) && (may_hold || binds(clause, holds))
-    })
+/// What the allow rules say.
+#[derive(Default)]
+struct Allowed<'a> {
+    /// The one that decides.
+    found: Option<Covering<'a>>,
+    /// Whether one of those that hold names this very host.
+    named: bool,
+    /// Those that cannot be evaluated: they deny, be they the ones that decide or not.
+    failing: Denied<'a>,
 }
 
-/// The deny rules that cover something.
-#[derive(Default)]
-struct Denied<'a> {
-    /// One that binds.
-    enforced: Option<Covering<'a>>,
-    /// One that watches.
-    watched: Option<Covering<'a>>,
-    /// Whether there are some of which it cannot be told.
-    is_open: bool,
+fn allowed<'a>(policy: &'a Policy, facts: &Facts<'_>) -> Allowed<'a> {
+    let way = facts.way();
+    let mut best = Best::default();
+    let mut allowed = Allowed::default();
+    policy.allow.covering(facts.host, |covering| {
+        if !way.fits(covering.rule) {
+            return;
+        }
+        match holds(covering.rule, facts) {
+            None => {}
+            Some(Truth::Failed(why)) => allowed.failing.fail(policy, covering, why),
+            Some(Truth::Unknown) if !facts.is_foreseen => {}
+            Some(Truth::No) => {}
+            // Of what is only foreseen, it may come to hold.
+            Some(Truth::Yes | Truth::Unknown) => {
+                allowed.named |= covering.nearness == Nearness::EXACT;
+                best.take(covering);
+            }
+        }
+    });
+    allowed.found = best.found();
+    allowed
+}
+
+/// Whether a rule's conditions hold; nothing where it is off.
+fn holds(rule: &Rule, facts: &Facts<'_>) -> Option<Truth> {
+    match &rule.clause {
+        None => Some(Truth::Yes),
+        Some(clause) if clause.mode == Some(Mode::Off) => None,
+        Some(clause) => Some(condition::holds(clause, facts)),
+    }
 }
 
 /// Whether a rule may deny it once more is known.
@@ -197,46 +200,40 @@ pub(super) fn is_open(policy: &Policy, facts: &Facts<'_>) -> bool {
 
 /// Whether the allow that it would be may turn out not to hold.
 fn may_allow(policy: &Policy, facts: &Facts<'_>) -> bool {
-    let allows = |rule: &Rule| is_allowing(rule, facts);
-    let found = matcher::find(&policy.allow, facts.way(), facts.host, allows);
+    let found = allowed(policy, facts).found;
     let clause = found.and_then(|covering| covering.rule.clause.as_ref());
     clause.is_some_and(|clause| condition::holds(clause, facts) == Truth::Unknown)
 }
 
 fn denied<'a>(policy: &'a Policy, facts: &Facts<'_>) -> Denied<'a> {
     let way = facts.way();
-    let (mut enforced, mut watched) = (Best::default(), Best::default());
-    let mut is_open = false;
+    let mut denied = Denied::default();
     policy.deny.covering(facts.host, |covering| {
         if !way.fits(covering.rule) {
             return;
         }
-        if let Some(clause) = &covering.rule.clause {
-            // What address a name has is not known yet.
-            let is_later =
-                !clause.conditions.addresses.is_empty() && matches!(facts.host, Host::Name(_));
-            let holds = condition::holds(clause, facts);
-            is_open |= holds == Truth::Unknown || (is_later && holds != Truth::No);
-            let is_foreseen = facts.is_foreseen && holds == Truth::Unknown;
-            if is_later || is_foreseen || !binds(clause, holds) {
-                return;
-            }
+        let Some(clause) = &covering.rule.clause else {
+            return denied.take(policy, covering);
+        };
+        // What address a name has is not known yet.
+        let is_later = clause.conditions.ask_address() && matches!(facts.host, Host::Name(_));
+        let holds = condition::holds(clause, facts);
+        denied.is_open |= holds == Truth::Unknown || (is_later && holds != Truth::No);
+        let is_foreseen = facts.is_foreseen && holds == Truth::Unknown;
+        if is_later || is_foreseen {
+            return;
         }
-        match mode(policy, covering.rule) {
-            Mode::Enforce => enforced.take(covering),
-            Mode::Audit => watched.take(covering),
-            Mode::Off => {}
+        match holds {
+            Truth::Failed(why) => denied.fail(policy, covering, why),
+            holds if binds(clause, holds) => denied.take(policy, covering),
+            Truth::Yes | Truth::No | Truth::Unknown => {}
         }
     });
-    Denied {
-        enforced: enforced.found(),
-        watched: watched.found(),
-        is_open,
-    }
+    denied
 }
 
 /// The deny rules that are for an address in one of its forms, or for the host where it has
-/// that address.
+/// that address; and the rules of either kind that cannot be evaluated for it.
 fn denied_address<'a>(
     policy: &'a Policy,
     way: Way,
@@ -244,40 +241,32 @@ fn denied_address<'a>(
     address: IpAddr,
     holding: &Holding,
 ) -> Denied<'a> {
-    let (mut enforced, mut watched) = (Best::default(), Best::default());
-    let mut take = |covering: Covering<'a>| match mode(policy, covering.rule) {
-        Mode::Enforce => enforced.take(covering),
-        Mode::Audit => watched.take(covering),
-        Mode::Off => {}
+    let mut denied = Denied::default();
+    let mut judge = |covering: Covering<'a>, action| {
+        if !way.fits(covering.rule) {
+            return;
+        }
+        match (holding.at(covering.rule, address), action) {
+            (Truth::Yes, Action::Deny) => denied.take(policy, covering),
+            (Truth::Failed(why), _) => denied.fail(policy, covering, why),
+            (Truth::Yes | Truth::No | Truth::Unknown, _) => {}
+        }
     };
-    let is_for = |rule: &Rule| {
-        let clause = rule.clause.as_ref();
-        way.fits(rule)
-            && holding.has(rule)
-            && clause.is_none_or(|clause| condition::has_address(clause, address))
-    };
-    for form in special::forms(address) {
-        policy.deny.naming(&Host::from(form), |covering| {
-            if is_for(covering.rule) {
-                take(covering);
-            }
-        });
+    let lists = [(&policy.allow, Action::Allow), (&policy.deny, Action::Deny)];
+    for (list, action) in lists {
+        for form in special::forms(address) {
+            list.naming(&Host::from(form), |covering| judge(covering, action));
+        }
+        if policy.asks_address {
+            list.covering(host, |covering| {
+                let clause = covering.rule.clause.as_ref();
+                if clause.is_some_and(|clause| clause.conditions.ask_address()) {
+                    judge(covering, action);
+                }
+            });
+        }
     }
-    if !policy.at_dial.is_empty() {
-        policy.deny.covering(host, |covering| {
-            let clause = covering.rule.clause.as_ref();
-            if clause.is_some_and(|clause| !clause.conditions.addresses.is_empty())
-                && is_for(covering.rule)
-            {
-                take(covering);
-            }
-        });
-    }
-    Denied {
-        enforced: enforced.found(),
-        watched: watched.found(),
-        is_open: false,
-    }
+    denied
 }
 
 /// A floor's word on the address that a host turned out to have.
@@ -292,9 +281,7 @@ pub(super) fn judge_floor_address(
         return (Ok(()), None);
     }
     let denied = denied_address(floor, way, host, address, holding);
-    let watched = denied.watched.map(|rule| Denial::by(&rule));
-    let enforced = denied.enforced.map(|rule| Denial::by(&rule));
-    (enforced.map_or(Ok(()), Err), watched)
+    (denied.binding().map_or(Ok(()), Err), denied.watching())
 }
 
 /// An address is judged in each of its forms, so that none hides another. A rule that opens
@@ -308,11 +295,11 @@ pub(super) fn judge_address(
     holding: &Holding,
 ) -> (Result<(), Denial>, Option<Denial>) {
     let denied = denied_address(policy, way, host, address, holding);
-    let watched = denied.watched.map(|rule| Denial::by(&rule));
-    if let Some(rule) = denied.enforced {
-        return (Err(Denial::by(&rule)), watched);
+    let watched = denied.watching();
+    if let Some(denial) = denied.binding() {
+        return (Err(denial), watched);
     }
-    let opens = |rule: &Rule| way.fits(rule) && holding.has(rule);
+    let opens = |rule: &Rule| way.fits(rule) && holding.at(rule, address) == Truth::Yes;
     let literal = address.to_canonical();
     for form in special::forms(address) {
         let reason = match special::guard(form) {
@@ -336,53 +323,4 @@ pub(super) fn judge_address(
         return (Err(Denial::without_rule(reason)), watched);
     }
     (Ok(()), watched)
-}
-
-/// Everything that rules may ask of one decision, held for the dial.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Held {
-    pub(super) own: Holding,
-    pub(super) floor: Holding,
-}
-
-impl Held {
-    pub(super) fn of(policy: &Policy, facts: &Facts<'_>) -> Self {
-        let floor = policy.floor.as_ref();
-        Self {
-            own: Holding::of(policy, facts),
-            floor: floor.map_or_else(Holding::default, |floor| Holding::of(floor, facts)),
-        }
-    }
-}
-
-impl Denial {
-    pub(super) fn by(covering: &Covering<'_>) -> Self {
-        let rule = covering.rule;
-        let clause = rule.clause.as_ref();
-        Self {
-            reason: Reason::RuleDeny,
-            rule: Some(rule.label.as_ref().into()),
-            place: covering.place(),
-            entry: covering.entry(),
-            face: clause.and_then(|clause| clause.face.as_ref().map(Arc::clone)),
-        }
-    }
-
-    /// What only an allow that is being tried out lets through.
-    fn tried(covering: &Covering<'_>) -> Self {
-        Self {
-            reason: Reason::NoRule,
-            ..Self::by(covering)
-        }
-    }
-
-    pub(super) const fn without_rule(reason: Reason) -> Self {
-        Self {
-            reason,
-            rule: None,
-            place: None,
-            entry: None,
-            face: None,
-        }
-    }
 }

@@ -40,7 +40,7 @@ impl<'a> Best<'a> {
         }
     }
 
-    pub(super) const fn found(self) -> Option<Covering<'a>> {
+    pub(super) const fn found(&self) -> Option<Covering<'a>> {
         self.0
     }
 }

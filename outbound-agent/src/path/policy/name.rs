@@ -14,8 +14,9 @@ use super::{Denial, Facts, judge};
 use crate::model::host::Host;
 use crate::model::policy::{Fallback, Mode, Policy};
 use crate::model::reason::Reason;
+use crate::model::rule::Action;
 use crate::model::target::{Ports, Scheme};
-use crate::model::targets::{Covering, Rule};
+use crate::model::targets::{Covering, Rule, Targets};
 use crate::model::tenant::Tenant;
 
 /// Proof that a tenant may look one name up, or one address.
@@ -139,8 +140,8 @@ impl Asker<'_> {
                 allows.push(covering);
             }
         });
-        if let Some(rule) = self.silenced(policy, host) {
-            return Err(Denial::by(&rule));
+        if let Some(denial) = self.silenced(policy, host) {
+            return Err(denial);
         }
         let is_by_name = allows.iter().any(|allow| allow.rule.names_only);
         let is_reachable = |scheme: &Scheme| {
@@ -151,16 +152,16 @@ impl Asker<'_> {
                     .any(|allow| allow.rule.schemes.contains(scheme))
         };
         let mut denies = Vec::new();
-        policy.deny.covering(host, |covering| {
-            if self.closes(policy, covering.rule, host) {
-                denies.push(covering);
-            }
-        });
+        for (list, action) in lists(policy) {
+            list.covering(host, |covering| {
+                denies.extend(self.closes(policy, (covering, action), host));
+            });
+        }
         let reachable = Scheme::ALL.into_iter().filter(is_reachable);
-        if let Some(rule) = closing(reachable, &denies)
+        if let Some(denial) = closing(reachable, denies)
             && !is_by_name
         {
-            return Err(Denial::by(&rule));
+            return Err(denial);
         }
         if guards == Guards::On {
             if let Host::Address(address) = host {
@@ -185,13 +186,13 @@ impl Asker<'_> {
         for form in special::forms(address) {
             let form = Host::from(form);
             let mut denies = Vec::new();
-            policy.deny.naming(&form, |covering| {
-                if self.closes(policy, covering.rule, &form) {
-                    denies.push(covering);
-                }
-            });
-            if let Some(rule) = closing(Scheme::ALL.into_iter(), &denies) {
-                return Err(Denial::by(&rule));
+            for (list, action) in lists(policy) {
+                list.naming(&form, |covering| {
+                    denies.extend(self.closes(policy, (covering, action), &form));
+                });
+            }
+            if let Some(denial) = closing(Scheme::ALL.into_iter(), denies) {
+                return Err(denial);
             }
         }
         Ok(())
@@ -235,16 +236,20 @@ impl Asker<'_> {
     }
 
     /// A rule that is for look-ups alone and denies this one.
-    fn silenced<'p>(self, policy: &'p Policy, host: &Host) -> Option<Covering<'p>> {
-        let mut best = Best::default();
-        policy.deny.covering(host, |covering| {
-            let is_bound = judge::mode(policy, covering.rule) == policy.mode;
-            if covering.rule.names_only && is_bound && self.holds(covering.rule, host) == Truth::Yes
-            {
-                best.take(covering);
-            }
-        });
-        best.found()
+    fn silenced(self, policy: &Policy, host: &Host) -> Option<Denial> {
+        let (mut best, mut broken) = (Best::default(), None);
+        for (list, action) in lists(policy) {
+            list.covering(host, |covering| {
+                if covering.rule.names_only && judge::mode(policy, covering.rule) == policy.mode {
+                    match self.denies((covering, action), host) {
+                        Some(denial) if denial.failure.is_some() => broken = Some(denial),
+                        Some(_) => best.take(covering),
+                        None => {}
+                    }
+                }
+            });
+        }
+        best.found().map(|rule| Denial::by(&rule)).or(broken)
     }
 
     /// Whether a rule may let something be reached.
@@ -253,15 +258,33 @@ impl Asker<'_> {
             .clause
             .as_ref()
             .is_some_and(|clause| clause.mode == Some(Mode::Off));
-        !is_off && self.holds(rule, host) != Truth::No
+        !is_off && matches!(self.holds(rule, host), Truth::Yes | Truth::Unknown)
     }
 
-    /// Whether a rule denies whatever is asked of the host.
-    fn closes(self, policy: &Policy, rule: &Rule, host: &Host) -> bool {
+    /// A rule that denies whatever is asked of the host.
+    fn closes<'p>(
+        self,
+        policy: &Policy,
+        (covering, action): (Covering<'p>, Action),
+        host: &Host,
+    ) -> Option<(Covering<'p>, Denial)> {
+        let rule = covering.rule;
         let clause = rule.clause.as_ref();
-        let is_by_address = clause.is_some_and(|clause| !clause.conditions.addresses.is_empty());
+        let is_by_address = clause.is_some_and(|clause| clause.conditions.ask_address());
         let is_whole = !rule.names_only && !is_by_address;
-        is_whole && judge::mode(policy, rule) == policy.mode && self.holds(rule, host) == Truth::Yes
+        if !is_whole || judge::mode(policy, rule) != policy.mode {
+            return None;
+        }
+        Some((covering, self.denies((covering, action), host)?))
+    }
+
+    /// Whether a rule denies: a deny that holds, and any that cannot be evaluated.
+    fn denies(self, (covering, action): (Covering<'_>, Action), host: &Host) -> Option<Denial> {
+        match (self.holds(covering.rule, host), action) {
+            (Truth::Yes, Action::Deny) => Some(Denial::by(&covering)),
+            (Truth::Failed(why), _) => Some(Denial::failed(&covering, why)),
+            (Truth::Yes | Truth::No | Truth::Unknown, _) => None,
+        }
     }
 
     fn holds(self, rule: &Rule, host: &Host) -> Truth {
@@ -281,18 +304,24 @@ impl Asker<'_> {
     }
 }
 
-/// The rule that leaves no port open, where all of `schemes` have one.
-fn closing<'r>(
+/// Both lists of a policy, and what their rules do.
+const fn lists(policy: &Policy) -> [(&Targets, Action); 2] {
+    [(&policy.deny, Action::Deny), (&policy.allow, Action::Allow)]
+}
+
+/// What leaves no port open, where all of `schemes` have a rule that does.
+fn closing(
     schemes: impl Iterator<Item = Scheme>,
-    denies: &[Covering<'r>],
-) -> Option<Covering<'r>> {
+    denies: Vec<(Covering<'_>, Denial)>,
+) -> Option<Denial> {
     let mut first = None;
     for scheme in schemes {
-        let closes = |deny: &&Covering<'_>| {
+        let closes = |(deny, _): &(Covering<'_>, Denial)| {
             deny.rule.ports == Ports::Every && deny.rule.schemes.contains(&scheme)
         };
-        let rule = denies.iter().find(closes)?;
-        first.get_or_insert(*rule);
+        let found = denies.iter().position(closes)?;
+        first.get_or_insert(found);
     }
-    first
+    let mut denies = denies;
+    Some(denies.swap_remove(first?).1)
 }

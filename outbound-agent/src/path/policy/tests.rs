@@ -4,6 +4,7 @@ mod modes;
 mod name;
 mod network;
 mod rules;
+mod when;
 
 use super::*;
 use crate::model::policy::Fallback;

@@ -47,6 +47,7 @@ impl Subject for Two {
             url: question.url.clone(),
             verdict: "allow".to_owned(),
             reason: None,
+            failure: None,
             rule: None,
             place: None,
             entry: None,

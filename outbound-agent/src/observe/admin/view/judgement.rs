@@ -104,6 +104,9 @@ pub struct Judgement {
     pub verdict: String,
     /// Why it is denied, or would be: a word of the access log's `reason`.
     pub reason: Option<String>,
+    /// Why the rule's `when` could not be evaluated, where it could not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failure: Option<String>,
     /// The rule that decided; none where the policy's default did, or the address.
     pub rule: Option<String>,
     /// Where that rule is written: file, line and column.

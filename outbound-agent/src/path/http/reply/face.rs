@@ -14,6 +14,11 @@ pub(super) const fn face(reason: Reason) -> (StatusCode, &'static str, &'static 
             "denied",
             "a rule of this platform denies the destination; ask its operator",
         ),
+        R::ConditionFailed => (
+            S::FORBIDDEN,
+            "denied",
+            "a rule of this platform cannot be evaluated for the request; tell its operator",
+        ),
         R::NoRule => (
             S::FORBIDDEN,
             "denied",
