@@ -18,7 +18,7 @@ use crate::message::{Body, RequestHead, ResponseHead};
 use crate::module::Module;
 use engine::Engine;
 use invocation::Invocation;
-pub(crate) use invocation::{Answer, Source};
+pub(crate) use invocation::{Answer, Received, Source};
 pub(crate) use shared::Shared;
 
 /// A module with its own heap. Not `Send`: it stays in the `LocalSet` that it was made in.

@@ -166,6 +166,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     // A restarted agent takes its port back from connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    // What was accepted inherits it: a body that follows its head waits for no acknowledgement.
+    socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
         // Nothing that came by another interface is for `::1`. A socket of one interface would not
         // answer a workload that connects from the address of another.
@@ -187,4 +189,18 @@ const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
 mod libc_errno {
     pub(super) const EAFNOSUPPORT: i32 = nix::errno::Errno::EAFNOSUPPORT as i32;
     pub(super) const EADDRNOTAVAIL: i32 = nix::errno::Errno::EADDRNOTAVAIL as i32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_is_sent_without_delay() {
+        let listener = Listener::bind(0, Arc::new(Semaphore::new(1))).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, listener.port());
+        let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        assert!(accepted.stream.nodelay().unwrap());
+        drop(connected);
+    }
 }

@@ -129,3 +129,31 @@ const ALLOWED: &[i64] = &[
     libc::SYS_write,
     libc::SYS_writev,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    use super::*;
+
+    /// The filter is that of one thread.
+    #[test]
+    fn who_is_allowed_few_system_calls_opens_nothing_and_starts_nothing() {
+        let confined = std::thread::spawn(|| {
+            prctl::set_no_new_privs().unwrap();
+            allow_few_system_calls().unwrap();
+            [
+                File::open("/proc/self/status").map(drop),
+                UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map(drop),
+                UnixStream::pair().map(drop),
+                Command::new("/bin/true").spawn().map(drop),
+            ]
+            .map(|opened| opened.unwrap_err().raw_os_error())
+        });
+        let refused = Some(Errno::EPERM as i32);
+        assert_eq!(confined.join().unwrap(), [refused; 4]);
+    }
+}

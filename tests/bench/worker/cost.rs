@@ -23,6 +23,7 @@ const BYTES: &str = "export default { async fetch(request) {
     const same = { transform(chunk, controller) { controller.enqueue(chunk) } };
     return new Response(response.body.pipeThrough(new TransformStream(same)), response);
 } }";
+const WORKERD: &str = "workerd, pass-through";
 /// Of the same shape as that of the documents: a log behind the response, a signed token.
 const EXAMPLE: &str = include_str!("../../../outbound-agent/docs/examples/worker.js");
 
@@ -30,7 +31,11 @@ const EXAMPLE: &str = include_str!("../../../outbound-agent/docs/examples/worker
 struct Variant {
     name: &'static str,
     goal: Option<f64>,
+    /// How many requests leave the agent for each of the tenant's.
+    sends: u8,
     agent: Agent,
+    /// What a tenant sends, one after the other.
+    requests: Vec<String>,
     cpu: Vec<f64>,
     median_wait: Vec<f64>,
 }
@@ -40,9 +45,8 @@ pub(crate) async fn table() -> String {
     let origin = load::origin().await;
     let logs = load::origin().await;
     let mut variants = variants(origin, logs).await;
-    let request = request(origin);
     for variant in &variants {
-        load::ask_at_once(variant.agent.address, &request, CONNECTIONS, 20).await;
+        load::ask_at_once(variant.agent.address, &variant.requests, CONNECTIONS, 20).await;
     }
     for round in 0..ROUNDS {
         let count = variants.len();
@@ -53,31 +57,42 @@ pub(crate) async fn table() -> String {
                 count - 1 - turn
             };
             let variant = &mut variants[(place + round / 2) % count];
-            variant.measure(&request).await;
+            variant.measure().await;
         }
     }
     write(&variants)
 }
 
 impl Variant {
-    fn new(name: &'static str, goal: Option<f64>, agent: Agent) -> Self {
+    fn new(name: &'static str, agent: Agent, origin: SocketAddr) -> Self {
         Self {
             name,
-            goal,
+            goal: None,
+            sends: 1,
             agent,
+            requests: vec![request(origin)],
             cpu: Vec::new(),
             median_wait: Vec::new(),
         }
     }
 
-    async fn measure(&mut self, request: &str) {
+    fn with_goal(self, goal: f64) -> Self {
+        let goal = Some(goal);
+        Self { goal, ..self }
+    }
+
+    fn sending_two(self) -> Self {
+        Self { sends: 2, ..self }
+    }
+
+    async fn measure(&mut self) {
         let before = self.agent.cpu();
-        load::ask_at_once(self.agent.address, request, CONNECTIONS, REQUESTS).await;
+        load::ask_at_once(self.agent.address, &self.requests, CONNECTIONS, REQUESTS).await;
         let used = self.agent.cpu() - before;
         self.cpu
             .push(micros(used) / f64::from(CONNECTIONS * REQUESTS));
         let mut connection = load::connect(self.agent.address, 1).await;
-        let took = load::ask(&mut connection, request, SINGLE_REQUESTS).await;
+        let took = load::ask(&mut connection, &self.requests, SINGLE_REQUESTS).await;
         self.median_wait.push(median(took.into_iter().map(micros)));
     }
 }
@@ -98,30 +113,23 @@ async fn variants(origin: SocketAddr, logs: SocketAddr) -> Vec<Variant> {
         ];
         Agent::start(&configuration(host, &service), &files, None)
     };
+    let none = || Agent::start(&configuration(host, ""), &[], None);
+    let variant = |name, agent| Variant::new(name, agent, origin);
+    let mut both = variant("no worker, both requests", none()).sending_two();
+    both.requests.push(log_request(origin));
     let mut variants = vec![
-        Variant::new(
-            "no worker",
-            None,
-            Agent::start(&configuration(host, ""), &[], None),
-        ),
-        Variant::new("pass-through, thread", Some(1.35), module(PASS, "thread")),
-        Variant::new("pass-through, process", Some(1.6), module(PASS, "process")),
-        Variant::new(
-            "documents' example, thread",
-            Some(2.0),
-            module(EXAMPLE, "thread"),
-        ),
-        Variant::new(
-            "documents' example, process",
-            Some(2.0),
-            module(EXAMPLE, "process"),
-        ),
-        Variant::new(
-            "identity stream, process",
-            None,
-            module(IDENTITY, "process"),
-        ),
-        Variant::new("byte transform, process", None, module(BYTES, "process")),
+        variant("no worker", none()),
+        both,
+        variant("pass-through, thread", module(PASS, "thread")).with_goal(1.35),
+        variant("pass-through, process", module(PASS, "process")).with_goal(1.6),
+        variant("documents' example, thread", module(EXAMPLE, "thread"))
+            .sending_two()
+            .with_goal(2.0),
+        variant("documents' example, process", module(EXAMPLE, "process"))
+            .sending_two()
+            .with_goal(2.0),
+        variant("identity stream, process", module(IDENTITY, "process")),
+        variant("byte transform, process", module(BYTES, "process")),
     ];
     let (server, address) = workerd::start().await;
     let service = format!(
@@ -129,7 +137,7 @@ async fn variants(origin: SocketAddr, logs: SocketAddr) -> Vec<Variant> {
     );
     let files = [("key", "between us")];
     let agent = Agent::start(&configuration(host, &service), &files, Some(server));
-    variants.push(Variant::new("workerd, pass-through", None, agent));
+    variants.push(variant(WORKERD, agent));
     variants
 }
 
@@ -162,22 +170,44 @@ pub(crate) fn request(origin: SocketAddr) -> String {
     )
 }
 
+/// What the documents' example sends to its log.
+fn log_request(origin: SocketAddr) -> String {
+    let body =
+        r#"{"customer_name":"Acme","original_url":"http://api.example.com/v1/things?page=2"}"#;
+    format!(
+        "POST / HTTP/1.1\r\nhost: api.example.com:{}\r\ncontent-type: text/plain;charset=UTF-8\r\n\
+         content-length: {}\r\n\r\n{body}",
+        origin.port(),
+        body.len()
+    )
+}
+
+/// `of both` compares with a tenant that sends itself what the worker sends: the request, and one
+/// to a log. `workerd` is how many times more the same takes with that.
 fn write(variants: &[Variant]) -> String {
     let mut table = String::from(
-        "                               cpu us/request    ratio     goal   p50 us (one connection)    added\n",
+        "                               cpu us/request   ratio    goal  of both  workerd   p50 us (one connection)   added\n",
     );
     let of = |values: &[f64]| median(values.iter().copied());
-    let (cpu, wait) = (of(&variants[0].cpu), of(&variants[0].median_wait));
+    let cpu = |is_it: &dyn Fn(&Variant) -> bool| {
+        let found = variants.iter().find(|variant| is_it(variant));
+        of(&found.expect("every variant is there").cpu)
+    };
+    let (none, both) = (cpu(&|it| it.sends == 1), cpu(&|it| it.sends == 2));
+    let workerd = cpu(&|it| it.name == WORKERD);
+    let wait = of(&variants[0].median_wait);
     for variant in variants {
-        let goal = variant
-            .goal
-            .map_or_else(String::new, |goal| format!("{goal:.2}"));
         let (used, waited) = (of(&variant.cpu), of(&variant.median_wait));
+        let goal = variant.goal.map(|goal| format!("{goal:.2}"));
+        let of_both = (variant.sends == 2).then(|| format!("{:.2}", used / both));
         writeln!(
             table,
-            "{:<30} {used:>14.1} {:>8.2} {goal:>8} {waited:>25.1} {:>8.1}",
+            "{:<30} {used:>14.1} {:>7.2} {:>7} {:>8} {:>8.2} {waited:>25.1} {:>7.1}",
             variant.name,
-            used / cpu,
+            used / none,
+            goal.unwrap_or_default(),
+            of_both.unwrap_or_default(),
+            workerd / used,
             waited - wait
         )
         .unwrap();

@@ -114,30 +114,38 @@ pub(crate) async fn connect(agent: SocketAddr, number: u16) -> TcpStream {
     stream
 }
 
-/// `GET` again and again over one connection; gives how long each took.
-pub(crate) async fn ask(stream: &mut TcpStream, request: &str, times: u32) -> Vec<Duration> {
+/// The same requests, one after the other, again and again over one connection; gives how long
+/// each round took.
+pub(crate) async fn ask(stream: &mut TcpStream, requests: &[String], times: u32) -> Vec<Duration> {
     let mut buffer = Vec::with_capacity(4 << 10);
     let mut took = Vec::with_capacity(times as usize);
     for _ in 0..times {
         let began = Instant::now();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let head = read_head(stream, &mut buffer).await.expect("an answer");
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        match head.to_ascii_lowercase().contains("\r\ntransfer-encoding:") {
-            true => drain_chunks(stream, &mut buffer).await,
-            false => assert!(drain(stream, &mut buffer, length(&head)).await),
+        for request in requests {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let head = read_head(stream, &mut buffer).await.expect("an answer");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            match head.to_ascii_lowercase().contains("\r\ntransfer-encoding:") {
+                true => drain_chunks(stream, &mut buffer).await,
+                false => assert!(drain(stream, &mut buffer, length(&head)).await),
+            }
         }
         took.push(began.elapsed());
     }
     took
 }
 
-/// As many requests over each of `connections` at once.
-pub(crate) async fn ask_at_once(agent: SocketAddr, request: &str, connections: u32, times: u32) {
+/// As [`ask`], over `connections` at once.
+pub(crate) async fn ask_at_once(
+    agent: SocketAddr,
+    requests: &[String],
+    connections: u32,
+    times: u32,
+) {
     let mut asking = JoinSet::new();
     for _ in 0..connections {
-        let request = request.to_owned();
-        asking.spawn(async move { ask(&mut connect(agent, 1).await, &request, times).await });
+        let requests = requests.to_vec();
+        asking.spawn(async move { ask(&mut connect(agent, 1).await, &requests, times).await });
     }
     while let Some(asked) = asking.join_next().await {
         drop(asked.unwrap());

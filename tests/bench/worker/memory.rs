@@ -24,7 +24,7 @@ pub(crate) async fn of_bodies() -> String {
     for hosting in ["thread", "process"] {
         let text = configuration(origin, &service(hosting));
         let agent = Agent::start(&text, &[("egress.js", PASS)], None);
-        load::ask_at_once(agent.address, &request(origin), 4, 50).await;
+        load::ask_at_once(agent.address, &[request(origin)], 4, 50).await;
         let idle: u64 = agent.resident().iter().sum();
         for (name, is_upload) in [("download", false), ("upload", true)] {
             agent.forget_peak();
@@ -44,7 +44,7 @@ pub(crate) async fn of_bodies() -> String {
 /// What an isolate for each of many tenants comes to.
 pub(crate) async fn of_tenants() -> String {
     let origin = load::origin().await;
-    let request = request(origin);
+    let requests = [request(origin)];
     let mut text = configuration(origin, &service("process"));
     for number in 2..=TENANTS {
         write!(
@@ -58,7 +58,12 @@ pub(crate) async fn of_tenants() -> String {
     let mut table = String::from("an isolate per tenant: resident memory in KiB (agent, worker)\n");
     writeln!(table, "{:>6} tenants {:?}", 0, agent.resident()).unwrap();
     for number in 1..=TENANTS {
-        load::ask(&mut load::connect(agent.address, number).await, &request, 1).await;
+        load::ask(
+            &mut load::connect(agent.address, number).await,
+            &requests,
+            1,
+        )
+        .await;
         if [1, 10, 100, 1_000, 2_000, 5_000, TENANTS].contains(&number) {
             writeln!(table, "{number:>6} tenants {:?}", agent.resident()).unwrap();
         }

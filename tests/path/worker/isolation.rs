@@ -48,6 +48,9 @@ async fn a_trusted_worker_sends_the_tenants_request_where_it_may_go_itself() {
     let (hosted, other) = sends("trusted = true").await;
     let reply = hosted.get("api.example.com", "/moved").await;
     assert_eq!((reply.status, other.connections()), (200, 1), "{reply:?}");
+    // It copied the tenant's fields: what the URL says counts.
+    let host = format!("elsewhere.test:{}", other.address.port());
+    assert_eq!(other.seen()[0].headers["host"], *host);
     let (hosted, other) = sends("trusted = true\nnetwork = [\"public\"]").await;
     let reply = hosted.get("api.example.com", "/moved").await;
     assert_eq!((reply.status, other.connections()), (299, 0), "{reply:?}");
@@ -73,6 +76,48 @@ async fn a_workers_own_request_stays_in_its_network() {
         let reply = hosted.get("api.example.com", "/").await;
         assert_eq!(reply.status, 200, "{network}: {reply:?}");
     }
+}
+
+/// Sets a field of the tenant's request, or of one of its own, as the path says.
+const SETS: &str = "export default { async fetch(request) {
+    const url = new URL(request.url);
+    const [whose, name, value] = url.pathname.slice(1).split('/');
+    const headers = new Headers(whose === 'own' ? {} : request.headers);
+    headers.set(name, value);
+    try {
+        return await fetch(whose === 'own' ? url : request, { headers });
+    } catch (error) {
+        return new Response(error.message, { status: 299 });
+    }
+} }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_frames_and_addresses_a_request_is_not_the_workers_to_say() {
+    let hosted = Hosted::start("process", SETS, PATIENT).await;
+    for whose in ["tenants", "own"] {
+        for (name, value) in [
+            ("connection", "close"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "close"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("te", "gzip"),
+            ("upgrade", "x"),
+            ("host", "other.test"),
+            ("content-length", "7"),
+        ] {
+            let path = format!("/{whose}/{name}/{value}");
+            let reply = hosted.get("api.example.com", &path).await;
+            assert_eq!(reply.status, 299, "{path}: {reply:?}");
+            let said = format!("the header `{name}` is the agent's to set");
+            assert!(reply.body.contains(&said), "{path}: {reply:?}");
+        }
+    }
+    assert_eq!(hosted.origin.connections(), 0);
+    assert_eq!(
+        hosted.get("api.example.com", "/own/x-a/b").await.status,
+        200
+    );
 }
 
 /// Throws as the path says.

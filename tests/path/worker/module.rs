@@ -4,8 +4,11 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use harness::eventually;
 use harness::origin::Origin;
+use http::Response;
+use http_body_util::Full;
 use outbound_agent::path::worker::host::child;
 
 use super::hosted::{Hosted, PASS, PATIENT, in_both_hostings};
@@ -15,6 +18,7 @@ in_both_hostings!(
     a_module_changes_a_request_by_its_env,
     a_module_may_answer_itself,
     the_module_of_the_documents_logs_and_signs,
+    an_answer_that_nobody_reads_leaves_its_connection_to_the_next,
     a_body_that_is_not_read_never_enters_the_module,
     an_exception_is_told_to_the_operator_alone,
     tenants_do_not_share_global_state,
@@ -109,6 +113,37 @@ async fn the_module_of_the_documents_logs_and_signs(hosting: &str) {
     let expected = [("api.example.com", "/a"), ("other.test", "/b")]
         .map(|(name, path)| format!("http://{}{path}", hosted.host(name)));
     assert_eq!(urls, expected);
+}
+
+async fn an_answer_that_nobody_reads_leaves_its_connection_to_the_next(hosting: &str) {
+    let module = "export default { async fetch(request, env) {
+        await fetch(env.LOG_URL);
+        return new Response('told');
+    } }";
+    for (length, is_kept) in [(13, true), (1 << 20, false)] {
+        let body = Bytes::from(vec![b'x'; length]);
+        let logs = Origin::answering(move |_seen| Response::new(Full::from(body.clone()))).await;
+        let service = format!(
+            "vars = {{ LOG_URL = \"http://{}/\" }}\n{PATIENT}",
+            logs.address
+        );
+        let hosted = Hosted::start(hosting, module, &service).await;
+        // It is read behind the response: the very next request may come too early.
+        let was_used_again = async {
+            loop {
+                let before = logs.connections();
+                assert_eq!(hosted.get("api.example.com", "/").await.body, "told");
+                if (before, logs.connections()) == (before.max(1), before) {
+                    return true;
+                }
+                if before > 3 && !is_kept {
+                    return false;
+                }
+            }
+        };
+        let was_used_again = tokio::time::timeout(harness::DEADLINE, was_used_again).await;
+        assert_eq!(was_used_again, Ok(is_kept), "of {length} bytes");
+    }
 }
 
 async fn a_body_that_is_not_read_never_enters_the_module(hosting: &str) {

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rquickjs::function::Args;
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
 
+use super::invocation::Asked;
 use super::shared::Shared;
 use super::{Bindings, Call, Env, Tunnel};
 use crate::error::{Poison, Position, WorkerError};
@@ -124,28 +124,27 @@ impl Engine {
     /// Hands a request to the module's handler.
     pub(crate) fn dispatch(&self, number: u32, call: Call) {
         let shared = &self.shared;
-        let stored = {
-            let mut invocations = shared.invocations.borrow_mut();
-            invocations.get_mut(&number).map(|invocation| {
-                let head = shared.number();
-                invocation.heads.insert(head, call.request.headers);
-                (head, shared.keep_body(invocation, call.body))
-            })
-        };
-        let (Some(entries), Some((head, body))) = (&self.entries, stored) else {
+        let stored = shared.with(number, |invocation| {
+            let (request, head) = (shared.number(), shared.number());
+            invocation.heads.insert(head, call.request.headers);
+            let body = shared.keep_body(invocation, call.body);
+            let asked = Asked {
+                method: call.request.method,
+                url: call.request.url,
+                head,
+                body,
+            };
+            invocation.requests.insert(request, asked);
+            request
+        });
+        let (Some(entries), Some(request)) = (&self.entries, stored) else {
             return;
         };
         self.enter(number, |ctx| {
             let env = self.environment(ctx, entries, &call.env)?;
-            let mut args = Args::new(ctx.clone(), 7);
-            args.push_arg(number)?;
-            args.push_arg(call.request.method.as_str())?;
-            args.push_arg(call.request.url)?;
-            args.push_arg(head)?;
-            args.push_arg(body)?;
-            args.push_arg(env)?;
-            args.push_arg(call.env.has_own_url)?;
-            entries.dispatch.clone().restore(ctx)?.call_arg::<()>(args)
+            let arguments = (number, request, env, call.env.has_own_url);
+            let dispatch = entries.dispatch.clone().restore(ctx)?;
+            dispatch.call::<_, ()>(arguments)
         });
     }
 

@@ -1,10 +1,11 @@
 //! What one invocation has under way: all of it ends with it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -31,10 +32,31 @@ pub(crate) struct Invocation {
     pub(crate) cut: u32,
     /// Ends what is held, in time.
     pub(crate) bound: Option<AbortHandle>,
-    pub(crate) operations: HashMap<u32, AbortHandle>,
-    pub(crate) heads: HashMap<u32, Fields>,
-    pub(crate) bodies: HashMap<u32, Source>,
-    pub(crate) writers: HashMap<u32, BodyWriter>,
+    pub(crate) operations: BTreeMap<u32, AbortHandle>,
+    /// Requests and responses that the module was given and has not looked into.
+    pub(crate) requests: BTreeMap<u32, Asked>,
+    pub(crate) responses: BTreeMap<u32, Received>,
+    pub(crate) heads: BTreeMap<u32, Fields>,
+    pub(crate) bodies: BTreeMap<u32, Source>,
+    pub(crate) writers: BTreeMap<u32, BodyWriter>,
+}
+
+/// A request as the module was given it; its fields and its body by number, 0 is no body.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) head: u32,
+    pub(crate) body: u32,
+}
+
+/// A response as the module was given it.
+pub(crate) struct Received {
+    pub(crate) status: StatusCode,
+    pub(crate) status_text: Option<String>,
+    /// Of the request.
+    pub(crate) url: String,
+    pub(crate) head: u32,
+    pub(crate) body: u32,
 }
 
 impl Invocation {
@@ -49,11 +71,26 @@ impl Invocation {
             holds: 0,
             cut: 0,
             bound: None,
-            operations: HashMap::new(),
-            heads: HashMap::new(),
-            bodies: HashMap::new(),
-            writers: HashMap::new(),
+            operations: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            responses: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            writers: BTreeMap::new(),
         }
+    }
+
+    /// Takes a body to hand it on; `None` where it is gone.
+    pub(crate) fn take_body(&mut self, number: u32) -> Option<Body> {
+        match number {
+            0 => Some(Body::Empty),
+            number => self.bodies.remove(&number).map(Source::into_body),
+        }
+    }
+
+    /// Whether a body has been handed on or read.
+    pub(crate) fn is_used(&self, body: u32) -> bool {
+        body != 0 && !self.bodies.contains_key(&body)
     }
 
     /// Whether nothing of it is needed any longer.

@@ -2,7 +2,7 @@
 //! may live longer than the engine does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) held_bytes: Cell<usize>,
     /// Operations that ended with their invocation; the prelude still waits for them.
     pub(crate) dead: RefCell<Vec<u32>>,
-    pub(crate) invocations: RefCell<HashMap<u32, Invocation>>,
+    pub(crate) invocations: RefCell<BTreeMap<u32, Invocation>>,
     pub(super) engine: RefCell<Weak<Engine>>,
     last: Cell<u32>,
 }

@@ -12,7 +12,7 @@ use super::body::take;
 use super::bytes::Octets;
 use crate::error::WorkerError;
 use crate::fields::Fields;
-use crate::isolate::{Answer, Decision, Shared};
+use crate::isolate::{Answer, Decision, Received, Shared};
 use crate::message::{Body, RequestHead, ResponseHead};
 
 pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
@@ -35,6 +35,11 @@ pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
             fetch(&shared, &ctx, &method, url, headers, body)
         },
     )?;
+    let shared = table.shared.clone();
+    table.add("forward", move |ctx: Ctx<'js>, number: u32| {
+        forward(&shared, &ctx, number)
+    })?;
+    messages(table)?;
     answers(table)?;
     lifetime(table)?;
     tunnels(table)?;
@@ -61,7 +66,85 @@ pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     )
 }
 
+/// What a request or a response is that the module looks into for the first time.
+fn messages<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
+    let shared = table.shared.clone();
+    table.add("request", move |ctx: Ctx<'js>, number: u32| {
+        shared.check(&ctx)?;
+        let found = shared.with_current(|invocation| {
+            let asked = invocation.requests.remove(&number)?;
+            let is_used = invocation.is_used(asked.body);
+            Some((asked, is_used))
+        });
+        let (asked, is_used) = found.flatten().ok_or_else(|| ended(&ctx, "request"))?;
+        let fields = Array::new(ctx.clone())?;
+        fields.set(0, asked.method.as_str())?;
+        fields.set(1, asked.url)?;
+        fields.set(2, asked.head)?;
+        fields.set(3, asked.body)?;
+        fields.set(4, is_used)?;
+        rquickjs::Result::Ok(fields)
+    })?;
+    let shared = table.shared.clone();
+    table.add("requestUrl", move |number: u32| {
+        let url = shared.with_current(|invocation| {
+            let asked = invocation.requests.get(&number)?;
+            Some(asked.url.clone())
+        });
+        url.flatten()
+    })?;
+    let shared = table.shared.clone();
+    table.add("response", move |ctx: Ctx<'js>, number: u32| {
+        shared.check(&ctx)?;
+        let found = shared.with_current(|invocation| {
+            let received = invocation.responses.remove(&number)?;
+            let is_used = invocation.is_used(received.body);
+            Some((received, is_used))
+        });
+        let (received, is_used) = found.flatten().ok_or_else(|| ended(&ctx, "response"))?;
+        let reason = received.status.canonical_reason();
+        let fields = Array::new(ctx.clone())?;
+        fields.set(0, received.status.as_u16())?;
+        fields.set(1, received.status_text.as_deref().or(reason).unwrap_or(""))?;
+        fields.set(2, received.url)?;
+        fields.set(3, received.head)?;
+        fields.set(4, received.body)?;
+        fields.set(5, is_used)?;
+        rquickjs::Result::Ok(fields)
+    })?;
+    let shared = table.shared.clone();
+    table.add("status", move |number: u32| {
+        let status = shared.with_current(|invocation| {
+            let received = invocation.responses.get(&number)?;
+            Some(received.status.as_u16())
+        });
+        status.flatten().unwrap_or(0)
+    })
+}
+
+fn ended(ctx: &Ctx<'_>, what: &str) -> rquickjs::Error {
+    let text = format!("{what}: it belongs to an invocation that has ended");
+    Exception::throw_type(ctx, &text)
+}
+
 fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
+    let shared = table.shared.clone();
+    table.add("hand", move |ctx: Ctx<'js>, number: u32, response: u32| {
+        shared.check(&ctx)?;
+        let answer = shared.with(number, |invocation| {
+            let received = invocation.responses.remove(&response)?;
+            let head = ResponseHead {
+                status: received.status,
+                status_text: received.status_text,
+                headers: invocation.heads.remove(&received.head)?,
+            };
+            let body = invocation.take_body(received.body)?;
+            Some(Answer::Response(head, body))
+        });
+        let answer = answer.flatten().ok_or_else(|| ended(&ctx, "response"))?;
+        shared.answer(number, Ok(answer));
+        rquickjs::Result::Ok(())
+    })?;
     let shared = table.shared.clone();
     table.add(
         "reply",
@@ -156,6 +239,39 @@ fn fetch<'js>(
     body: Value<'js>,
 ) -> rquickjs::Result<u32> {
     shared.check(ctx)?;
+    let call = count(shared, ctx)?;
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_invalid| Exception::throw_type(ctx, "fetch: not a method"))?;
+    let head = RequestHead {
+        method,
+        url,
+        headers: to_headers(shared, ctx, headers)?,
+    };
+    let body = to_body(shared, ctx, body)?;
+    Ok(send(shared, call, head, body))
+}
+
+/// Sends a request as the module was given it.
+fn forward(shared: &Rc<Shared>, ctx: &Ctx<'_>, number: u32) -> rquickjs::Result<u32> {
+    shared.check(ctx)?;
+    let call = count(shared, ctx)?;
+    let found = shared.with_current(|invocation| {
+        let asked = invocation.requests.get(&number)?;
+        let head = RequestHead {
+            method: asked.method.clone(),
+            url: asked.url.clone(),
+            headers: invocation.heads.get(&asked.head)?.clone(),
+        };
+        let body = asked.body;
+        Some((head, invocation.take_body(body)))
+    });
+    let (head, body) = found.flatten().ok_or_else(|| ended(ctx, "request"))?;
+    let used = || Exception::throw_type(ctx, "fetch: the body was used already");
+    Ok(send(shared, call, head, body.ok_or_else(used)?))
+}
+
+/// Counts one more request of the invocation; gives the caller's number of it.
+fn count(shared: &Shared, ctx: &Ctx<'_>) -> rquickjs::Result<u64> {
     let most = shared.limits.subrequests;
     let (call, made) = shared.demand_current(ctx, "fetch", |invocation| {
         invocation.subrequests += 1;
@@ -165,35 +281,29 @@ fn fetch<'js>(
         let text = format!("fetch: at most {most} requests per invocation");
         return Err(Exception::throw_type(ctx, &text));
     }
-    let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_invalid| Exception::throw_type(ctx, "fetch: not a method"))?;
-    let head = RequestHead {
-        method,
-        url,
-        headers: to_headers(shared, ctx, headers)?,
-    };
-    let body = to_body(shared, ctx, body)?;
+    Ok(call)
+}
+
+/// The prelude is given the number of the response.
+fn send(shared: &Rc<Shared>, call: u64, head: RequestHead, body: Body) -> u32 {
+    let url = head.url.clone();
     let response = shared.host.fetch(call, head, body);
     let response = async move { response.await.map_err(|error| error.message) };
-    Ok(shared.start(response, |shared, ctx, (head, body)| {
-        let number = shared.number();
-        let reach = shared.with_current(|invocation| {
-            invocation.heads.insert(number, head.headers);
-            shared.keep_body(invocation, body)
+    shared.start(response, |shared, ctx, (head, body)| {
+        let (number, fields) = (shared.number(), shared.number());
+        shared.with_current(|invocation| {
+            invocation.heads.insert(fields, head.headers);
+            let received = Received {
+                status: head.status,
+                status_text: head.status_text,
+                url,
+                head: fields,
+                body: shared.keep_body(invocation, body),
+            };
+            invocation.responses.insert(number, received);
         });
-        let fields = Array::new(ctx.clone())?;
-        fields.set(0, head.status.as_u16())?;
-        fields.set(
-            1,
-            head.status_text
-                .as_deref()
-                .or(head.status.canonical_reason())
-                .unwrap_or(""),
-        )?;
-        fields.set(2, number)?;
-        fields.set(3, reach.unwrap_or(0))?;
-        Ok(fields.into_value())
-    }))
+        Ok(Value::new_number(ctx.clone(), f64::from(number)))
+    })
 }
 
 /// The prelude gives the number of a head it never looked into, or all fields as lines, name

@@ -1,18 +1,20 @@
 // What stands on env besides plain values: secrets that sign, maps whose entries expire.
 
-import { native, wait, finish } from 'outbound:native';
+import { native, wait, finish, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, text } from 'outbound:convert';
 
 const { stringify } = JSON;
 const inside = Symbol('inside');
 const MOST_TOKENS = 1024;
 const MOST_ENTRIES = 10000;
+const time = /^([0-9]+)(ms|s|m|h|d)$/;
+const exec = uncurry(RegExp.prototype.exec);
 const UNITS = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 
 /** Milliseconds of a number of seconds, or of a text with a unit. */
 function milliseconds(value, api, argument) {
   if (typeof value === 'number' && value > 0) return value * 1e3;
-  const match = typeof value === 'string' ? /^([0-9]+)(ms|s|m|h|d)$/.exec(value) : null;
+  const match = typeof value === 'string' ? exec(time, value) : null;
   if (match === null) fail(api, `${argument} is ${stringify(value)}; accepted: seconds above 0, or a text such as "5m" (ms, s, m, h, d)`);
   return Number(match[1]) * UNITS[match[2]];
 }

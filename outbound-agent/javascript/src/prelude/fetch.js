@@ -6,7 +6,7 @@ import { onAbort } from 'outbound:abort';
 import { isEmpty, isReplayable, streamOf, take } from 'outbound:body';
 import { copyHeaders, wire } from 'outbound:headers';
 import { coreOf } from 'outbound:readable';
-import { Request, isRequest, stateOf } from 'outbound:request';
+import { Request, isRequest, stateOf, untouched } from 'outbound:request';
 import { received, stateOf as responseState } from 'outbound:response';
 
 const PromiseOf = Promise;
@@ -18,6 +18,8 @@ export function fetch(input, init = undefined) {
   try {
     demand('fetch', arguments.length, 1);
     const request = isRequest(input) && init === undefined ? input : new Request(input, init);
+    const number = untouched(request);
+    if (number !== 0) return wait(native.forward(number), received);
     const state = stateOf(request);
     if (state.signal === null) return send(state, null);
     if (state.signal.aborted) return reject(state.signal.reason);
@@ -31,15 +33,16 @@ export function fetch(input, init = undefined) {
 async function send(state, flight) {
   let { url, method, headers, body } = state;
   if (state.redirect === 'manual') {
-    return arrived(await begin(method, url, wire(headers), take(body, 'fetch'), flight), url, false);
+    return received(await begin(method, url, wire(headers), take(body, 'fetch'), flight));
   }
   const replayable = isReplayable(body);
   const empty = isEmpty(body);
   let content = take(body, 'fetch');
   for (let hops = 0; ; hops++) {
-    const parts = await begin(method, url, wire(headers), content, flight);
-    const response = arrived(parts, url, hops > 0);
-    const { status } = response;
+    const number = await begin(method, url, wire(headers), content, flight);
+    const status = native.status(number);
+    const response = received(number);
+    if (hops > 0) responseState(response).redirected = true;
     const location = followed(status) ? response.headers.get('location') : null;
     if (location === null) return response;
     discard(response);
@@ -71,10 +74,6 @@ function begin(method, url, headers, content, flight) {
   if (flight !== null) flight.operation = operation;
   return wait(operation);
 }
-
-/** A response of what Rust gave: status, reason, numbers of head and body. */
-const arrived = (parts, url, redirected) =>
-  received(parts[0], parts[1], parts[2], parts[3], url, redirected);
 
 function discard(response) {
   const { body } = responseState(response);

@@ -1,14 +1,14 @@
 // Calls the module's handlers and hands on what they give.
 
-import { apply, native, promised, then } from 'outbound:native';
+import { native, promised, then } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { take } from 'outbound:body';
 import { wire } from 'outbound:headers';
 import { incoming } from 'outbound:request';
-import { isResponse, stateOf } from 'outbound:response';
+import { isResponse, stateOf, untouched } from 'outbound:response';
 import { breakOff, isDecided, makeSocket } from 'outbound:socket';
 
-const { assign } = Object;
+const { assign, defineProperty } = Object;
 const InternalErrorOf = InternalError;
 let bindings = {};
 let target = null;
@@ -48,10 +48,16 @@ const isClass = (value) =>
 
 class ExecutionContext {
   #invocation;
-  props = {};
 
   constructor(invocation) {
     this.#invocation = invocation;
+  }
+
+  /** Made when it is asked for: hardly anybody does. */
+  get props() {
+    const props = {};
+    defineProperty(this, 'props', { value: props, writable: true, enumerable: true, configurable: true });
+    return props;
   }
 
   waitUntil(promise) {
@@ -75,24 +81,27 @@ class ExecutionContext {
 /** The `env` of calls that have these values of their own. */
 export const surround = (values) => assign({}, bindings, values);
 
-/** Calls a handler; gives what it gives, or `undefined` where there is none. */
+/** Calls a handler; `undefined` where there is none. */
 function call(invocation, name, argument, env) {
   const context = new ExecutionContext(invocation);
   const handler = targetIsClass ? new target(context, env) : target;
   if (!has(handler, name)) {
     native.fail(invocation, name, '', '');
-    return undefined;
+    return missing;
   }
-  return { result: apply(handler[name], handler, targetIsClass ? [argument] : [argument, env, context]) };
+  return targetIsClass ? handler[name](argument) : handler[name](argument, env, context);
 }
 
-export function dispatch(invocation, method, url, head, body, env, hasOwnUrl) {
+const missing = Symbol('missing');
+
+export function dispatch(invocation, number, env, hasOwnUrl) {
   try {
-    const own = hasOwnUrl ? assign({}, env, { url }) : env;
-    const called = call(invocation, 'fetch', incoming(method, url, head, body), own);
-    if (called === undefined) return;
-    if (isResponse(called.result)) answer(invocation, called.result);
-    else settled(called.result, (result) => answer(invocation, result), (error) => failed(invocation, error));
+    const request = incoming(number);
+    const own = hasOwnUrl ? assign({}, env, { url: native.requestUrl(number) }) : env;
+    const result = call(invocation, 'fetch', request, own);
+    if (result === missing) return;
+    if (isResponse(result)) answer(invocation, result);
+    else settled(result, (result) => answer(invocation, result), (error) => failed(invocation, error));
   } catch (error) {
     failed(invocation, error);
   }
@@ -112,6 +121,11 @@ function answer(invocation, result) {
     native.fail(invocation, 'response', kind(result), '');
     return;
   }
+  const number = untouched(result);
+  if (number !== 0) {
+    native.hand(invocation, number);
+    return;
+  }
   const state = stateOf(result);
   if (state.status === 0) {
     native.fail(invocation, 'response', 'Response.error()', '');
@@ -124,9 +138,9 @@ function answer(invocation, result) {
 export async function tunnel(invocation, hostname, port, body, env) {
   const socket = makeSocket(invocation, hostname, port, body);
   try {
-    const called = call(invocation, 'connect', socket, env);
-    if (called === undefined) return;
-    await called.result;
+    const result = call(invocation, 'connect', socket, env);
+    if (result === missing) return;
+    await result;
     if (!isDecided(socket)) socket.refuse('the connect handler decided nothing');
   } catch (error) {
     failed(invocation, error);

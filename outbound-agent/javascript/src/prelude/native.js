@@ -33,10 +33,10 @@ export const promised = {
 const TypeErrorOf = TypeError;
 const waiting = new Map();
 
-/** A promise for the native operation of this number. */
-export function wait(operation) {
+/** A promise for the native operation of this number, or for what `make` makes of its result. */
+export function wait(operation, make = undefined) {
   return new PromiseOf((resolve, reject) => {
-    mapSet(waiting, operation, { resolve, reject });
+    mapSet(waiting, operation, { resolve, reject, make });
   });
 }
 
@@ -46,7 +46,7 @@ export function settle(operation, failed, value) {
   if (waiter === undefined) return;
   mapDelete(waiting, operation);
   if (failed) waiter.reject(new TypeErrorOf(value));
-  else waiter.resolve(value);
+  else waiter.resolve(waiter.make === undefined ? value : waiter.make(value));
 }
 
 /** Called by Rust when operations ended with their invocation. */

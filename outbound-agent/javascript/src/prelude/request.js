@@ -13,12 +13,17 @@ const toUpperCase = uncurry(String.prototype.toUpperCase);
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const usual = /^(?:delete|get|head|options|post|put)$/i;
 const refused = /^(?:connect|trace|track)$/i;
+/** Those that need no second look. */
+const plain = { __proto__: null, DELETE: true, GET: true, HEAD: true, OPTIONS: true, PATCH: true, POST: true, PUT: true };
+const includes = uncurry(String.prototype.includes);
+const credentials = /^[a-z]+:\/\/[^/?#]*@/;
 
 // Ways in for the other parts of the prelude.
 const inside = Symbol('inside');
-let incoming, isRequest, stateOf;
+let incoming, isRequest, stateOf, untouched;
 
 class Request {
+  /** What it is; for one that came from outside and that nobody has looked into, its number. */
   #state;
 
   constructor(input, init = undefined) {
@@ -28,25 +33,22 @@ class Request {
       return;
     }
     const options = dictionary(init, 'Request', 'init');
-    const from = isRequest(input) ? input : null;
+    const from = isRequest(input) ? stateOf(input) : null;
     if (from !== null) {
-      const { url, method, redirect, signal } = from.#state;
+      const { url, method, redirect, signal } = from;
       this.#state = made(url, method, null, redirect, null, signal);
     } else {
       this.#state = made(urlOf(input), 'GET', null, 'follow', null, null);
     }
     this.#settings(options);
-    this.#state.headers = from !== null && options.headers === undefined ? copyHeaders(from.#state.headers) : new Headers();
+    this.#state.headers = from !== null && options.headers === undefined ? copyHeaders(from.headers) : new Headers();
     if (options.headers !== undefined) fill(this.#state.headers, options.headers, 'Request');
     this.#take(options, from);
   }
 
   #settings({ method, redirect, signal, cache, integrity, keepalive, window }) {
     if (method !== undefined) {
-      const name = octets(method, 'Request', 'init.method');
-      if (!test(token, name)) fail('Request', `init.method ${JSON.stringify(name)} is no method`);
-      if (test(refused, name)) fail('Request', `init.method ${JSON.stringify(name)} is not allowed`);
-      this.#state.method = test(usual, name) ? toUpperCase(name) : name;
+      this.#state.method = typeof method === 'string' && plain[method] === true ? method : methodOf(method);
     }
     if (redirect !== undefined) {
       this.#state.redirect = word(redirect, ['follow', 'manual', 'error'], 'Request', 'init.redirect');
@@ -58,10 +60,10 @@ class Request {
     if (window !== undefined && window !== null) fail('Request', 'init.window accepts null alone');
     if (cache !== undefined) {
       const modes = ['default', 'no-store', 'reload', 'no-cache', 'force-cache', 'only-if-cached'];
-      this.#state.cache = word(cache, modes, 'Request', 'init.cache');
+      rare(this.#state).cache = word(cache, modes, 'Request', 'init.cache');
     }
-    if (integrity !== undefined) this.#state.integrity = `${integrity}`;
-    if (keepalive !== undefined) this.#state.keepalive = Boolean(keepalive);
+    if (integrity !== undefined) rare(this.#state).integrity = `${integrity}`;
+    if (keepalive !== undefined) rare(this.#state).keepalive = Boolean(keepalive);
   }
 
   #take(options, from) {
@@ -74,14 +76,14 @@ class Request {
       if (this.#state.body.type !== null) addType(this.#state.headers, this.#state.body.type);
       return;
     }
-    if (from === null || body === null || isEmpty(from.#state.body)) {
+    if (from === null || body === null || isEmpty(from.body)) {
       this.#state.body = bodyOf(null);
       return;
     }
-    const theirs = from.#state.body;
+    const theirs = from.body;
     if (isUsed(theirs)) fail('Request', 'the body of input was used already');
     if (isLocked(theirs)) fail('Request', 'the body of input is locked to a reader');
-    if (bodiless && from.#state.method !== this.#state.method) fail('Request', `a ${this.#state.method} request has no body`);
+    if (bodiless && from.method !== this.#state.method) fail('Request', `a ${this.#state.method} request has no body`);
     this.#state.body = bodyOf(theirs.source, theirs.type);
     if (theirs.stream !== null) {
       const number = coreOf(theirs.stream).detach();
@@ -92,44 +94,47 @@ class Request {
   }
 
   static {
-    incoming = (method, url, head, body) => {
-      const content = bodyOf(body === 0 ? null : body);
-      return new Request(made(url, method, headersOf(head), 'manual', content, null), inside);
-    };
+    incoming = (number) => new Request(number, inside);
     isRequest = (value) => typeof value === 'object' && value !== null && #state in value;
-    stateOf = (request) => request.#state;
+    stateOf = (request) => {
+      const state = request.#state;
+      return typeof state === 'number' ? (request.#state = unfold(state)) : state;
+    };
+    /** The number of a request that nobody has looked into; 0 is any other. */
+    untouched = (request) => (typeof request.#state === 'number' ? request.#state : 0);
   }
 
   get method() {
-    return this.#state.method;
+    return stateOf(this).method;
   }
   get url() {
-    return this.#state.url;
+    return stateOf(this).url;
   }
   get headers() {
-    return this.#state.headers;
+    return stateOf(this).headers;
   }
   get redirect() {
-    return this.#state.redirect;
+    return stateOf(this).redirect;
   }
   get signal() {
-    if (this.#state.signal === null) this.#state.signal = makeSignal();
-    return this.#state.signal;
+    const state = stateOf(this);
+    if (state.signal === null) state.signal = makeSignal();
+    return state.signal;
   }
   get cache() {
-    return this.#state.cache;
+    return stateOf(this).rare.cache;
   }
   get integrity() {
-    return this.#state.integrity;
+    return stateOf(this).rare.integrity;
   }
   get keepalive() {
-    return this.#state.keepalive;
+    return stateOf(this).rare.keepalive;
   }
   get duplex() {
     return 'half';
   }
   clone() {
-    const { url, method, headers, redirect, body, signal } = this.#state;
+    const { url, method, headers, redirect, body, signal } = stateOf(this);
     const theirs = split(body, 'Request.clone');
     const copy = made(url, method, copyHeaders(headers), redirect, theirs, null);
     if (signal !== null) {
@@ -140,9 +145,28 @@ class Request {
   }
 }
 
+/** What hardly any request says. */
+const usually = { __proto__: null, cache: 'default', integrity: '', keepalive: false };
+const rare = (state) => (state.rare === usually ? (state.rare = { ...usually }) : state.rare);
+
 /** The state of a request. */
 function made(url, method, headers, redirect, body, signal) {
-  return { url, method, headers, redirect, body, signal, cache: 'default', integrity: '', keepalive: false };
+  return { url, method, headers, redirect, body, signal, rare: usually };
+}
+
+/** The state of one that came from outside. */
+function unfold(number) {
+  const { 0: method, 1: url, 2: head, 3: body, 4: used } = native.request(number);
+  const content = bodyOf(body === 0 ? null : body);
+  content.used = used;
+  return made(url, method, headersOf(head), 'manual', content, null);
+}
+
+function methodOf(method) {
+  const name = octets(method, 'Request', 'init.method');
+  if (!test(token, name)) fail('Request', `init.method ${JSON.stringify(name)} is no method`);
+  if (test(refused, name)) fail('Request', `init.method ${JSON.stringify(name)} is not allowed`);
+  return test(usual, name) ? toUpperCase(name) : name;
 }
 
 function urlOf(input) {
@@ -150,11 +174,11 @@ function urlOf(input) {
   const parts = native.url(text, undefined);
   if (parts === undefined) fail('Request', `input ${JSON.stringify(text)} is no absolute URL`);
   const href = parts.slice(0, parts.indexOf('\n'));
-  if (/^[a-z]+:\/\/[^/?#]*@/.test(href)) fail('Request', 'input has credentials in its URL');
+  if (includes(href, '@') && test(credentials, href)) fail('Request', 'input has credentials in its URL');
   return href;
 }
 
 mixin(Request.prototype, (request) => stateOf(request));
 finish(Request);
 
-export { Request, incoming, isRequest, stateOf };
+export { Request, incoming, isRequest, stateOf, untouched };

@@ -11,9 +11,10 @@ const { stringify } = JSON;
 const bodiless = (status) => status === 101 || status === 204 || status === 205 || status === 304;
 
 const inside = Symbol('inside');
-let received, isResponse, stateOf;
+let received, isResponse, stateOf, untouched;
 
 class Response {
+  /** What it is; for one that came from outside and that nobody has looked into, its number. */
   #state;
 
   constructor(body = null, init = undefined) {
@@ -40,12 +41,14 @@ class Response {
   }
 
   static {
-    received = (status, statusText, head, body, url, redirected) => {
-      const content = bodyOf(body === 0 ? null : body);
-      return new Response(made(status, statusText, headersOf(head), content, url, redirected, 'basic'), inside);
-    };
+    received = (number) => new Response(number, inside);
     isResponse = (value) => typeof value === 'object' && value !== null && #state in value;
-    stateOf = (response) => response.#state;
+    stateOf = (response) => {
+      const state = response.#state;
+      return typeof state === 'number' ? (response.#state = unfold(state)) : state;
+    };
+    /** The number of a response that nobody has looked into; 0 is any other. */
+    untouched = (response) => (typeof response.#state === 'number' ? response.#state : 0);
   }
 
   static error() {
@@ -75,28 +78,29 @@ class Response {
   }
 
   get status() {
-    return this.#state.status;
+    return stateOf(this).status;
   }
   get statusText() {
-    return this.#state.statusText;
+    return stateOf(this).statusText;
   }
   get ok() {
-    return this.#state.status >= 200 && this.#state.status <= 299;
+    const { status } = stateOf(this);
+    return status >= 200 && status <= 299;
   }
   get headers() {
-    return this.#state.headers;
+    return stateOf(this).headers;
   }
   get url() {
-    return this.#state.url;
+    return stateOf(this).url;
   }
   get redirected() {
-    return this.#state.redirected;
+    return stateOf(this).redirected;
   }
   get type() {
-    return this.#state.type;
+    return stateOf(this).type;
   }
   clone() {
-    const { status, statusText, headers, body, url, redirected, type } = this.#state;
+    const { status, statusText, headers, body, url, redirected, type } = stateOf(this);
     const theirs = split(body, 'Response.clone');
     return new Response(made(status, statusText, copyHeaders(headers), theirs, url, redirected, type), inside);
   }
@@ -107,7 +111,15 @@ function made(status, statusText, headers, body, url, redirected, type) {
   return { status, statusText, headers, body, url, redirected, type };
 }
 
+/** The state of one that came from outside. */
+function unfold(number) {
+  const { 0: status, 1: statusText, 2: url, 3: head, 4: body, 5: used } = native.response(number);
+  const content = bodyOf(body === 0 ? null : body);
+  content.used = used;
+  return made(status, statusText, headersOf(head), content, url, false, 'basic');
+}
+
 mixin(Response.prototype, (response) => stateOf(response));
 finish(Response);
 
-export { Response, received, isResponse, stateOf };
+export { Response, received, isResponse, stateOf, untouched };

@@ -4,7 +4,7 @@ export default run;
 
 test('fetch answers', async () => {
   const r = await fetch('https://api.test/x#y');
-  equal([r.status, r.statusText, r.url, r.type, await r.text()], [200, 'OK', 'https://api.test/x#y', 'basic', 'answer to GET https://api.test/x']);
+  equal([r.status, r.statusText, r.url, r.type, await r.text()], [200, 'OK', 'https://api.test/x', 'basic', 'answer to GET https://api.test/x']);
 });
 test('a failure is a TypeError with the reason', () => rejects('TypeError', fetch('https://down.test/'), 'connection refused'));
 test('fetch rejects, it does not throw', async () => {

@@ -43,6 +43,16 @@ impl Answers {
         self
     }
 
+    /// The same, with what is not known taken for this.
+    pub(super) fn settled(mut self, unknown: Truth) -> Self {
+        for truth in &mut self.0 {
+            if *truth == Truth::Unknown {
+                *truth = unknown;
+            }
+        }
+        self
+    }
+
     /// The answer for an address: of a deny for one of its forms, of an allow for all of them.
     pub(super) fn at(&self, clause: &Clause, address: IpAddr) -> Truth {
         let when = match (&*self.0, &clause.conditions.when) {

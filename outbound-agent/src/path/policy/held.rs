@@ -30,47 +30,25 @@ impl Held {
 /// What the rules say that are judged by an address, by their number; of one that is not there,
 /// that it does not hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holding {
-    rules: Vec<(u32, Answers)>,
-    is_foreseen: bool,
-}
+pub(super) struct Holding(Box<[(u32, Answers)]>);
 
 impl Holding {
     pub(super) fn of(policy: &Policy, facts: &Facts<'_>) -> Self {
-        let mut holding = Self {
-            rules: Vec::new(),
-            is_foreseen: facts.is_foreseen,
-        };
+        let mut rules = Vec::new();
         for clause in &policy.at_dial {
-            holding.hold(clause, facts);
+            hold(clause, facts, &mut rules);
         }
         if policy.asks_address {
             for list in [&policy.allow, &policy.deny] {
                 list.covering(facts.host, |covering| {
                     let clause = covering.rule.clause.as_ref();
                     if let Some(clause) = clause.filter(|clause| clause.conditions.ask_address()) {
-                        holding.hold(clause, facts);
+                        hold(clause, facts, &mut rules);
                     }
                 });
             }
         }
-        holding
-    }
-
-    fn hold(&mut self, clause: &Clause, facts: &Facts<'_>) {
-        let is_off = clause.mode == Some(Mode::Off);
-        if !is_off && self.answers(clause).is_none() {
-            let answers = condition::answers(clause, facts);
-            if answers.at_best() != Truth::No {
-                self.rules.push((clause.number, answers));
-            }
-        }
-    }
-
-    fn answers(&self, clause: &Clause) -> Option<&Answers> {
-        let mut rules = self.rules.iter();
-        let found = rules.find(|(number, _answers)| *number == clause.number)?;
-        Some(&found.1)
+        Self(rules.into())
     }
 
     /// What a rule says of an address that is dialled.
@@ -83,15 +61,29 @@ impl Holding {
 
     /// As [`Self::at`], of a rule that has conditions.
     pub(super) fn of_clause(&self, clause: &Clause, address: IpAddr) -> Truth {
-        let Some(answers) = self.answers(clause) else {
+        let Some(answers) = answers(&self.0, clause) else {
             return Truth::No;
         };
         let is_for = Truth::from(condition::has_address(clause, address));
-        match is_for.and(answers.at(clause, address)) {
-            // What may turn out to hold opens an address, and closes none yet.
-            Truth::Unknown if self.is_foreseen => Truth::from(clause.action == Action::Allow),
-            Truth::Unknown => Truth::from(clause.action == Action::Deny),
-            told @ (Truth::Yes | Truth::No | Truth::Failed(_)) => told,
-        }
+        is_for.and(answers.at(clause, address))
+    }
+}
+
+fn answers<'a>(rules: &'a [(u32, Answers)], clause: &Clause) -> Option<&'a Answers> {
+    let found = rules.iter().find(|(number, _)| *number == clause.number)?;
+    Some(&found.1)
+}
+
+/// Adds what a rule says, where it may hold.
+fn hold(clause: &Clause, facts: &Facts<'_>, rules: &mut Vec<(u32, Answers)>) {
+    if clause.mode == Some(Mode::Off) || answers(rules, clause).is_some() {
+        return;
+    }
+    // What may turn out to hold opens an address, and closes none yet.
+    let opens = clause.action == Action::Allow;
+    let unknown = Truth::from(opens == facts.is_foreseen);
+    let answers = condition::answers(clause, facts).settled(unknown);
+    if answers.at_best() != Truth::No {
+        rules.push((clause.number, answers));
     }
 }

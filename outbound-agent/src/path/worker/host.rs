@@ -11,16 +11,15 @@ mod link;
 mod message;
 mod running;
 mod secrets;
+mod thread;
 pub mod trial;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Response;
-use nix::unistd::gettid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,6 +32,7 @@ use self::message::{Handlers, Load, ToWorker};
 pub use self::running::State;
 use self::running::{Running, Stuck};
 use self::secrets::Secrets;
+use self::thread::Thread;
 use super::{Decided, Failure, Invocation, TunnelInvocation};
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
@@ -234,34 +234,7 @@ impl Inner {
                 let take = move |message| heard.take(message);
                 Running::Process(Child::start(&name, to_worker, take, end, &self.tasks)?)
             }
-            Hosting::Thread => {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                let (from_worker, mut messages) = unbounded_channel();
-                let stop = CancellationToken::new();
-                let stopped = stop.clone();
-                let number = Arc::<AtomicI32>::default();
-                let told = Arc::clone(&number);
-                let run = move || {
-                    told.store(gettid().as_raw(), Ordering::Relaxed);
-                    let inside = inside::run(to_worker, from_worker);
-                    runtime.block_on(stopped.run_until_cancelled(inside))
-                };
-                let thread = std::thread::Builder::new().name(format!("worker {name}"));
-                drop(thread.spawn(run)?);
-                let (heard, stopped) = (Arc::clone(&link), stop.clone());
-                self.tasks.spawn("worker in", async move {
-                    let _end = end;
-                    let hearing = async {
-                        while let Some(message) = messages.recv().await {
-                            heard.take(message);
-                        }
-                    };
-                    stopped.run_until_cancelled(hearing).await;
-                });
-                Running::Thread { stop, number }
-            }
+            Hosting::Thread => Running::Thread(Thread::start(&link, to_worker, end)?),
         };
         Ok((link, Life { loads, ended }, running))
     }

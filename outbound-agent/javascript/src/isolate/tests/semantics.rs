@@ -32,6 +32,55 @@ async fn the_request_is_manual_and_immutable() {
 }
 
 #[tokio::test]
+async fn what_was_handed_on_unseen_is_used_all_the_same() {
+    let world = world(
+        "const again = (f) => f().then(() => 'sent', (error) => error.message);
+        const first = await fetch(request);
+        const shown = [request.bodyUsed, request.url, await again(() => fetch(request))];
+        shown.push(await again(() => request.text()), first.bodyUsed, first.status);
+        shown.push((await first.text()).slice(0, 6), await again(() => first.text()));
+        const empty = new Request(request.url);
+        shown.push(await again(() => fetch(empty)), await again(() => fetch(empty)));
+        return Response.json(shown);",
+    );
+    let body = Body::Bytes("sent".into());
+    let url = "https://api.test/x";
+    let reply = world.send(Method::POST, url, HeaderMap::new(), body).await;
+    let shown = world.text(reply.unwrap().body).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let used = |who: &str| json!(format!("{who}: the body was used already"));
+    assert_eq!(
+        shown,
+        json!([
+            true,
+            url,
+            used("fetch"),
+            used("Request.text"),
+            false,
+            200,
+            "answer",
+            used("Response.text"),
+            "sent",
+            "sent"
+        ])
+    );
+}
+
+#[tokio::test]
+async fn a_request_belongs_to_its_invocation() {
+    let world = World::new(
+        "let kept;
+        export default { async fetch(request) {
+            try { return new Response((kept ??= request) === request ? '' : kept.url) }
+            catch (error) { return new Response(error.message) }
+        } }",
+    );
+    drop(world.answer().await);
+    let text = "request: it belongs to an invocation that has ended";
+    assert_eq!(world.answer().await, text);
+}
+
+#[tokio::test]
 async fn env_holds_what_is_declared_and_nothing_else() {
     let world = world("return Response.json(Object.keys(env).sort())");
     let url = "https://api.test/".to_owned();

@@ -187,6 +187,8 @@ async fn serve(listener: TcpListener, under_way: UnderWay, tasks: Tasks) {
         };
         match accepted {
             Ok((stream, _peer)) => {
+                // A body that follows its head is not to wait; one that does is no worse off.
+                let _set = stream.set_nodelay(true);
                 let served = converse(stream, under_way.clone(), tasks.clone());
                 tasks.spawn("worker egress connection", served);
             }

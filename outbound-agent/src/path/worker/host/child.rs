@@ -3,12 +3,15 @@
 //! It has none of the agent's memory, no descriptor but the socket and the agent's diagnostics, no
 //! capability, and few system calls: none that opens a file or a socket.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::inside;
@@ -98,6 +101,8 @@ async fn write<T: Serialize>(
     let mut frames = Vec::new();
     while let Some(message) = messages.recv().await {
         encode(&message, &mut frames)?;
+        // Others that are ready may have something to say too: one write wakes the worker once.
+        tokio::task::yield_now().await;
         while frames.len() < ENOUGH_BYTES
             && let Ok(message) = messages.try_recv()
         {
@@ -138,14 +143,51 @@ pub fn main() -> io::Result<()> {
         let socket = StdUnixStream::from(socket);
         socket.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(socket)?.into_split();
-        let (inbound, inbox) = unbounded_channel();
-        let (outbox, outbound) = unbounded_channel();
+        let outbox = Rc::new(Outbox::default());
+        let said = Rc::clone(&outbox);
         confine::allow_few_system_calls()?;
-        // Reading ends with the agent, and with that everything.
+        let answering = inside::run(
+            move |message| said.push(&message),
+            async |take| read(reader, take).await,
+        );
         tokio::select! {
-            read = read(reader, |message| drop(inbound.send(message))) => read,
-            written = write(writer, outbound) => written,
-            () = inside::run(inbox, outbox) => Ok(()),
+            biased; // All that is answered at once is written at once.
+            // Reading ends with the agent, and with that everything.
+            read = answering => read,
+            written = outbox.write_to(writer) => written,
         }
     })
+}
+
+/// What the worker has said and nobody has written yet.
+#[derive(Default)]
+struct Outbox {
+    frames: RefCell<Vec<u8>>,
+    broken: Cell<Option<io::Error>>,
+}
+
+impl Outbox {
+    fn push(&self, message: &ToAgent) {
+        if let Err(error) = encode(message, &mut self.frames.borrow_mut()) {
+            self.broken.set(Some(error));
+        }
+    }
+
+    /// To be polled whenever something may have been said, and after that.
+    async fn write_to(&self, mut socket: OwnedWriteHalf) -> io::Result<()> {
+        let mut frames = Vec::new();
+        loop {
+            std::future::poll_fn(|_cx| match self.frames.borrow().is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            })
+            .await;
+            if let Some(error) = self.broken.take() {
+                return Err(error);
+            }
+            std::mem::swap(&mut frames, &mut self.frames.borrow_mut());
+            socket.write_all(&frames).await?;
+            frames.clear();
+        }
+    }
 }

@@ -16,7 +16,6 @@ use http::Method;
 use outbound_javascript::{
     self as javascript, Bindings, Body, Decision, Env, Isolate, Limits, Module, Rest, WorkerError,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use self::outside::Outside;
@@ -29,16 +28,14 @@ use super::message::{
 /// How long after an isolate was needed another is made ahead.
 const BEFORE_SPARE: Duration = Duration::from_millis(5);
 
-/// Answers what comes in until nobody is left to ask.
-pub(super) async fn run(mut inbox: UnboundedReceiver<ToWorker>, outbox: UnboundedSender<ToAgent>) {
+/// Answers what `hear` hands on, until that ends; what is said goes to `outbox`.
+pub(super) async fn run<T>(
+    outbox: impl Fn(ToAgent) + 'static,
+    hear: impl AsyncFnOnce(&dyn Fn(ToWorker)) -> T,
+) -> T {
     let inside = Rc::new(Inside::new(outbox));
-    let local = LocalSet::new();
-    let serving = async {
-        while let Some(message) = inbox.recv().await {
-            inside.take(message);
-        }
-    };
-    local.run_until(serving).await;
+    let take = |message| inside.take(message);
+    LocalSet::new().run_until(hear(&take)).await
 }
 
 /// A worker.
@@ -83,7 +80,7 @@ struct Kept {
 type Answered = Result<(Answer, Rest), WorkerError>;
 
 impl Inside {
-    fn new(outbox: UnboundedSender<ToAgent>) -> Self {
+    fn new(outbox: impl Fn(ToAgent) + 'static) -> Self {
         Self {
             wire: Rc::new(Wire::new(outbox)),
             loaded: RefCell::default(),

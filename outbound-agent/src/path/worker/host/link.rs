@@ -105,6 +105,10 @@ impl Link {
         (link, loads)
     }
 
+    pub(super) fn service(&self) -> &str {
+        &self.service
+    }
+
     pub(super) fn say(&self, message: ToWorker) {
         // A worker that is gone is told of by the end of its messages.
         let _sent = self.outbox.send(message);
@@ -360,7 +364,9 @@ impl Link {
             }
         }
         drop(state);
-        drop(bodies);
+        for body in bodies {
+            self.give_up(body);
+        }
         ended.errands.over(Used {
             cpu: Duration::from_micros(usage.cpu_us),
             wall: ended.began.elapsed(),

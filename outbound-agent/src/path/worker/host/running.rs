@@ -1,14 +1,10 @@
 //! What runs the isolates of a worker, and whether it still does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
-
-use nix::time::ClockId;
-use tokio_util::sync::CancellationToken;
 
 use super::child::Child;
 use super::link::Link;
+use super::thread::Thread;
 
 /// What a service has at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,20 +20,14 @@ pub struct State {
 /// What runs the isolates.
 pub(super) enum Running {
     Process(Child),
-    /// It ends when it is told to, unless it is in a loop that nobody can interrupt.
-    Thread {
-        /// Tells it.
-        stop: CancellationToken,
-        /// What the kernel calls it, once it runs.
-        number: Arc<AtomicI32>,
-    },
+    Thread(Thread),
 }
 
 impl Running {
     pub(super) fn kill(self) {
         match self {
             Self::Process(child) => child.kill(),
-            Self::Thread { stop, .. } => stop.cancel(),
+            Self::Thread(thread) => thread.stop(),
         }
     }
 
@@ -45,14 +35,7 @@ impl Running {
     fn cpu(&self) -> Option<Duration> {
         match self {
             Self::Process(child) => child.cpu(),
-            Self::Thread { number, .. } => match number.load(Ordering::Relaxed) {
-                0 => None,
-                // CPUCLOCK_PERTHREAD_MASK and CPUCLOCK_SCHED, linux/posix-timers_types.h.
-                number => {
-                    let clock = ClockId::from_raw((!number << 3) | 6);
-                    Some(Duration::from(clock.now().ok()?))
-                }
-            },
+            Self::Thread(thread) => thread.cpu(),
         }
     }
 }

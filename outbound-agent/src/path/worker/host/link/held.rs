@@ -1,7 +1,18 @@
 //! Bodies that stay in the agent, for a worker that knows their numbers.
 
+use std::time::Duration;
+
+use http_body::Body as _;
+use tokio::time::timeout;
+
+use super::body::next_octets;
 use super::{Link, State};
 use crate::path::http::body::Source;
+
+/// What is read of an answer that nobody wants: less than another connection costs.
+const UNWANTED_BYTES: usize = 64 << 10;
+/// For how long it is read.
+const UNWANTED_FOR: Duration = Duration::from_secs(1);
 
 /// A body; away while a piece of it is read.
 pub(super) struct Held {
@@ -53,7 +64,31 @@ impl Link {
         }
         let gone = bodies.remove(&handle);
         drop(state);
-        drop(gone);
+        if let Some(gone) = gone {
+            self.give_up(gone);
+        }
+    }
+
+    /// Reads what is left of an answer, where that is little: its connection then serves again.
+    pub(super) fn give_up(&self, held: Held) {
+        let Some(mut source) = held.source.filter(|_| held.call.is_none()) else {
+            return;
+        };
+        if source.size_hint().lower() > UNWANTED_BYTES as u64 {
+            return;
+        }
+        self.tasks.spawn("worker body", async move {
+            let reading = async {
+                let mut left = UNWANTED_BYTES;
+                while let Ok(Some(octets)) = next_octets(&mut source).await
+                    && octets.len() <= left
+                {
+                    left -= octets.len();
+                }
+            };
+            // Dropped unread, it closes its connection.
+            let _read = timeout(UNWANTED_FOR, reading).await;
+        });
     }
 
     /// What becomes of a call's own body with its answer: given back where the call has failed
