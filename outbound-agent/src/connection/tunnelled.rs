@@ -50,7 +50,7 @@ pub(super) async fn relay<S: Downlink>(
     if who.tenant.parameters.is_none() {
         return end(stream, Reason::NotDispatched);
     }
-    if !agent.workers.decides_tunnels(&who.tenant) {
+    if tunnel.permit.is_without_worker() || !agent.workers.decides_tunnels(&who.tenant) {
         return carry(stream, tunnel, who, agent, record).await;
     }
     decide(stream, tunnel, &outbound.service, who, agent, record).await
