@@ -219,12 +219,10 @@ async fn a_rule_keeps_what_it_allows_from_the_worker() {
             (status, carried),
             "{key}"
         );
-        let told = scene
+        let line = scene
             .agent
-            .log()
-            .iter()
-            .any(|line| line["worker.name"] == "egress");
-        assert_eq!(told, carried == 0, "{key}");
+            .expect_log(&[("tenant", "acme"), ("outcome", "completed")]);
+        assert_eq!(line["worker.name"] == "egress", carried == 0, "{key}");
         // Who has not been dispatched has no egress on this way either.
         let reply = scene.agent.get("waiting", address, &host, "/").await;
         assert_eq!(
