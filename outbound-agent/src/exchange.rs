@@ -151,8 +151,14 @@ async fn carry(
     session: &Arc<Session>,
     record: &mut ExchangeRecord,
 ) -> Result<Carried, Refused> {
-    let namespace = session.who.tenant.namespace.as_ref();
-    match namespace.and_then(|namespace| namespace.outbound.as_ref()) {
+    let tenant = &session.who.tenant;
+    let outbound = tenant.namespace.as_ref();
+    let outbound = outbound.and_then(|namespace| namespace.outbound.as_ref());
+    let is_without = permitted.permit.is_without_worker();
+    if is_without && outbound.is_some() && tenant.parameters.is_none() {
+        return Err(Reason::NotDispatched.into());
+    }
+    match outbound.filter(|_| !is_without) {
         Some(outbound) => Box::pin(worker::carry(permitted, outbound, session, record)).await,
         None => Box::pin(forward(permitted, session, record)).await,
     }

@@ -207,3 +207,25 @@ async fn a_token_is_minted_once_for_each_tenant() {
     assert_eq!(tokens[0], tokens[1]);
     assert_ne!(tokens[0], tokens[2]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_says_which_credentials_go_with_what_it_allows() {
+    let origin = Origin::http().await;
+    let scene = Scene::new(&[("token", "s3cr3t")]);
+    let agent = scene.agent_with(
+        "[[policies.p.rules]]\nname = \"bare\"\naction = \"allow\"\nhost = \"api.test\"\nport = \"*\"\n\
+         paths = \"/public/**\"\ncredentials = []\n\
+         [[policies.p.rules]]\nname = \"signed\"\naction = \"allow\"\nhost = \"api.test\"\nport = \"*\"\n\
+         paths = \"/own/**\"\ncredentials = [\"c\"]\n",
+        &format!("{HEADER}\nhosts = [\"api.test:*\"]\nallow_plaintext = true"),
+    );
+    for (path, expected) in [
+        ("/public/a", &[][..]),
+        ("/own/a", &["Bearer s3cr3t"]),
+        ("/", &["Bearer s3cr3t"]),
+    ] {
+        assert_eq!(get(&agent, "acme", &origin, path).await.status, 200);
+        assert_eq!(sent(origin.seen().last().unwrap()), expected, "{path}");
+    }
+    agent.expect_metric(&used("skipped"), 1.0);
+}

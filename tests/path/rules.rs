@@ -230,3 +230,120 @@ async fn a_watching_rule_lets_through_and_names_itself() {
     assert_eq!(reply.status, 200);
     agent.expect_log(&[("would_deny", "rule_deny"), ("would_deny.rule", "try-it")]);
 }
+
+/// What a rule asks, a request for which it holds, and one for which it does not.
+const ASKED: &[(&str, &str, &str)] = &[
+    (
+        "headers = { x-a = true }",
+        "GET / HTTP/1.1\r\nX-A: 1\r\n",
+        "GET / HTTP/1.1\r\n",
+    ),
+    (
+        "headers = { x-a = false }",
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nx-a:\r\n",
+    ),
+    (
+        "headers = { x-a = \"v1-*\" }",
+        "GET / HTTP/1.1\r\nx-a: v1-b\r\n",
+        "GET / HTTP/1.1\r\nx-a: v1-b\r\nx-a: v2\r\n",
+    ),
+    (
+        "query = { q = true }",
+        "GET /?q HTTP/1.1\r\n",
+        "GET /?r=q HTTP/1.1\r\n",
+    ),
+    (
+        "query = { q = false }",
+        "GET / HTTP/1.1\r\n",
+        "GET /?%71=1 HTTP/1.1\r\n",
+    ),
+    (
+        "query = { q = \"a b*\" }",
+        "GET /?q=a+bc HTTP/1.1\r\n",
+        "GET /?q=a+b&q=c HTTP/1.1\r\n",
+    ),
+    (
+        "methods = \"HEAD\"",
+        "HEAD / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\n",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_is_asked_of_real_requests() {
+    let origin = Origin::http().await;
+    let rule = |condition: &str| {
+        format!(
+            "[[policies.p.rules]]\nname = \"asked\"\naction = \"allow\"\nhost = \"api.test\"\n\
+             port = \"*\"\n{condition}\n"
+        )
+    };
+    let host = format!("api.test:{}", origin.address.port());
+    for (condition, holding, other) in ASKED {
+        let agent = agent(&rule(condition));
+        for (request, status) in [(holding, 200), (other, 403)] {
+            let request = format!("{request}host: {host}\r\nconnection: close\r\n\r\n");
+            let reply = agent.ask("acme", origin.address, &request).await;
+            assert_eq!(reply.status, status, "{condition}: {request}");
+        }
+    }
+    for (condition, status) in [
+        ("executables = \"work*\"", 200),
+        ("executables = [\"curl\", \"git*\"]", 403),
+        ("tenants = [\"ac*\"]", 200),
+        ("tenants = \"globex\"", 403),
+        ("namespaces = \"*\"", 403),
+        ("addresses = \"127.0.0.0/30\"", 200),
+        ("addresses = [\"127.0.0.2\", \"192.0.2.0/24\"]", 403),
+        ("scheme = \"http\"", 200),
+        ("scheme = \"https\"", 403),
+    ] {
+        let agent = agent(&rule(condition));
+        let reply = agent.get("acme", origin.address, &host, "/").await;
+        assert_eq!(reply.status, status, "{condition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_is_the_workloads_to_follow_and_a_name_is_dialled_where_it_may_be() {
+    let origin = Origin::answering(|_seen| {
+        let mut response = Response::new(Full::from(""));
+        *response.status_mut() = http::StatusCode::FOUND;
+        let location = "http://169.254.169.254/latest/meta-data/";
+        response
+            .headers_mut()
+            .insert("location", location.parse().unwrap());
+        response
+    })
+    .await;
+    let agent = Agent::start(
+        r#"
+        [resolver]
+        hosts = { "both.test" = ["10.0.0.1", "127.0.0.1"], "inside.test" = ["10.0.0.1", "::ffff:10.0.0.2"] }
+        [policies.p]
+        allow = ["127.0.0.0/8:*", "*.test:*"]
+        [[tenants]]
+        name = "acme"
+        policy = "p"
+        cgroup = "/acme"
+        "#,
+    );
+    let to = |name: &str| format!("{name}:{}", origin.address.port());
+    let reply = agent
+        .get("acme", origin.address, &to("both.test"), "/")
+        .await;
+    assert_eq!(reply.status, 302);
+    assert!(reply.head.contains("169.254.169.254"), "{}", reply.head);
+    let line = agent.expect_log(&[("outcome", "completed")]);
+    assert_eq!(line["network.peer.address"], "127.0.0.1");
+    let reply = agent
+        .get("acme", origin.address, &to("inside.test"), "/")
+        .await;
+    assert_eq!(reply.json()["reason"], "private_address");
+    let reply = agent
+        .get("acme", origin.address, "169.254.169.254", "/")
+        .await;
+    assert_eq!(reply.json()["reason"], "metadata_address");
+    assert_eq!(origin.connections(), 1);
+}

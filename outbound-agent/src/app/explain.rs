@@ -167,7 +167,6 @@ impl Asked<'_> {
         };
         let (rule, place, entry) = rule(judged, denial);
         let effects = permit.and_then(Permit::effects);
-        let goes = permit.is_some() && self.is_seen;
         Judgement {
             tenant: tenant.id.to_string(),
             cgroup_id: None,
@@ -186,9 +185,11 @@ impl Asked<'_> {
             entry: entry.map(ToString::to_string),
             seen: self.is_seen,
             rewritten,
-            worker: outbound.map(|outbound| outbound.service.name.to_string()),
-            credentials: self.credentials(goes, Fit::Goes),
-            withheld: self.credentials(goes, Fit::Withheld),
+            worker: outbound
+                .filter(|_| !permit.is_some_and(Permit::is_without_worker))
+                .map(|outbound| outbound.service.name.to_string()),
+            credentials: self.credentials(permit, Fit::Goes),
+            withheld: self.credentials(permit, Fit::Withheld),
             rate: effects.and_then(|effects| effects.rate).map(Into::into),
             timeout_ms: effects
                 .and_then(|effects| effects.timeout)
@@ -198,11 +199,17 @@ impl Asked<'_> {
     }
 
     /// The names of the credentials with which it is so.
-    fn credentials(&self, goes: bool, wanted: Fit) -> Vec<String> {
+    fn credentials(&self, permit: Option<&Permit>, wanted: Fit) -> Vec<String> {
+        let Some(permit) = permit.filter(|_| self.is_seen) else {
+            return Vec::new();
+        };
         let path = Readings::of(self.request.uri().path());
         let facts = self.facts(&path);
         let bound = self.tenant.credentials.iter();
-        let fits = |one: &&Arc<Credential>| goes && policy::fit(&one.binding, &facts) == wanted;
+        let fits = |one: &&Arc<Credential>| match policy::fit(&one.binding, &facts) {
+            Fit::Goes if !permit.takes(&one.name) => wanted == Fit::Withheld,
+            fit => fit == wanted,
+        };
         bound.filter(fits).map(|one| one.name.to_string()).collect()
     }
 }

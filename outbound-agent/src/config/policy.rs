@@ -165,7 +165,33 @@ impl<'a> Compiler<'a, '_> {
             seen.push(Arc::as_ptr(credential));
             is_new
         });
+        self.refer_rules(name, raw, &attached);
         Some((policy.ready(), attached))
+    }
+
+    /// What a policy's rules say of its credentials are names of such.
+    fn refer_rules(&mut self, name: &str, raw: &raw::Policy, attached: &[Arc<Credential>]) {
+        let known = attached.iter().map(|credential| &*credential.name);
+        let known: Vec<&str> = known.collect();
+        let policies = KeyPath::Key(&KeyPath::Top, "policies");
+        let path = KeyPath::Key(&policies, name);
+        let rules = KeyPath::Key(&path, "rules");
+        for (index, rule) in raw.rules.iter().enumerate() {
+            let path = KeyPath::Index(&rules, index);
+            let path = KeyPath::Key(&path, "credentials");
+            let named = rule.value.credentials.iter().flatten().enumerate();
+            for (index, Placed { place, value }) in named {
+                if !known.contains(&value.as_str()) {
+                    let hint = match known.join(", ") {
+                        none if none.is_empty() => "it has none".to_owned(),
+                        names => format!("it has {names}"),
+                    };
+                    let message = format!("{value:?} is no credential of this policy; {hint}");
+                    self.problems
+                        .add(place, KeyPath::Index(&path, index), message);
+                }
+            }
+        }
     }
 
     /// Adds one of a policy's parts to it; gives the part's credentials.

@@ -10,7 +10,7 @@ use super::raw;
 use super::set::Sets;
 use crate::model::policy::Policy;
 use crate::model::rule::{
-    Action, Clause, Conditions, Effects, Extent, Face, Logged, Rate, Rewrite,
+    Action, Clause, Conditions, Effects, Extent, Face, Logged, Rate, Rewrite, Worker,
 };
 use crate::model::target::{Pattern, Ports, Scheme, Target};
 use crate::model::targets::{List, Rule};
@@ -111,6 +111,8 @@ impl Written<'_, '_> {
             ("log_headers", !raw.log_headers.is_empty()),
             ("log_query", !raw.log_query.is_empty()),
             ("timeout", raw.timeout.is_some()),
+            ("credentials", raw.credentials.is_some()),
+            ("worker", raw.worker != Worker::default()),
             ("rate", raw.rate.is_some()),
         ];
         let of_deny = [
@@ -164,6 +166,11 @@ impl Written<'_, '_> {
             },
             timeout: raw.timeout,
             rate,
+            worker: raw.worker,
+            credentials: raw.credentials.as_ref().map(|names| {
+                let names = names.iter().map(|name| name.value.as_str().into());
+                names.collect()
+            }),
         }
     }
 

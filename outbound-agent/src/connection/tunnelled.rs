@@ -1,7 +1,7 @@
 //! A permitted tunnel: the outbound worker may decide about it, then bytes are carried.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -50,7 +50,7 @@ pub(super) async fn relay<S: Downlink>(
     if who.tenant.parameters.is_none() {
         return end(stream, Reason::NotDispatched);
     }
-    if !agent.workers.decides_tunnels(&who.tenant) {
+    if tunnel.permit.is_without_worker() || !agent.workers.decides_tunnels(&who.tenant) {
         return carry(stream, tunnel, who, agent, record).await;
     }
     decide(stream, tunnel, &outbound.service, who, agent, record).await
@@ -112,13 +112,7 @@ async fn decide<S: Downlink>(
         Ok(Some(Decided::Answered(answer))) => {
             tell(WorkerOutcome::Responded);
             let (metered, idle) = (&tunnel.metered, agent.limits.tunnel_idle);
-            let mut stream = stream;
-            stream.abort();
-            let ending = tunnel::answer(&mut stream, (pieces, answer), metered, idle).await;
-            if ending == Ending::COMPLETED {
-                stream.settle();
-            }
-            return ending;
+            return answer_as(stream, (pieces, answer), metered, idle).await;
         }
         Err(failure) => {
             tell(WorkerOutcome::of(failure.reason));
@@ -127,6 +121,21 @@ async fn decide<S: Downlink>(
         }
     }
     carry(stream, tunnel, who, agent, record).await
+}
+
+/// Answers as the worker says; however that is cut short, it must not look whole.
+async fn answer_as<S: Downlink>(
+    mut stream: Replay<S>,
+    said: (Pieces, Source),
+    metered: &Metered,
+    idle: Duration,
+) -> Ending {
+    stream.abort();
+    let ending = tunnel::answer(&mut stream, said, metered, idle).await;
+    if ending == Ending::COMPLETED {
+        stream.settle();
+    }
+    ending
 }
 
 /// What went wrong is for the operator alone.

@@ -33,7 +33,7 @@ pub(super) async fn add(
 ) -> Result<(Scrub, Option<Identity>), Reason> {
     let tenant = &session.who.tenant;
     let (mut scrub, mut identity) = (Scrub::default(), None);
-    let going = going(request, asked, session, told);
+    let going = going(request, asked, session, permit, told);
     if going.is_empty() {
         return Ok((scrub, None));
     }
@@ -82,6 +82,7 @@ fn going<'a>(
     request: &Request<Source>,
     asked: &Asked,
     session: &'a Session,
+    permit: &Permit,
     told: &mut (dyn FnMut(&Arc<str>, Use) + Send),
 ) -> Vec<&'a Arc<Credential>> {
     let path = Readings::of(&asked.path);
@@ -89,8 +90,8 @@ fn going<'a>(
     for credential in &session.who.tenant.credentials {
         match policy::fit(&credential.binding, &facts(request, asked, &path, session)) {
             Fit::Elsewhere => {}
-            Fit::Withheld => told(&credential.name, Use::Skipped),
-            Fit::Goes => going.push(credential),
+            Fit::Goes if permit.takes(&credential.name) => going.push(credential),
+            Fit::Withheld | Fit::Goes => told(&credential.name, Use::Skipped),
         }
     }
     going.sort_by_key(|credential| credential.kind.is_last());

@@ -134,6 +134,20 @@ pub struct Effects {
     pub timeout: Option<Duration>,
     /// How often a tenant may.
     pub rate: Option<Rate>,
+    /// Whether it meets the outbound worker of its namespace.
+    pub worker: Worker,
+    /// Which of its policy's credentials go with it; without, all that are bound to it.
+    pub credentials: Option<Arc<[Box<str>]>>,
+}
+
+/// Whether what a rule allows meets the outbound worker of its namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Worker {
+    /// It does.
+    #[default]
+    Namespace,
+    /// It leaves as if there were none.
+    None,
 }
 
 impl Effects {
@@ -145,6 +159,9 @@ impl Effects {
             log,
             timeout,
             rate,
+            // Where there are some, requests are seen already.
+            worker: _,
+            credentials: _,
         } = self;
         !request.is_empty()
             || !response.is_empty()

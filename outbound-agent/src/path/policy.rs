@@ -8,6 +8,7 @@
 mod binding;
 mod condition;
 mod denied;
+mod effects;
 mod expression;
 pub mod foresee;
 mod held;
@@ -39,7 +40,7 @@ use crate::model::host::Host;
 use crate::model::place::Place;
 use crate::model::policy::{Addressing, Mode, Policy, Tls};
 use crate::model::reason::Reason;
-use crate::model::rule::{Clause, Edit, Effects, Face};
+use crate::model::rule::{Clause, Face};
 use crate::model::target::Scheme;
 use crate::model::targets::{Rule, Targets};
 use crate::model::tenant::Tenant;
@@ -194,30 +195,6 @@ impl Permit {
     /// Where the entry of the rule's set is written, if it is for one.
     pub fn entry(&self) -> Option<&Place> {
         self.rule.as_ref()?.entry.as_ref()
-    }
-
-    /// What the rule does to what it allows.
-    pub fn effects(&self) -> Option<&Effects> {
-        Some(&self.effects.as_ref()?.effects)
-    }
-
-    /// What the rule changes of the response's header.
-    pub fn response_edits(&self) -> Vec<Edit> {
-        let effects = self.effects();
-        effects.map_or_else(Vec::new, |effects| effects.response.clone())
-    }
-
-    /// For what the rule of `first` has rewritten: that rule's effects, and nothing of those of
-    /// its own rule.
-    #[must_use]
-    pub fn rewritten_by(mut self, first: Self) -> Self {
-        if self.destination.host != first.destination.host {
-            // What the workload connected to says nothing of a name that it never said.
-            self.addressing = Addressing::Resolve;
-        }
-        self.effects = first.effects;
-        self.would_deny = first.would_deny.or(self.would_deny);
-        self
     }
 
     /// What an enforcing policy would have answered, where this one only watches.

@@ -32,10 +32,10 @@ enum Told {
 
 /// What a rule with these expressions says, one after the other.
 fn ours(expressions: &[String]) -> Vec<Told> {
-    let mut text = format!(
+    let mut text = String::from(
         "version = 1\n[[dispatch_namespaces]]\nbinding = \"d\"\nnamespace = \"production\"\n\
-         outbound = {{ service = \"egress\", parameters = [\"plan\", \"seats\", \"half\", \"on\", \
-         \"list\", \"mixed\", \"object\"] }}\n[services.egress]\nmain = \"egress.js\"\n"
+         outbound = { service = \"egress\", parameters = [\"plan\", \"seats\", \"half\", \"on\", \
+         \"list\", \"mixed\", \"object\"] }\n[services.egress]\nmain = \"egress.js\"\n",
     );
     for (number, expression) in expressions.iter().enumerate() {
         text.push_str(&format!(
@@ -166,14 +166,7 @@ impl Maker {
                 let sign = self.one_of(&["==", "!=", "<", "<=", ">", ">="]);
                 format!("{} {sign} {}", self.number(next), self.number(next))
             }
-            6 => {
-                let test = self.one_of(&["startsWith", "endsWith", "contains"]);
-                format!("({}).{test}({})", self.text(next), self.text(next))
-            }
-            7 => {
-                let pattern = self.one_of(&["^a", "b$", "a|7", "[0-9]+", "^$", "(?i)AB", "a{2}"]);
-                format!("({}).matches('{pattern}')", self.text(next))
-            }
+            6 | 7 => self.test(next),
             8 => format!("{} in {}", self.text(next), self.list(next)),
             9 => {
                 let key = self.one_of(&["accept", "x-id", "a", "b", "none"]);
@@ -199,10 +192,17 @@ impl Maker {
                 let sign = self.one_of(&["==", "!=", "<", ">"]);
                 format!("{} {sign} {}", self.parameter(), self.parameter())
             }
-            _ => {
-                let numbers = self.one_of(&["[443, 80]", "[1]", "[-7, 7]"]);
-                format!("{} in {numbers}", self.number(next))
-            }
+            _ => format!("{} in [443, 80, -7, 7]", self.number(next)),
+        }
+    }
+
+    fn test(&mut self, next: usize) -> String {
+        if self.rng.bool() {
+            let test = self.one_of(&["startsWith", "endsWith", "contains"]);
+            format!("({}).{test}({})", self.text(next), self.text(next))
+        } else {
+            let pattern = self.one_of(&["^a", "b$", "a|7", "[0-9]+", "^$", "(?i)AB", "a{2}"]);
+            format!("({}).matches('{pattern}')", self.text(next))
         }
     }
 

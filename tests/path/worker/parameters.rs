@@ -18,9 +18,13 @@ struct Scene {
 
 impl Scene {
     async fn start(policy: &str) -> Self {
+        Self::with(PASS, policy).await
+    }
+
+    async fn with(module: &str, policy: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let main = directory.path().join("egress.js");
-        std::fs::write(&main, PASS).unwrap();
+        std::fs::write(&main, module).unwrap();
         let key = directory.path().join("key");
         std::fs::write(&key, "k".repeat(32)).unwrap();
         let mut config = format!(
@@ -55,6 +59,7 @@ impl Scene {
                  namespace = \"production\"\noutbound = {{ plan = {plan}, object = {object} }}\n"
             ));
         }
+        config.push_str("[[tenants]]\nname = \"waiting\"\npolicy = \"p\"\ncgroup = \"/waiting\"\nnamespace = \"production\"\n");
         Self {
             agent: Agent::start(&config),
             origin: Origin::http().await,
@@ -117,12 +122,6 @@ async fn a_rule_asks_for_what_the_dispatch_gave() {
         ),
         (
             "when = \"params.object.seats >= 7 && 'admin' in params.object.roles\"",
-            passed(),
-            denied("no_rule"),
-            denied("condition_failed"),
-        ),
-        (
-            "when = \"params.plan.startsWith('p')\"",
             passed(),
             denied("no_rule"),
             denied("condition_failed"),
@@ -205,4 +204,34 @@ async fn a_token_says_what_the_dispatch_gave() {
         .agent
         .expect_log(&[("tenant", "initech"), ("reason", "credential_unavailable")]);
     assert_eq!(scene.origin.seen().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_keeps_what_it_allows_from_the_worker() {
+    let module = "export default { fetch() { return new Response('mine', { status: 418 }) } }";
+    for (key, status, carried) in [("", 418, 0), ("worker = \"none\"", 200, 1)] {
+        let scene = Scene::with(module, &format!("{RULE}{key}")).await;
+        let host = format!("api.test:{}", scene.origin.address.port());
+        let address = scene.origin.address;
+        let reply = scene.agent.get("acme", address, &host, "/").await;
+        assert_eq!(
+            (reply.status, scene.origin.seen().len()),
+            (status, carried),
+            "{key}"
+        );
+        let told = scene
+            .agent
+            .log()
+            .iter()
+            .any(|line| line["worker.name"] == "egress");
+        assert_eq!(told, carried == 0, "{key}");
+        // Who has not been dispatched has no egress on this way either.
+        let reply = scene.agent.get("waiting", address, &host, "/").await;
+        assert_eq!(
+            (reply.status, &reply.json()["reason"]),
+            (503, &json!("not_dispatched")),
+            "{key}"
+        );
+        assert_eq!(scene.origin.seen().len(), carried, "{key}");
+    }
 }

@@ -196,8 +196,8 @@ fn an_explanation_reads_well() {
 fn what_a_request_has_besides_is_said_on_the_command_line() {
     let config = CONFIG.replace(
         "[policies.watching]",
-        "rules = [{ name = \"pair\", action = \"allow\", host = \"pair.test\", \
-         headers = { x-env = \"p*\" }, executables = [\"curl\"] }]\n[policies.watching]",
+        "[[policies.standard.rules]]\nname = \"pair\"\naction = \"allow\"\nhost = \"pair.test\"\n\
+         headers = { x-env = \"p*\" }\nexecutables = [\"curl\"]\n[policies.watching]",
     );
     let rule = |more: &str| {
         let line = format!("--tenant acme {more} GET http://pair.test/");

@@ -21,7 +21,7 @@ use crate::config::section::section;
 use crate::model::expression::When;
 use crate::model::pattern::{Glob, PathPattern};
 use crate::model::policy::Mode;
-use crate::model::rule::{Action, Edit, Extent, PathRewrite, Presence};
+use crate::model::rule::{Action, Edit, Extent, PathRewrite, Presence, Worker};
 use crate::model::target::{Ports, Target};
 
 section! {
@@ -101,6 +101,12 @@ section! {
         /// Of an allow: for the upstream's response, instead of `response_header` in
         /// `[limits]`.
         timeout: Option<Duration> as Optional<Time> = None;
+        /// Of an allow: which of its policy's credentials go with what it allows, where they are
+        /// bound. Without it all of them do.
+        credentials: Option<Vec<Placed<String>>> as Optional<List<InPlace<Text>>> = None;
+        /// Of an allow: `"none"` keeps it from the outbound worker of its tenant's namespace; a
+        /// tenant that has not been dispatched has no egress all the same.
+        worker: Worker as WorkerText = Worker::default();
         /// Of an allow: how often one tenant may; what is beyond is answered 429.
         rate: Option<f64> as Optional<RateText> = None;
         /// How many at once after a pause. Without it: as many as in a second, at least 1.
@@ -123,6 +129,11 @@ section! {
 words!(ActionText: Action, "\"allow\" or \"deny\"", {
     "allow" => Action::Allow,
     "deny" => Action::Deny,
+});
+
+words!(WorkerText: Worker, "\"namespace\" or \"none\"", {
+    "namespace" => Worker::Namespace,
+    "none" => Worker::None,
 });
 
 words!(ExtentText: Extent, "\"full\", \"metadata\" or \"none\"", {

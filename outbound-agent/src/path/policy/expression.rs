@@ -163,6 +163,16 @@ impl Reader<'_> {
     }
 }
 
+/// Whether it is so, where that is known.
+const fn known(truth: Truth) -> Result<bool, Lack> {
+    match truth {
+        Truth::Yes => Ok(true),
+        Truth::No => Ok(false),
+        Truth::Unknown => Err(Lack::Unseen),
+        Truth::Failed(why) => Err(Lack::Failed(why)),
+    }
+}
+
 /// One reading of it.
 #[derive(Clone, Copy)]
 struct Evaluation<'a> {
@@ -285,12 +295,8 @@ impl<'a> Evaluation<'a> {
             }
             Expression::If(parts) => {
                 let [condition, yes, no] = &**parts;
-                match self.truth(condition, scope) {
-                    Truth::Yes => self.value(yes, scope),
-                    Truth::No => self.value(no, scope),
-                    Truth::Unknown => Err(Lack::Unseen),
-                    Truth::Failed(why) => Err(Lack::Failed(why)),
-                }
+                let is_so = known(self.truth(condition, scope))?;
+                self.value(if is_so { yes } else { no }, scope)
             }
             Expression::Compare(relation, parts) => {
                 let [left, right] = &**parts;
@@ -303,6 +309,29 @@ impl<'a> Evaluation<'a> {
                 let (one, many) = (self.value(one, scope)?, self.value(many, scope)?);
                 self.is_in(&one, &many).map(Value::Bool)
             }
+            Expression::Join(_)
+            | Expression::Test(..)
+            | Expression::Matches(..)
+            | Expression::Lower(_) => self.of_texts(expression, scope),
+            Expression::Size(of) => {
+                let of = self.value(of, scope)?;
+                self.size(&of)
+            }
+            Expression::Not(_)
+            | Expression::All(_)
+            | Expression::Any(_)
+            | Expression::Each(..)
+            | Expression::Contains(_) => known(self.truth(expression, scope)).map(Value::Bool),
+        }
+    }
+
+    /// What is made of texts.
+    fn of_texts(
+        self,
+        expression: &'a Expression,
+        scope: &mut Vec<Value<'a>>,
+    ) -> Result<Value<'a>, Lack> {
+        match expression {
             Expression::Join(members) => {
                 let mut joined = String::new();
                 for member in members {
@@ -311,10 +340,6 @@ impl<'a> Evaluation<'a> {
                     joined.push_str(&text);
                 }
                 Ok(Value::Text(joined.into()))
-            }
-            Expression::Size(of) => {
-                let of = self.value(of, scope)?;
-                self.size(&of)
             }
             Expression::Test(test, parts) => {
                 let [of, text] = &**parts;
@@ -336,16 +361,7 @@ impl<'a> Evaluation<'a> {
                 self.reader.spend(of.len())?;
                 Ok(Value::Text(of.to_ascii_lowercase().into()))
             }
-            Expression::Not(_)
-            | Expression::All(_)
-            | Expression::Any(_)
-            | Expression::Each(..)
-            | Expression::Contains(_) => match self.truth(expression, scope) {
-                Truth::Yes => Ok(Value::Bool(true)),
-                Truth::No => Ok(Value::Bool(false)),
-                Truth::Unknown => Err(Lack::Unseen),
-                Truth::Failed(why) => Err(Lack::Failed(why)),
-            },
+            _ => Err(Failure::WrongType.into()),
         }
     }
 }

@@ -47,13 +47,14 @@ fn what_is_not_seen_meets_a_deny_and_no_allow() {
     assert_eq!(told(&unseen(&known, true)), "rule_deny: asked");
 }
 
+fn look_up(config: &Config) -> Result<(), String> {
+    let tenant = &config.tenants[0].tenant;
+    let looked = decide_name(tenant, "curl", &"api.test".parse().unwrap());
+    looked.map(drop).map_err(|denial| denied(&denial))
+}
+
 #[test]
 fn a_name_is_looked_up_only_where_a_request_might_be_let_through() {
-    let look_up = |config: &Config| {
-        let tenant = &config.tenants[0].tenant;
-        let looked = decide_name(tenant, "curl", &"api.test".parse().unwrap());
-        looked.map(drop).map_err(|denial| denied(&denial))
-    };
     for (when, answer) in [
         ("true", Ok(())),
         ("host == 'api.test'", Ok(())),
@@ -72,6 +73,10 @@ fn a_name_is_looked_up_only_where_a_request_might_be_let_through() {
         let answer = answer.map_err(str::to_owned);
         assert_eq!(look_up(&ruled("allow", when)), answer, "{when}");
     }
+}
+
+#[test]
+fn a_name_is_hidden_where_an_expression_leaves_nothing_open() {
     let open = |action: &str, rule: &str, when: &str| {
         config(&format!(
             "[policies.p]\nallow = [\"*:*\", \"tcp://*:*\"]\n[[policies.p.rules]]\nname = \"asked\"\n\
