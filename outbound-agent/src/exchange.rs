@@ -154,12 +154,12 @@ async fn carry(
     let tenant = &session.who.tenant;
     let outbound = tenant.namespace.as_ref();
     let outbound = outbound.and_then(|namespace| namespace.outbound.as_ref());
-    let is_without = permitted.permit.is_without_worker();
-    if is_without && outbound.is_some() && tenant.parameters.is_none() {
+    let through = outbound.and_then(|outbound| permitted.permit.through(outbound));
+    if through.is_none() && outbound.is_some() && tenant.parameters.is_none() {
         return Err(Reason::NotDispatched.into());
     }
-    match outbound.filter(|_| !is_without) {
-        Some(outbound) => Box::pin(worker::carry(permitted, outbound, session, record)).await,
+    match through {
+        Some(outbound) => Box::pin(worker::carry(permitted, &outbound, session, record)).await,
         None => Box::pin(forward(permitted, session, record)).await,
     }
 }

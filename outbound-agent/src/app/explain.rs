@@ -186,7 +186,10 @@ impl Asked<'_> {
             seen: self.is_seen,
             rewritten,
             worker: outbound
-                .filter(|_| !permit.is_some_and(Permit::is_without_worker))
+                .and_then(|outbound| match permit {
+                    Some(permit) => permit.through(outbound),
+                    None => Some(Cow::Borrowed(outbound)),
+                })
                 .map(|outbound| outbound.service.name.to_string()),
             credentials: self.credentials(permit, Fit::Goes),
             withheld: self.credentials(permit, Fit::Withheld),

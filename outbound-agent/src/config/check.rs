@@ -19,6 +19,8 @@ use super::{Config, TenantSpec};
 use crate::model::limits::Limits;
 use crate::model::place::Place;
 use crate::model::policy::{Policy, Tls};
+use crate::model::rule::Worker;
+use crate::model::targets::Rule;
 use crate::model::tenant::Tenant;
 
 /// Gives nothing where there is a problem, and says each.
@@ -40,7 +42,7 @@ pub(super) fn check(
         .collect();
     let services = service::services(file.services, &environment, problems);
     let namespaces = service::namespaces(file.dispatch_namespaces, &services, problems);
-    let policies = policies(&file.policies, &sets, &credentials, problems);
+    let policies = policies(&file.policies, &sets, &credentials, &services, problems);
     let fair = Limits {
         connections: file.limits.as_ref().map(|all| (all.connections / 4).max(1)),
         ..Limits::default()
@@ -132,6 +134,7 @@ fn tenants(
         else {
             continue;
         };
+        have_worker(policy, &joined, (&place, &within), problems);
         see_requests(policy, &joined, (&place, within), problems);
         specs.push(TenantSpec {
             tenant: Arc::new(Tenant {
@@ -148,6 +151,32 @@ fn tenants(
         });
     }
     specs
+}
+
+/// A rule puts a worker in the place of another, and so there has to be one.
+fn have_worker(
+    policy: &Policy,
+    joined: &service::Joined,
+    (place, path): (&Place, &KeyPath<'_>),
+    problems: &mut Problems,
+) {
+    let namespace = joined.namespace.as_ref();
+    if namespace.is_some_and(|namespace| namespace.outbound.is_some()) {
+        return;
+    }
+    let named = |rule: &Rule| match &rule.clause.as_ref()?.effects.worker {
+        Worker::Named(service) => Some((Arc::clone(&rule.label), Arc::clone(&service.name))),
+        Worker::Namespace | Worker::None => None,
+    };
+    let Some((rule, service)) = policy.allow.rules().find_map(named) else {
+        return;
+    };
+    let message = format!(
+        "rule {rule:?} of {:?} has the `worker` {service} in place of that of the tenant's \
+         namespace; give the tenant a `namespace` with an `outbound` worker",
+        policy.name
+    );
+    problems.add(place, *path, message);
 }
 
 /// A worker sees every request of its namespace, and so its TLS has to end at the agent.

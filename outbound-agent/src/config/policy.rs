@@ -9,6 +9,7 @@ use super::problem::{KeyPath, Problems};
 use super::raw;
 use super::roots::roots;
 use super::rule;
+use super::service::Services;
 use super::set::Sets;
 use crate::model::credential::Credential;
 use crate::model::limits::Limits;
@@ -25,12 +26,14 @@ pub(super) fn policies(
     raw: &BTreeMap<String, Option<raw::Policy>>,
     sets: &Sets,
     credentials: &BTreeMap<String, Option<Arc<Credential>>>,
+    services: &Services,
     problems: &mut Problems,
 ) -> BTreeMap<String, Option<Compiled>> {
     let mut compiler = Compiler {
         raw,
         sets,
         credentials,
+        services,
         problems,
     };
     let floor = compiler.floor();
@@ -104,6 +107,7 @@ struct Compiler<'a, 'p> {
     raw: &'a BTreeMap<String, Option<raw::Policy>>,
     sets: &'a Sets,
     credentials: &'a BTreeMap<String, Option<Arc<Credential>>>,
+    services: &'a Services,
     problems: &'p mut Problems,
 }
 
@@ -233,7 +237,8 @@ impl<'a> Compiler<'a, '_> {
                 problems.add(&own.place, KeyPath::Key(&path, "name"), message);
             }
             let number = u32::try_from(names.len()).unwrap_or(u32::MAX);
-            rule::compile(written, number, policy, self.sets, &path, problems);
+            let known = (self.sets, self.services);
+            rule::compile(written, number, policy, known, &path, problems);
         }
         let path = KeyPath::Key(&path, "credentials");
         let wanted = part.credentials.iter().enumerate();

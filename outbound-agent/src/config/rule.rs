@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::check::refer;
 use super::kind::compound::Placed;
 use super::kind::rule::Spoken;
 use super::policy::insert;
 use super::problem::{KeyPath, Problems};
 use super::raw;
+use super::service::Services;
 use super::set::Sets;
 use crate::model::policy::Policy;
 use crate::model::rule::{
@@ -15,12 +17,15 @@ use crate::model::rule::{
 use crate::model::target::{Pattern, Ports, Scheme, Target};
 use crate::model::targets::{List, Rule};
 
+/// What a rule says where it is to meet no worker; no service is called so.
+pub(super) const NO_WORKER: &str = "none";
+
 /// Puts a rule into its policy's lists.
 pub(super) fn compile(
     written: &Placed<raw::Rule>,
     number: u32,
     policy: &mut Policy,
-    sets: &Sets,
+    (sets, services): (&Sets, &Services),
     path: &KeyPath<'_>,
     problems: &mut Problems,
 ) {
@@ -32,6 +37,7 @@ pub(super) fn compile(
         path,
         problems,
         needs_request,
+        services,
     };
     written.check();
     let clause = Arc::new(Clause {
@@ -91,6 +97,7 @@ struct Written<'a, 'p> {
     path: &'a KeyPath<'a>,
     problems: &'p mut Problems,
     needs_request: bool,
+    services: &'a Services,
 }
 
 impl Written<'_, '_> {
@@ -112,7 +119,7 @@ impl Written<'_, '_> {
             ("log_query", !raw.log_query.is_empty()),
             ("timeout", raw.timeout.is_some()),
             ("credentials", raw.credentials.is_some()),
-            ("worker", raw.worker != Worker::default()),
+            ("worker", raw.worker.is_some()),
             ("rate", raw.rate.is_some()),
         ];
         let of_deny = [
@@ -166,11 +173,26 @@ impl Written<'_, '_> {
             },
             timeout: raw.timeout,
             rate,
-            worker: raw.worker,
+            worker: self.worker(),
             credentials: raw.credentials.as_ref().map(|names| {
                 let names = names.iter().map(|name| name.value.as_str().into());
                 names.collect()
             }),
+        }
+    }
+
+    /// Another worker than that of the tenant's namespace.
+    fn worker(&mut self) -> Worker {
+        match &self.raw.worker {
+            None => Worker::Namespace,
+            Some(named) if named.value == NO_WORKER => Worker::None,
+            Some(named) => {
+                let path = KeyPath::Key(self.path, "worker");
+                let found = refer(named, self.services, "service", &path, self.problems);
+                found.map_or(Worker::Namespace, |service| {
+                    Worker::Named(Arc::clone(service))
+                })
+            }
         }
     }
 

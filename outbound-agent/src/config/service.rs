@@ -12,6 +12,7 @@ use super::kind::compound::Placed;
 use super::kind::worker::ModulePath;
 use super::problem::{KeyPath, Problems};
 use super::raw::{self, Network};
+use super::rule::NO_WORKER;
 use super::secret::SecretReference;
 use crate::model::place::Place;
 use crate::model::policy::{Fallback, Policy};
@@ -47,6 +48,14 @@ fn service(
 ) -> Option<Arc<Service>> {
     let services = KeyPath::Key(&KeyPath::Top, "services");
     let path = KeyPath::Key(&services, name);
+    let main = raw.main.as_ref().map(|main| &main.place);
+    if name == NO_WORKER
+        && let Some(place) = main.or(raw.url.as_ref().map(|url| &url.place))
+    {
+        let message = "is what a rule says that wants no worker; give the service another name";
+        problems.add(place, path, message);
+        return None;
+    }
     let code = code(&raw, &path, environment, problems);
     let within = KeyPath::Key(&path, "secrets");
     let mut secrets = Vec::new();

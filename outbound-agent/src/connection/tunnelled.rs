@@ -10,7 +10,7 @@ use super::{Agent, Who, denied_by, end, watched};
 use crate::exchange::errand::Runner;
 use crate::model::host::Host;
 use crate::model::reason::{Ending, Reason};
-use crate::model::worker::Service;
+use crate::model::worker::{Outbound, Service};
 use crate::observe::labels::WorkerOutcome;
 use crate::observe::record::ConnectionRecord;
 use crate::path::accept::Downlink;
@@ -50,10 +50,11 @@ pub(super) async fn relay<S: Downlink>(
     if who.tenant.parameters.is_none() {
         return end(stream, Reason::NotDispatched);
     }
-    if tunnel.permit.is_without_worker() || !agent.workers.decides_tunnels(&who.tenant) {
-        return carry(stream, tunnel, who, agent, record).await;
+    let outbound = tunnel.permit.through(outbound);
+    match outbound.filter(|outbound| agent.workers.decides_tunnels(outbound)) {
+        None => carry(stream, tunnel, who, agent, record).await,
+        Some(outbound) => decide(stream, tunnel, &outbound, who, agent, record).await,
     }
-    decide(stream, tunnel, &outbound.service, who, agent, record).await
 }
 
 /// A tunnel that policy has permitted.
@@ -68,12 +69,12 @@ struct Tunnel {
 async fn decide<S: Downlink>(
     stream: Replay<S>,
     mut tunnel: Tunnel,
-    service: &Arc<Service>,
+    outbound: &Outbound,
     who: &Who,
     agent: &Arc<Agent>,
     record: &mut ConnectionRecord,
 ) -> Ending {
-    let permit = &tunnel.permit;
+    let (permit, service) = (&tunnel.permit, &outbound.service);
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let (body, pieces) = Pieces::new();
     let began = Instant::now();
@@ -84,7 +85,7 @@ async fn decide<S: Downlink>(
         body: Source::Made(Box::pin(body)),
         errands: Runner::of_tunnel(agent, who, service, record),
     };
-    let deciding = agent.workers.decide(invocation);
+    let deciding = agent.workers.decide(invocation, outbound);
     let decided = match tunnel.metered.in_time(deciding).await {
         Ok(decided) => decided,
         Err(reason) => return end(stream, reason),

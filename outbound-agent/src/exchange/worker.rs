@@ -44,7 +44,7 @@ pub(super) async fn carry(
     let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
     let runner = Runner::new(session, service, &request, permit, (record, &metered))?;
-    let invoked = Box::pin(invoke(request, (&runner, &service.name), session));
+    let invoked = Box::pin(invoke(request, (&runner, outbound), session));
     let invoked = metered.in_time(invoked).await??;
     let told = runner.take_told();
     told.tell(record);
@@ -86,11 +86,11 @@ pub(super) async fn carry(
 
 async fn invoke(
     request: Request<Source>,
-    (runner, service): (&Arc<Runner>, &str),
+    (runner, outbound): (&Arc<Runner>, &Outbound),
     session: &Session,
 ) -> Result<Result<Response<Source>, Failure>, Reason> {
     let made_by = request.headers().get(WORKER);
-    if made_by.is_some_and(|name| name == service) {
+    if made_by.is_some_and(|name| *name == *outbound.service.name) {
         return Ok(Err(circle()));
     }
     let request = for_the_worker(request, runner)?;
@@ -99,7 +99,7 @@ async fn invoke(
         request,
         errands: Arc::clone(runner) as _,
     };
-    Ok(session.agent.workers.invoke(invocation).await)
+    Ok(session.agent.workers.invoke(invocation, outbound).await)
 }
 
 /// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.

@@ -10,6 +10,7 @@ use super::expression::{Fact, When};
 use super::host::Host;
 use super::pattern::{Glob, PathPattern};
 use super::policy::Mode;
+use super::worker::Service;
 
 /// One entry of `rules`, shared by every host that it is for.
 #[derive(Clone, Debug)]
@@ -134,18 +135,20 @@ pub struct Effects {
     pub timeout: Option<Duration>,
     /// How often a tenant may.
     pub rate: Option<Rate>,
-    /// Whether it meets the outbound worker of its namespace.
+    /// Which outbound worker it meets.
     pub worker: Worker,
     /// Which of its policy's credentials go with it; without, all that are bound to it.
     pub credentials: Option<Arc<[Box<str>]>>,
 }
 
-/// Whether what a rule allows meets the outbound worker of its namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which outbound worker what a rule allows meets.
+#[derive(Clone, Debug, Default)]
 pub enum Worker {
-    /// It does.
+    /// That of its namespace.
     #[default]
     Namespace,
+    /// This one in its place.
+    Named(Arc<Service>),
     /// It leaves as if there were none.
     None,
 }

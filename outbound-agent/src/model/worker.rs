@@ -126,7 +126,7 @@ pub struct Namespace {
 }
 
 /// How a namespace's requests meet their worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outbound {
     /// The worker.
     pub service: Arc<Service>,
@@ -241,6 +241,16 @@ impl Parameters {
 }
 
 impl Outbound {
+    /// The same for another worker, by its default export.
+    #[must_use]
+    pub fn by(&self, service: &Arc<Service>) -> Self {
+        Self {
+            service: Arc::clone(service),
+            entrypoint: None,
+            parameters: self.parameters.clone(),
+        }
+    }
+
     /// What the worker finds on `env` besides its secrets: the parameters; `vars`; and where no
     /// parameter, var or secret has its name, each member of a parameter that is an object.
     pub fn env(&self, parameters: &Parameters, url: &str) -> Values {

@@ -25,7 +25,7 @@ use super::http::body::Source;
 use crate::drain::Tasks;
 use crate::model::reason::Reason;
 use crate::model::tenant::Tenant;
-use crate::model::worker::{Code, Service, Values};
+use crate::model::worker::{Code, Outbound, Service, Values};
 
 /// Marks a request as the tenant's, also where the worker has changed it: the number of its
 /// exchange.
@@ -260,10 +260,14 @@ impl Workers {
         }
     }
 
-    /// Has the worker of the tenant's namespace answer.
-    pub async fn invoke(&self, invocation: Invocation) -> Result<Response<Source>, Failure> {
+    /// Has a worker answer.
+    pub async fn invoke(
+        &self,
+        invocation: Invocation,
+        outbound: &Outbound,
+    ) -> Result<Response<Source>, Failure> {
         let tenant = Arc::clone(&invocation.tenant);
-        let caller = caller(&tenant)?;
+        let caller = caller(&tenant, outbound)?;
         let running = self.running.load_full();
         let worker = running.of(&caller)?;
         let _place = worker.enter(&tenant)?;
@@ -285,11 +289,14 @@ impl Workers {
         within(caller.outbound.service.limits.wall, called).await
     }
 
-    /// Has the worker of the tenant's namespace decide about a tunnel; `None` where tunnels
-    /// follow the policy.
-    pub async fn decide(&self, invocation: TunnelInvocation) -> Result<Option<Decided>, Failure> {
+    /// Has a worker decide about a tunnel; `None` where tunnels follow the policy.
+    pub async fn decide(
+        &self,
+        invocation: TunnelInvocation,
+        outbound: &Outbound,
+    ) -> Result<Option<Decided>, Failure> {
         let tenant = Arc::clone(&invocation.tenant);
-        let caller = caller(&tenant)?;
+        let caller = caller(&tenant, outbound)?;
         let running = self.running.load_full();
         let worker = running.of(&caller)?;
         let Runs::Here(host) = &worker.runs else {
@@ -300,14 +307,10 @@ impl Workers {
         within(caller.outbound.service.limits.wall, decided).await
     }
 
-    /// Whether the worker of this tenant is to be asked about tunnels.
-    pub fn decides_tunnels(&self, tenant: &Tenant) -> bool {
-        let outbound = tenant
-            .namespace
-            .as_ref()
-            .and_then(|it| it.outbound.as_ref());
+    /// Whether a worker is to be asked about tunnels.
+    pub fn decides_tunnels(&self, outbound: &Outbound) -> bool {
         let running = self.running.load();
-        let worker = outbound.and_then(|it| running.by_service.get(&it.service.name));
+        let worker = running.by_service.get(&outbound.service.name);
         match worker.map(|worker| &worker.runs) {
             Some(Runs::Here(host)) => host.decides_tunnels(),
             Some(Runs::Elsewhere(_)) | None => false,
@@ -346,18 +349,16 @@ async fn within<T>(
 }
 
 /// From what the invocations of a tenant are.
-fn caller(tenant: &Tenant) -> Result<Caller<'_>, Failure> {
+fn caller<'a>(tenant: &'a Tenant, outbound: &'a Outbound) -> Result<Caller<'a>, Failure> {
     let dispatched = tenant.namespace.as_ref().zip(tenant.parameters.as_ref());
     let (namespace, parameters) = dispatched.ok_or_else(|| {
         let text = "the tenant was not dispatched with the parameters of its namespace";
         Failure::new(Reason::NotDispatched, text)
     })?;
-    let outbound = namespace.outbound.as_ref();
-    let none = || Failure::new(Reason::Internal, "the namespace has no worker");
     Ok(Caller {
         tenant,
         namespace,
-        outbound: outbound.ok_or_else(none)?,
+        outbound,
         parameters,
     })
 }

@@ -233,3 +233,33 @@ async fn a_rule_keeps_what_it_allows_from_the_worker() {
         assert_eq!(scene.origin.seen().len(), carried, "{key}");
     }
 }
+
+/// Another worker stands in for that of the namespace: with the same parameters, in the same
+/// fence, and for nobody who has not been dispatched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_has_what_it_allows_meet_another_worker() {
+    let module = "export default { fetch() { return new Response('mine', { status: 418 }) } }";
+    let other = "export default { fetch(request, env) { \
+                 return new Response(env.plan + env.seats, { status: 203 }) } }";
+    let directory = tempfile::tempdir().unwrap();
+    let main = directory.path().join("other.js");
+    std::fs::write(&main, other).unwrap();
+    let policy = format!(
+        "{RULE}worker = \"other\"\n\
+         [services.other]\nmain = {main:?}\nhosting = \"thread\"\nlimits = {{ cpu = \"5s\" }}\n"
+    );
+    let scene = Scene::with(module, &policy).await;
+    let host = format!("api.test:{}", scene.origin.address.port());
+    let address = scene.origin.address;
+    let reply = scene.agent.get("acme", address, &host, "/").await;
+    assert_eq!((reply.status, &*reply.body), (203, "pro7"));
+    scene
+        .agent
+        .expect_log(&[("tenant", "acme"), ("worker.name", "other")]);
+    let reply = scene.agent.get("waiting", address, &host, "/").await;
+    assert_eq!(
+        (reply.status, &reply.json()["reason"]),
+        (503, &json!("not_dispatched"))
+    );
+    assert_eq!(scene.origin.seen().len(), 0);
+}

@@ -21,7 +21,7 @@ use crate::config::section::section;
 use crate::model::expression::When;
 use crate::model::pattern::{Glob, PathPattern};
 use crate::model::policy::Mode;
-use crate::model::rule::{Action, Edit, Extent, PathRewrite, Presence, Worker};
+use crate::model::rule::{Action, Edit, Extent, PathRewrite, Presence};
 use crate::model::target::{Ports, Target};
 
 section! {
@@ -104,9 +104,10 @@ section! {
         /// Of an allow: which of its policy's credentials go with what it allows, where they are
         /// bound. Without it all of them do.
         credentials: Option<Vec<Placed<String>>> as Optional<List<InPlace<Text>>> = None;
-        /// Of an allow: `"none"` keeps it from the outbound worker of its tenant's namespace; a
-        /// tenant that has not been dispatched has no egress all the same.
-        worker: Worker as WorkerText = Worker::default();
+        /// Of an allow, instead of the outbound worker of its tenant's namespace: another of
+        /// `[services]`, or `"none"`. A tenant that has not been dispatched has no egress all
+        /// the same.
+        worker: Option<Placed<String>> as Optional<InPlace<Text>> = None;
         /// Of an allow: how often one tenant may; what is beyond is answered 429.
         rate: Option<f64> as Optional<RateText> = None;
         /// How many at once after a pause. Without it: as many as in a second, at least 1.
@@ -129,11 +130,6 @@ section! {
 words!(ActionText: Action, "\"allow\" or \"deny\"", {
     "allow" => Action::Allow,
     "deny" => Action::Deny,
-});
-
-words!(WorkerText: Worker, "\"namespace\" or \"none\"", {
-    "namespace" => Worker::Namespace,
-    "none" => Worker::None,
 });
 
 words!(ExtentText: Extent, "\"full\", \"metadata\" or \"none\"", {

@@ -93,6 +93,10 @@ const WRONG: &[(&str, &str)] = &[
         "rules[0].worker: is not for a deny",
     ),
     (
+        "name = \"x\"\naction = \"allow\"\nhost = \"a.test\"\nworker = \"egres\"",
+        "rules[0].worker: no service is called \"egres\"; there is none yet",
+    ),
+    (
         "name = \"x\"\naction = \"allow\"\nhost = \"a.test\"\nwhen = \"hots == 'a'\"",
         "rules[0].when: \"hots == 'a'\": at character 1: `hots` is not known; did you mean `host`?",
     ),

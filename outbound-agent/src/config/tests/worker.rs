@@ -44,6 +44,28 @@ fn a_namespace_is_written_as_wrangler_does() {
 }
 
 #[test]
+fn a_worker_in_the_place_of_none_is_refused_and_so_is_a_service_called_none() {
+    let rule = "[[policies.p.rules]]\nname = \"x\"\naction = \"allow\"\nhost = \"a.test\"\n\
+                worker = \"egress\"\n";
+    let in_namespace = format!("{NAMESPACE}{SERVICE}{}{rule}", tenant_of_production(""));
+    config(&in_namespace);
+    for (text, told) in [
+        (
+            format!("{SERVICE}{}{rule}", tenant("")),
+            "tenants[0].policy: rule \"x\" of \"p\" has the `worker` egress in place of that of \
+             the tenant's namespace; give the tenant a `namespace` with an `outbound` worker",
+        ),
+        (
+            SERVICE.replace("egress]", "none]"),
+            "services.none: is what a rule says that wants no worker; give the service another name",
+        ),
+    ] {
+        let problems = problems(&text);
+        assert!(problems.contains(told), "{problems}");
+    }
+}
+
+#[test]
 fn what_a_worker_has_to_see_is_not_passed_through() {
     let tenant =
         tenant_of_production("").replace("[policies.p]", "[policies.p]\ntls = \"passthrough\"");

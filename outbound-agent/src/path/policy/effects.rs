@@ -1,8 +1,11 @@
 //! What a permit's rule does to what it allows.
 
+use std::borrow::Cow;
+
 use super::Permit;
 use crate::model::policy::Addressing;
 use crate::model::rule::{Edit, Effects, Worker};
+use crate::model::worker::Outbound;
 
 impl Permit {
     /// What the rule does to what it allows.
@@ -10,10 +13,14 @@ impl Permit {
         Some(&self.effects.as_ref()?.effects)
     }
 
-    /// Whether the rule keeps it from the outbound worker of its namespace.
-    pub fn is_without_worker(&self) -> bool {
-        self.effects()
-            .is_some_and(|effects| effects.worker == Worker::None)
+    /// How it meets an outbound worker, where its tenant's requests meet that of a namespace: as
+    /// they do, by another worker, or not at all.
+    pub fn through<'a>(&self, namespaces: &'a Outbound) -> Option<Cow<'a, Outbound>> {
+        match self.effects().map(|effects| &effects.worker) {
+            None | Some(Worker::Namespace) => Some(Cow::Borrowed(namespaces)),
+            Some(Worker::Named(service)) => Some(Cow::Owned(namespaces.by(service))),
+            Some(Worker::None) => None,
+        }
     }
 
     /// Whether a credential that is bound to the destination goes with it.
