@@ -40,6 +40,17 @@ pub(super) fn services(
         .collect()
 }
 
+/// A rule that names it must not seem to want none.
+fn be_named(name: &str, raw: &raw::Service, path: &KeyPath<'_>, problems: &mut Problems) {
+    let main = raw.main.as_ref().map(|main| &main.place);
+    if name == NO_WORKER
+        && let Some(place) = main.or(raw.url.as_ref().map(|url| &url.place))
+    {
+        let message = "is what a rule says that wants no worker; give the service another name";
+        problems.add(place, *path, message);
+    }
+}
+
 fn service(
     name: &str,
     raw: raw::Service,
@@ -48,14 +59,7 @@ fn service(
 ) -> Option<Arc<Service>> {
     let services = KeyPath::Key(&KeyPath::Top, "services");
     let path = KeyPath::Key(&services, name);
-    let main = raw.main.as_ref().map(|main| &main.place);
-    if name == NO_WORKER
-        && let Some(place) = main.or(raw.url.as_ref().map(|url| &url.place))
-    {
-        let message = "is what a rule says that wants no worker; give the service another name";
-        problems.add(place, path, message);
-        return None;
-    }
+    be_named(name, &raw, &path, problems);
     let code = code(&raw, &path, environment, problems);
     let within = KeyPath::Key(&path, "secrets");
     let mut secrets = Vec::new();
