@@ -55,15 +55,17 @@ impl Answers {
 
     /// The answer for an address: of a deny for one of its forms, of an allow for all of them.
     pub(super) fn at(&self, clause: &Clause, address: IpAddr) -> Truth {
+        // What there should be and is not, closes.
+        let closed = Truth::from(clause.action == Action::Deny);
         let when = match (&*self.0, &clause.conditions.when) {
             ([one], _) => return *one,
-            (_, None) => return Truth::No,
+            (_, None) => return closed,
             (_, Some(when)) => when,
         };
         let forms = special::forms(address).map(|form| self.0.get(within(when, form)).copied());
-        let forms = forms.map(|truth| truth.unwrap_or(Truth::Unknown));
+        let forms = forms.map(|truth| truth.unwrap_or(closed));
         let also = |one: Truth, other| one.also(other, clause.action);
-        forms.reduce(also).unwrap_or(Truth::Unknown)
+        forms.reduce(also).unwrap_or(closed)
     }
 }
 

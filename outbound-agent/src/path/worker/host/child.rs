@@ -3,7 +3,7 @@
 //! It has none of the agent's memory, no descriptor but the socket and the agent's diagnostics, no
 //! capability, and few system calls: none that opens a file or a socket.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -163,26 +163,31 @@ pub fn main() -> io::Result<()> {
 #[derive(Default)]
 struct Outbox {
     frames: RefCell<Vec<u8>>,
-    broken: Cell<Option<io::Error>>,
+    broken: RefCell<Option<io::Error>>,
 }
 
 impl Outbox {
     fn push(&self, message: &ToAgent) {
         if let Err(error) = encode(message, &mut self.frames.borrow_mut()) {
-            self.broken.set(Some(error));
+            *self.broken.borrow_mut() = Some(error);
         }
+    }
+
+    /// What could not be said ends the worker, and does not wait for what can.
+    fn has_something(&self) -> bool {
+        !self.frames.borrow().is_empty() || self.broken.borrow().is_some()
     }
 
     /// To be polled whenever something may have been said, and after that.
     async fn write_to(&self, mut socket: OwnedWriteHalf) -> io::Result<()> {
         let mut frames = Vec::new();
         loop {
-            std::future::poll_fn(|_cx| match self.frames.borrow().is_empty() {
-                true => Poll::Pending,
-                false => Poll::Ready(()),
+            std::future::poll_fn(|_cx| match self.has_something() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
             })
             .await;
-            if let Some(error) = self.broken.take() {
+            if let Some(error) = self.broken.borrow_mut().take() {
                 return Err(error);
             }
             std::mem::swap(&mut frames, &mut self.frames.borrow_mut());
