@@ -86,6 +86,15 @@ impl Host {
         self.write(&format!("conf.d/{name}.toml"), text);
     }
 
+    /// Has the agent find the origins' address for these names.
+    pub fn resolve(&self, names: &[&str]) {
+        let lines = names
+            .iter()
+            .map(|name| format!("{name:?} = [{ORIGIN_V4:?}]\n"));
+        let lines: String = lines.collect();
+        self.configure("resolver", &format!("[resolver.hosts]\n{lines}"));
+    }
+
     /// Adds a tenant to the configuration.
     pub fn tenant(&self, name: &str, policy: &str) {
         self.tenant_with(name, policy, "");

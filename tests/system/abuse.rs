@@ -1,4 +1,4 @@
-use harness::host::{Daemon, Host, ORIGIN_V4, Site, clients};
+use harness::host::{Daemon, Host, Site, clients};
 
 /// Raw frames of HTTP/2, as no client should send them.
 const ATTACKER: &str = include_str!("abuse.py");
@@ -14,8 +14,7 @@ allow = [\"bulk.test\"]
 
 fn scene() -> Option<(Host, Site, Daemon)> {
     let host = Host::new()?;
-    let names = format!("[resolver.hosts]\n\"bulk.test\" = [{ORIGIN_V4:?}]\n");
-    host.configure("resolver", &names);
+    host.resolve(&["bulk.test"]);
     host.configure("policies", POLICIES);
     host.tenant("acme", "open");
     host.tenant("globex", "open");

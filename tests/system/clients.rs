@@ -58,16 +58,19 @@ const NAMES: [&str; 3] = ["api.test", "bulk.test", "evil.test"];
 /// A host as [`POLICIES`] says. Its agent is still to be started.
 fn host() -> Option<Host> {
     let host = Host::new()?;
-    let names = NAMES.map(|name| format!("{name:?} = [{ORIGIN_V4:?}]\n"));
-    host.configure("resolver", &format!("[resolver.hosts]\n{}", names.concat()));
-    // A client is slow to start where many do.
-    let patient = "detect = \"30s\"\nclient_hello = \"30s\"\ntls_handshake = \"30s\"\n";
-    host.configure("limits", &format!("[limits]\n{patient}"));
+    host.resolve(&NAMES);
+    be_patient(&host);
     host.write("token", SECRET);
     let token = host.path("token").display().to_string();
     host.configure("policies", &POLICIES.replace("TOKEN", &token));
     host.tenant("acme", "acme");
     Some(host)
+}
+
+/// A client is slow to start where many do.
+fn be_patient(host: &Host) {
+    let patient = "detect = \"30s\"\nclient_hello = \"30s\"\ntls_handshake = \"30s\"\n";
+    host.configure("limits", &format!("[limits]\n{patient}"));
 }
 
 /// A program as `acme`'s workload.

@@ -31,11 +31,7 @@ const TELLS: &str = "export default { fetch(request, env) {
 /// A host whose namespace declares `plan` and `params_object`, with `acme` in it and `free` in none.
 fn host() -> Option<Host> {
     let host = Host::new()?;
-    let names = ["api.example.com", "logs.example.com", "other.example.com"];
-    let hosts = names
-        .map(|name| format!("{name:?} = [{ORIGIN_V4:?}]"))
-        .join("\n");
-    host.configure("resolver", &format!("[resolver.hosts]\n{hosts}\n"));
+    host.resolve(&["api.example.com", "logs.example.com", "other.example.com"]);
     host.configure(
         "dispatch",
         r#"

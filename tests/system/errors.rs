@@ -1,4 +1,4 @@
-use harness::host::{Host, ORIGIN_V4, Server};
+use harness::host::{Host, Server};
 use harness::sandbox::eventually;
 use serde_json::Value;
 
@@ -54,10 +54,7 @@ pub(crate) fn host() -> Option<Host> {
     let host = Host::new()?;
     host.configure("policies", POLICIES);
     host.configure("limits", "[limits]\nconnect = \"1s\"\n");
-    host.configure(
-        "resolver",
-        &format!("[resolver.hosts]\n\"api.test\" = [{ORIGIN_V4:?}]\n"),
-    );
+    host.resolve(&["api.test"]);
     host.tenant("held", "true");
     host.tenant("named", "names");
     host.tenant("plain", "plain");

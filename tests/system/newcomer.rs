@@ -30,10 +30,7 @@ fn host() -> Option<Host> {
         .replace("/etc/outbound/billing.key", &key)
         .replace("/tenants.slice/acme.slice", &cgroup);
     host.configure("readme", &told);
-    host.configure(
-        "resolver",
-        &format!("[resolver.hosts]\n\"api.example.com\" = [{ORIGIN_V4:?}]\n"),
-    );
+    host.resolve(&["api.example.com"]);
     Some(host)
 }
 

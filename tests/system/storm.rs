@@ -39,8 +39,7 @@ for n in itertools.count():
 
 fn host() -> Option<Host> {
     let host = Host::with_uplink()?;
-    let resolver = format!("[resolver.hosts]\n\"api.test\" = [{ORIGIN_V4:?}]\n");
-    host.configure("resolver", &resolver);
+    host.resolve(&["api.test"]);
     for tenant in TENANTS {
         host.write(tenant, &format!("{SECRET}-{tenant}"));
         let secret = host.path(tenant).display().to_string();

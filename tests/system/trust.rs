@@ -1,14 +1,11 @@
 //! Programs trust the agent, whatever they read; and in `outbound run` nobody sends for them.
 
-use harness::host::{Host, Invocation, ORIGIN_V4, Site};
+use harness::host::{Host, Invocation, Site};
 
 /// A host with two tenants whose TLS ends at the agent, and a site for them.
 fn scene(tls: &str) -> Option<(Host, Site)> {
     let host = Host::new()?;
-    host.configure(
-        "resolver",
-        &format!("[resolver.hosts]\n\"api.test\" = [{ORIGIN_V4:?}]\n"),
-    );
+    host.resolve(&["api.test"]);
     host.configure(
         "policies",
         "[policies.p]\ntls = \"terminate\"\nallow = [\"api.test\"]\n",

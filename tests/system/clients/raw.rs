@@ -22,8 +22,7 @@ allow = ["tcp://raw.test:1"]
 fn host(port: u16) -> Option<Host> {
     let host = Host::new()?;
     host.ip(&format!("address add {UNNAMED}/32 dev lo"));
-    let names = format!("[resolver.hosts]\n\"raw.test\" = [{ORIGIN_V4:?}]\n");
-    host.configure("resolver", &names);
+    host.resolve(&["raw.test"]);
     host.configure("policies", &POLICIES.replace("PORT", &port.to_string()));
     host.tenant("acme", "acme");
     host.tenant("globex", "globex");

@@ -1,7 +1,7 @@
 //! boto3, with keys that are worth nothing, and S3 by moto: what arrives is signed, by the measure
 //! of botocore.
 
-use harness::host::{Host, ORIGIN_V4};
+use harness::host::Host;
 
 use super::{interpreter, python};
 
@@ -68,12 +68,8 @@ except botocore.exceptions.ClientError as error: print(error.response["Error"]["
 
 fn host() -> Option<Host> {
     let host = Host::new()?;
-    host.configure(
-        "resolver",
-        &format!("[resolver.hosts]\n\"s3.eu-central-1.amazonaws.com\" = [{ORIGIN_V4:?}]\n"),
-    );
-    let patient = "detect = \"30s\"\nclient_hello = \"30s\"\ntls_handshake = \"30s\"\n";
-    host.configure("limits", &format!("[limits]\n{patient}"));
+    host.resolve(&["s3.eu-central-1.amazonaws.com"]);
+    super::be_patient(&host);
     host.write("id", "AKIDEXAMPLE");
     host.write("key", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
     let [id, key] = ["id", "key"].map(|name| host.path(name).display().to_string());

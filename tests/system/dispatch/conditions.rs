@@ -10,13 +10,7 @@ use super::{Asker, PATH, origin};
 /// A host whose namespace has a worker that passes everything, and rules about parameters.
 fn host(rule: &str) -> Option<Host> {
     let host = Host::new()?;
-    host.configure(
-        "resolver",
-        &format!(
-            "[resolver.hosts]\n\"api.example.com\" = [{:?}]\n",
-            super::ORIGIN_V4
-        ),
-    );
+    host.resolve(&["api.example.com"]);
     host.write("signing.key", &"k".repeat(32));
     let key = host.path("signing.key").display().to_string();
     host.configure(

@@ -6,7 +6,7 @@ use harness::host::{Host, Invocation, Running, Site, Visit, clients};
 use harness::sandbox::eventually;
 use serde_json::{Value, json};
 
-use super::{ORIGIN_V4, listed};
+use super::listed;
 
 pub(super) const NAMES: [&str; 3] = ["api.example.com", "logs.example.com", "other.example.com"];
 const WORKER: &str = include_str!("../../../outbound-agent/docs/examples/worker.js");
@@ -37,10 +37,7 @@ pub(super) fn example(name: &str) -> String {
 /// A host whose namespace has the documents' worker. `parameters` is what it declares.
 fn host(parameters: &str) -> Option<(Host, Site)> {
     let host = Host::new()?;
-    let hosts = NAMES
-        .map(|name| format!("{name:?} = [{ORIGIN_V4:?}]"))
-        .join("\n");
-    host.configure("resolver", &format!("[resolver.hosts]\n{hosts}\n"));
+    host.resolve(&NAMES);
     host.write("signing.key", &"k".repeat(32));
     let key = host.path("signing.key").display().to_string();
     host.configure(

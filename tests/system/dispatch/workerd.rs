@@ -4,7 +4,6 @@ use harness::host::{Host, Running, Site, clients};
 use harness::sandbox::eventually;
 use serde_json::json;
 
-use super::ORIGIN_V4;
 use super::example::{NAMES, example, told};
 
 /// The program that npm's package has, without its launcher.
@@ -15,11 +14,7 @@ fn workerd() -> PathBuf {
 /// A host whose namespace has the worker that runs elsewhere.
 fn host() -> Option<(Host, Site)> {
     let host = Host::new()?;
-    let hosts = NAMES.map(|name| format!("{name:?} = [{ORIGIN_V4:?}]"));
-    host.configure(
-        "resolver",
-        &format!("[resolver.hosts]\n{}\n", hosts.join("\n")),
-    );
+    host.resolve(&NAMES);
     host.write("worker.key", "between us");
     let key = host.path("worker.key").display().to_string();
     let dispatch = r#"

@@ -1,4 +1,4 @@
-use harness::host::{Host, ORIGIN_V4, Running, Site, Visit};
+use harness::host::{Host, Running, Site, Visit};
 use harness::sandbox::eventually;
 use serde_json::Value;
 
@@ -21,11 +21,7 @@ fn here(host: &Host, text: &str) -> String {
 /// A host with the README's configuration and module.
 fn host() -> Option<(Host, Site)> {
     let host = Host::new()?;
-    let hosts = NAMES.map(|name| format!("{name:?} = [{ORIGIN_V4:?}]"));
-    host.configure(
-        "resolver",
-        &format!("[resolver.hosts]\n{}\n", hosts.join("\n")),
-    );
+    host.resolve(&NAMES);
     let told = block_of(PART, "toml").replace("version = 1\n", "");
     host.configure("readme", &here(&host, &told));
     host.write("conf.d/egress.js", block_of(PART, "js"));
