@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use nix::time::{ClockId, clock_gettime};
 use outbound_javascript::{
-    Bindings, Body, Call, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
+    Bindings, Body, Call, Env, Given, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
     RequestHead, ResponseHead,
 };
 use serde_json::Value;
@@ -112,7 +112,7 @@ async fn requests(isolate: &Isolate, count: u32) {
         let Ok(reply) = isolate.fetch(call).await else {
             continue;
         };
-        if let Body::Stream(mut chunks) = reply.body {
+        if let Given::Response(_, Body::Stream(mut chunks)) = reply.given {
             while chunks.next().await.is_some() {}
         }
     }

@@ -3,6 +3,7 @@
 mod budget;
 mod engine;
 mod invocation;
+mod sending;
 mod shared;
 
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use crate::message::{Body, RequestHead, ResponseHead};
 use crate::module::Module;
 use engine::Engine;
 use invocation::Invocation;
-pub(crate) use invocation::{Answer, Received, Source};
+pub(crate) use invocation::{Answer, Source};
 pub(crate) use shared::Shared;
 
 /// A module with its own heap. Not `Send`: it stays in the `LocalSet` that it was made in.
@@ -98,15 +99,25 @@ pub enum Decision {
     Answer(Body),
 }
 
-/// A response, and what goes on behind it.
+/// What a module gave for a request, and what goes on behind it.
 #[derive(Debug)]
 pub struct Reply {
-    /// The response.
-    pub head: ResponseHead,
-    /// Its content.
-    pub body: Body,
+    /// What it gave.
+    pub given: Given,
     /// Tells when the invocation is over.
     pub rest: Rest,
+}
+
+/// What a module gave for a request.
+#[derive(Debug)]
+pub enum Given {
+    /// A response.
+    Response(ResponseHead, Body),
+    /// A request whose response is the module's, unseen: what its `fetch` gave is what it gave,
+    /// and no code of it waits for the same.
+    Fetch(RequestHead, Body),
+    /// As [`Given::Fetch`], and the request is the one that it was called with, as it came.
+    Pass(Body),
 }
 
 /// What lives on after a response. Dropping it ends nothing.
@@ -153,7 +164,7 @@ impl Isolate {
     pub async fn fetch(&self, call: Call) -> Result<Reply, WorkerError> {
         let answer = self.invoke(call.number, |number| self.engine.dispatch(number, call));
         match answer.await? {
-            (Answer::Response(head, body), rest) => Ok(Reply { head, body, rest }),
+            (Answer::Given(given), rest) => Ok(Reply { given, rest }),
             (Answer::Tunnel(_), _rest) => Err(WorkerError::NoHandler { handler: "fetch" }),
         }
     }
@@ -168,7 +179,7 @@ impl Isolate {
         let answer = self.invoke(tunnel.number, |number| self.engine.tunnel(number, tunnel));
         match answer.await? {
             (Answer::Tunnel(decision), rest) => Ok((decision, rest)),
-            (Answer::Response(..), _rest) => Err(WorkerError::NoHandler { handler: "connect" }),
+            (Answer::Given(_), _rest) => Err(WorkerError::NoHandler { handler: "connect" }),
         }
     }
 

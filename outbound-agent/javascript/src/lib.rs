@@ -21,7 +21,7 @@ mod native;
 pub use error::{Poison, Position, WorkerError};
 pub use fields::Fields;
 pub use host::{Host, HostError, Jwt, Level, Local};
-pub use isolate::{Bindings, Call, Decision, Env, Isolate, Reply, Rest, Tunnel, Usage};
+pub use isolate::{Bindings, Call, Decision, Env, Given, Isolate, Reply, Rest, Tunnel, Usage};
 pub use limits::Limits;
 pub use message::{Body, BodyError, BodyWriter, Chunks, RequestHead, ResponseHead};
 pub use module::Module;

@@ -255,6 +255,7 @@ impl Engine {
             Some(error) => shared.answer(number, Err(error)),
             None => {}
         }
+        shared.send_all(number);
         self.sweep(number);
     }
 

@@ -9,11 +9,11 @@ use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::{Decision, Rest, Usage};
+use super::{Decision, Given, Rest, Usage};
 use crate::error::WorkerError;
 use crate::fields::Fields;
 use crate::host::Host;
-use crate::message::{Body, BodyWriter, Chunks, ResponseHead};
+use crate::message::{Body, BodyWriter, Chunks, RequestHead};
 
 /// An invocation and what it opened.
 pub(crate) struct Invocation {
@@ -32,7 +32,12 @@ pub(crate) struct Invocation {
     pub(crate) cut: u32,
     /// Ends what is held, in time.
     pub(crate) bound: Option<AbortHandle>,
-    pub(crate) operations: BTreeMap<u32, AbortHandle>,
+    /// What the module waits for; nothing runs yet where it is a request that was not sent.
+    pub(crate) operations: BTreeMap<u32, Option<AbortHandle>>,
+    /// Requests to send when the engine has been left.
+    pub(crate) unsent: Vec<Unsent>,
+    /// The operation of that one of them whose response is the answer.
+    pub(crate) unseen: Option<u32>,
     /// Requests and responses that the module was given and has not looked into.
     pub(crate) requests: BTreeMap<u32, Asked>,
     pub(crate) responses: BTreeMap<u32, Received>,
@@ -47,6 +52,16 @@ pub(crate) struct Asked {
     pub(crate) url: String,
     pub(crate) head: u32,
     pub(crate) body: u32,
+}
+
+/// A request that the module has made.
+pub(crate) struct Unsent {
+    pub(crate) operation: u32,
+    pub(crate) head: RequestHead,
+    /// None for no body at all.
+    pub(crate) body: Option<Source>,
+    /// Whether it is the invocation's own, as it came.
+    pub(crate) is_own: bool,
 }
 
 /// A response as the module was given it.
@@ -72,6 +87,8 @@ impl Invocation {
             cut: 0,
             bound: None,
             operations: BTreeMap::new(),
+            unsent: Vec::new(),
+            unseen: None,
             requests: BTreeMap::new(),
             responses: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -80,11 +97,11 @@ impl Invocation {
         }
     }
 
-    /// Takes a body to hand it on; `None` where it is gone.
-    pub(crate) fn take_body(&mut self, number: u32) -> Option<Body> {
+    /// Takes a body to hand it on, which may be none at all; `None` where it is gone.
+    pub(crate) fn take_body(&mut self, number: u32) -> Option<Option<Source>> {
         match number {
-            0 => Some(Body::Empty),
-            number => self.bodies.remove(&number).map(Source::into_body),
+            0 => Some(None),
+            number => self.bodies.remove(&number).map(Some),
         }
     }
 
@@ -102,7 +119,8 @@ impl Invocation {
     pub(crate) fn end(mut self) -> u32 {
         let written = u32::try_from(self.writers.len()).unwrap_or(u32::MAX);
         let cut = self.cut.saturating_add(self.holds).saturating_add(written);
-        for operation in self.operations.values().chain(&self.bound) {
+        let operations = self.operations.values().flatten();
+        for operation in operations.chain(&self.bound) {
             operation.abort();
         }
         let usage = Usage {
@@ -121,7 +139,7 @@ impl Invocation {
 /// What a handler gave.
 pub(crate) enum Answer {
     /// Of `fetch`.
-    Response(ResponseHead, Body),
+    Given(Given),
     /// Of `connect`.
     Tunnel(Decision),
 }

@@ -112,19 +112,28 @@ impl Shared {
         finish: impl for<'js> FnOnce(&Self, &Ctx<'js>, T) -> rquickjs::Result<Value<'js>> + 'static,
     ) -> u32 {
         let number = self.number();
-        let current = self.current.get();
+        self.run((self.current.get(), number), future, finish);
+        number
+    }
+
+    /// As [`start`](Self::start), for an invocation and under a number that it has.
+    pub(super) fn run<T: 'static>(
+        self: &Rc<Self>,
+        (invocation, number): (u32, u32),
+        future: impl Future<Output = Result<T, String>> + 'static,
+        finish: impl for<'js> FnOnce(&Self, &Ctx<'js>, T) -> rquickjs::Result<Value<'js>> + 'static,
+    ) {
         let shared = self.clone();
-        self.with_current(|invocation| {
+        self.with(invocation, |it| {
             let task = tokio::task::spawn_local(async move {
                 let outcome = future.await;
                 let engine = shared.engine.borrow().upgrade();
                 if let Some(engine) = engine {
-                    engine.settle(current, number, outcome, finish);
+                    engine.settle(invocation, number, outcome, finish);
                 }
             });
-            invocation.operations.insert(number, task.abort_handle());
+            it.operations.insert(number, Some(task.abort_handle()));
         });
-        number
     }
 
     /// Gives an invocation its answer.

@@ -4,6 +4,7 @@ mod bodies;
 mod limits;
 mod semantics;
 mod tunnels;
+mod unseen;
 mod web;
 mod world;
 

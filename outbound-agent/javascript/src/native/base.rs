@@ -45,10 +45,12 @@ fn clock<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     table.add("invocation", move || shared.current.get())?;
     let shared = table.shared.clone();
     table.add("forget", move |operation: u32| {
-        let task = shared.with_current(|invocation| invocation.operations.remove(&operation));
-        if let Some(task) = task.flatten() {
-            task.abort();
-        }
+        shared.with_current(|invocation| {
+            invocation.unsent.retain(|it| it.operation != operation);
+            if let Some(Some(task)) = invocation.operations.remove(&operation) {
+                task.abort();
+            }
+        });
     })
 }
 

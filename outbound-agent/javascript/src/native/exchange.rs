@@ -12,7 +12,7 @@ use super::body::take;
 use super::bytes::Octets;
 use crate::error::WorkerError;
 use crate::fields::Fields;
-use crate::isolate::{Answer, Decision, Received, Shared};
+use crate::isolate::{Answer, Decision, Given, Shared, Source};
 use crate::message::{Body, RequestHead, ResponseHead};
 
 pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
@@ -129,17 +129,23 @@ fn ended(ctx: &Ctx<'_>, what: &str) -> rquickjs::Error {
 
 fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     let shared = table.shared.clone();
+    table.add("giveUnseen", move |number: u32, operation: u32| {
+        shared.give_unseen(number, operation)
+    })?;
+    let shared = table.shared.clone();
     table.add("hand", move |ctx: Ctx<'js>, number: u32, response: u32| {
         shared.check(&ctx)?;
         let answer = shared.with(number, |invocation| {
-            let received = invocation.responses.remove(&response)?;
+            let received = invocation.responses.get(&response)?;
             let head = ResponseHead {
                 status: received.status,
-                status_text: received.status_text,
-                headers: invocation.heads.remove(&received.head)?,
+                status_text: received.status_text.clone(),
+                headers: invocation.heads.get(&received.head)?.clone(),
             };
-            let body = invocation.take_body(received.body)?;
-            Some(Answer::Response(head, body))
+            let body = received.body;
+            let body = invocation.take_body(body)?;
+            let body = body.map_or(Body::Empty, Source::into_body);
+            Some(Answer::Given(Given::Response(head, body)))
         });
         let answer = answer.flatten().ok_or_else(|| ended(&ctx, "response"))?;
         shared.answer(number, Ok(answer));
@@ -160,8 +166,10 @@ fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
                 status_text: text,
                 headers: to_headers(&shared, &ctx, headers)?,
             };
-            let body = to_body(&shared, &ctx, body)?;
-            shared.answer(number, Ok(Answer::Response(head, body)));
+            let body = to_source(&shared, &ctx, body)?;
+            let body = body.map_or(Body::Empty, Source::into_body);
+            let given = Given::Response(head, body);
+            shared.answer(number, Ok(Answer::Given(given)));
             rquickjs::Result::Ok(())
         },
     )?;
@@ -239,7 +247,7 @@ fn fetch<'js>(
     body: Value<'js>,
 ) -> rquickjs::Result<u32> {
     shared.check(ctx)?;
-    let call = count(shared, ctx)?;
+    count(shared, ctx)?;
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_invalid| Exception::throw_type(ctx, "fetch: not a method"))?;
     let head = RequestHead {
@@ -247,14 +255,14 @@ fn fetch<'js>(
         url,
         headers: to_headers(shared, ctx, headers)?,
     };
-    let body = to_body(shared, ctx, body)?;
-    Ok(send(shared, call, head, body))
+    let body = to_source(shared, ctx, body)?;
+    Ok(shared.send_later(head, body, false))
 }
 
-/// Sends a request as the module was given it.
+/// Makes a request that is the one that the module was given.
 fn forward(shared: &Rc<Shared>, ctx: &Ctx<'_>, number: u32) -> rquickjs::Result<u32> {
     shared.check(ctx)?;
-    let call = count(shared, ctx)?;
+    count(shared, ctx)?;
     let found = shared.with_current(|invocation| {
         let asked = invocation.requests.get(&number)?;
         let head = RequestHead {
@@ -267,43 +275,21 @@ fn forward(shared: &Rc<Shared>, ctx: &Ctx<'_>, number: u32) -> rquickjs::Result<
     });
     let (head, body) = found.flatten().ok_or_else(|| ended(ctx, "request"))?;
     let used = || Exception::throw_type(ctx, "fetch: the body was used already");
-    Ok(send(shared, call, head, body.ok_or_else(used)?))
+    Ok(shared.send_later(head, body.ok_or_else(used)?, true))
 }
 
-/// Counts one more request of the invocation; gives the caller's number of it.
-fn count(shared: &Shared, ctx: &Ctx<'_>) -> rquickjs::Result<u64> {
+/// Counts one more request of the invocation.
+fn count(shared: &Shared, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
     let most = shared.limits.subrequests;
-    let (call, made) = shared.demand_current(ctx, "fetch", |invocation| {
+    let made = shared.demand_current(ctx, "fetch", |invocation| {
         invocation.subrequests += 1;
-        (invocation.call, invocation.subrequests)
+        invocation.subrequests
     })?;
     if made > most {
         let text = format!("fetch: at most {most} requests per invocation");
         return Err(Exception::throw_type(ctx, &text));
     }
-    Ok(call)
-}
-
-/// The prelude is given the number of the response.
-fn send(shared: &Rc<Shared>, call: u64, head: RequestHead, body: Body) -> u32 {
-    let url = head.url.clone();
-    let response = shared.host.fetch(call, head, body);
-    let response = async move { response.await.map_err(|error| error.message) };
-    shared.start(response, |shared, ctx, (head, body)| {
-        let (number, fields) = (shared.number(), shared.number());
-        shared.with_current(|invocation| {
-            invocation.heads.insert(fields, head.headers);
-            let received = Received {
-                status: head.status,
-                status_text: head.status_text,
-                url,
-                head: fields,
-                body: shared.keep_body(invocation, body),
-            };
-            invocation.responses.insert(number, received);
-        });
-        Ok(Value::new_number(ctx.clone(), f64::from(number)))
-    })
+    Ok(())
 }
 
 /// The prelude gives the number of a head it never looked into, or all fields as lines, name
@@ -356,17 +342,22 @@ fn text_of<'js>(ctx: &Ctx<'js>, octets: &[u8]) -> rquickjs::Result<Value<'js>> {
 }
 
 /// The prelude gives nothing, the number of a body, text, or bytes.
-fn to_body<'js>(shared: &Shared, ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Body> {
+fn to_source<'js>(
+    shared: &Shared,
+    ctx: &Ctx<'js>,
+    value: Value<'js>,
+) -> rquickjs::Result<Option<Source>> {
     if value.is_null() || value.is_undefined() {
-        return Ok(Body::Empty);
+        return Ok(None);
     }
     if let Some(number) = value.as_number() {
-        return Ok(take(shared, ctx, number as u32)?.into_body());
+        return take(shared, ctx, number as u32).map(Some);
     }
-    if value.is_string() {
-        return Ok(Body::Bytes(Bytes::from(String::from_js(ctx, value)?)));
-    }
-    Ok(Body::Bytes(Octets::from_js(ctx, value)?.0))
+    let bytes = match value.is_string() {
+        true => Bytes::from(String::from_js(ctx, value)?),
+        false => Octets::from_js(ctx, value)?.0,
+    };
+    Ok(Some(Source::Bytes(bytes)))
 }
 
 /// Promises that one invocation may have handed to `ctx.waitUntil` at once.

@@ -1,6 +1,6 @@
 // fetch: hands a request to the host, follows redirects, can be aborted.
 
-import { forget, native, promised, then, wait } from 'outbound:native';
+import { forget, native, promised, then, uncurry, wait } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { onAbort } from 'outbound:abort';
 import { isEmpty, isReplayable, streamOf, take } from 'outbound:body';
@@ -11,6 +11,9 @@ import { received, stateOf as responseState } from 'outbound:response';
 
 const PromiseOf = Promise;
 const { reject } = promised;
+const { setPrototypeOf } = Object;
+const indexOf = uncurry(String.prototype.indexOf);
+const slice = uncurry(String.prototype.slice);
 const MOST_REDIRECTS = 20;
 const followed = (status) => status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 
@@ -19,9 +22,9 @@ export function fetch(input, init = undefined) {
     demand('fetch', arguments.length, 1);
     const request = isRequest(input) && init === undefined ? input : new Request(input, init);
     const number = untouched(request);
-    if (number !== 0) return wait(native.forward(number), received);
+    if (number !== 0) return arrival(native.forward(number));
     const state = stateOf(request);
-    if (state.signal === null) return send(state, null);
+    if (state.signal === null) return state.redirect === 'manual' ? arrival(sent(state)) : send(state, null);
     if (state.signal.aborted) return reject(state.signal.reason);
     return abortable(state);
   } catch (error) {
@@ -29,21 +32,66 @@ export function fetch(input, init = undefined) {
   }
 }
 
+/**
+ * The newest promise of a response, as long as nobody waits for it, its operation, and the
+ * invocation that it was given to as the answer; 0 is none.
+ */
+const newest = { promise: null, operation: 0, invocation: 0 };
+let noticed;
+
+/** Whoever waits for a promise, or hands it on to be waited for, asks for its constructor. */
+const noticing = Object.create(Promise.prototype, {
+  constructor: {
+    get() {
+      if (this === newest.promise) {
+        newest.promise = null;
+        if (newest.invocation !== 0) noticed(newest.invocation, this);
+      }
+      return PromiseOf;
+    },
+    configurable: true,
+  },
+});
+
+/** The promise of a response. */
+function arrival(operation) {
+  const promise = setPrototypeOf(wait(operation, received), noticing);
+  newest.promise = promise;
+  newest.operation = operation;
+  newest.invocation = 0;
+  return promise;
+}
+
+/** Promises of before are nobody's answer. */
+export function forgetNewest() {
+  newest.promise = null;
+}
+
+/** Gives a response that nobody waits for as the answer; calls `otherwise` should somebody still do so. */
+export function giveUnseen(invocation, given, otherwise) {
+  const { promise, operation } = newest;
+  if (promise === null || given !== promise || !native.giveUnseen(invocation, operation)) return false;
+  newest.invocation = invocation;
+  noticed = otherwise;
+  return true;
+}
+
+const sent = ({ method, url, headers, body }) => native.fetch(method, withoutHash(url), wire(headers), take(body, 'fetch'));
+
 /** One request and its answer, and further ones where it is a redirect to be followed. */
 async function send(state, flight) {
   let { url, method, headers, body } = state;
-  if (state.redirect === 'manual') {
-    return received(await begin(method, url, wire(headers), take(body, 'fetch'), flight));
-  }
   const replayable = isReplayable(body);
   const empty = isEmpty(body);
   let content = take(body, 'fetch');
   for (let hops = 0; ; hops++) {
-    const number = await begin(method, url, wire(headers), content, flight);
+    const operation = native.fetch(method, withoutHash(url), wire(headers), content);
+    if (flight !== null) flight.operation = operation;
+    const number = await wait(operation);
     const status = native.status(number);
     const response = received(number);
     if (hops > 0) responseState(response).redirected = true;
-    const location = followed(status) ? response.headers.get('location') : null;
+    const location = state.redirect !== 'manual' && followed(status) ? response.headers.get('location') : null;
     if (location === null) return response;
     discard(response);
     if (state.redirect === 'error') fail('fetch', `${url} redirects, and init.redirect is "error"`);
@@ -67,12 +115,9 @@ async function send(state, flight) {
   }
 }
 
-/** The native part; `flight` learns its number. */
-function begin(method, url, headers, content, flight) {
-  const end = url.indexOf('#');
-  const operation = native.fetch(method, end < 0 ? url : url.slice(0, end), headers, content);
-  if (flight !== null) flight.operation = operation;
-  return wait(operation);
+function withoutHash(url) {
+  const end = indexOf(url, '#');
+  return end < 0 ? url : slice(url, 0, end);
 }
 
 function discard(response) {

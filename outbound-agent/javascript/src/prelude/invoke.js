@@ -3,6 +3,7 @@
 import { native, promised, then } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { take } from 'outbound:body';
+import { forgetNewest, giveUnseen } from 'outbound:fetch';
 import { wire } from 'outbound:headers';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf, untouched } from 'outbound:response';
@@ -98,21 +99,28 @@ export function dispatch(invocation, number, env, hasOwnUrl) {
   try {
     const request = incoming(number);
     const own = hasOwnUrl ? assign({}, env, { url: native.requestUrl(number) }) : env;
+    forgetNewest();
     const result = call(invocation, 'fetch', request, own);
-    if (result === missing) return;
+    if (result === missing || giveUnseen(invocation, result, seen)) return;
     if (isResponse(result)) answer(invocation, result);
-    else settled(result, (result) => answer(invocation, result), (error) => failed(invocation, error));
+    else answerLater(invocation, result);
   } catch (error) {
     failed(invocation, error);
   }
 }
 
+/** Somebody waits for what was to be given unseen. */
+function seen(invocation, result) {
+  native.giveUnseen(invocation, 0);
+  answerLater(invocation, result);
+}
+
 /** Waits for what a handler gave, so that nothing asks it for its `then` in the module's sight. */
-async function settled(result, then, otherwise) {
+async function answerLater(invocation, result) {
   try {
-    then(await result);
+    answer(invocation, await result);
   } catch (error) {
-    otherwise(error);
+    failed(invocation, error);
   }
 }
 

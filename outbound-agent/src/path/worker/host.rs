@@ -93,11 +93,16 @@ impl Host {
                 return Err(Failure { unused, ..failure });
             }
         };
+        let errands = Arc::clone(&invocation.errands);
         match link
             .call(invocation.request, caller, invocation.errands)
             .await?
         {
             Answered::Response(response) => Ok(response),
+            Answered::Fetch(request) => {
+                let fetched = errands.fetch(request).await;
+                fetched.map_err(|error| Failure::new(Reason::WorkerException, error.message))
+            }
             Answered::Nothing => {
                 let text = "the module exports no fetch handler";
                 Err(Failure::new(Reason::WorkerException, text))
@@ -129,7 +134,7 @@ impl Host {
             Answered::Refused(reason) => Ok(Some(Decided::Refused(reason))),
             Answered::Forwarded(host, port) => Ok(Some(Decided::Forwarded(host, port))),
             Answered::Tunnel(body) => Ok(Some(Decided::Answered(body))),
-            Answered::Response(_) => Err(Failure::new(
+            Answered::Response(_) | Answered::Fetch(_) => Err(Failure::new(
                 Reason::WorkerException,
                 "no decision was given",
             )),

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
 
 use crate::{
-    Bindings, Body, Call, Decision, Env, Host, HostError, Isolate, Jwt, Level, Limits, Local,
-    Module, Reply, RequestHead, ResponseHead, Tunnel, WorkerError,
+    Bindings, Body, Call, Decision, Env, Given, Host, HostError, Isolate, Jwt, Level, Limits,
+    Local, Module, Reply, RequestHead, ResponseHead, Rest, Tunnel, WorkerError,
 };
 
 /// Processor time that no busy machine uses up.
@@ -29,6 +29,17 @@ pub(super) struct World {
     pub(super) isolate: Isolate,
     pub(super) host: Rc<Script>,
     local: LocalSet,
+    limits: Limits,
+}
+
+/// A response, wherever it is from.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) head: ResponseHead,
+    pub(super) body: Body,
+    pub(super) rest: Rest,
+    /// Whether the module did not wait for it.
+    pub(super) is_unseen: bool,
 }
 
 /// What the module did, and what it is told.
@@ -75,10 +86,11 @@ impl World {
             isolate,
             host,
             local: LocalSet::new(),
+            limits,
         }
     }
 
-    pub(super) async fn get(&self, url: &str) -> Result<Reply, WorkerError> {
+    pub(super) async fn get(&self, url: &str) -> Result<Answered, WorkerError> {
         self.send(Method::GET, url, HeaderMap::new(), Body::Empty)
             .await
     }
@@ -89,7 +101,7 @@ impl World {
         url: &str,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<Reply, WorkerError> {
+    ) -> Result<Answered, WorkerError> {
         let url = url.to_owned();
         self.call(
             RequestHead {
@@ -108,14 +120,42 @@ impl World {
         request: RequestHead,
         body: Body,
         env: Map<String, Value>,
-    ) -> Result<Reply, WorkerError> {
+    ) -> Result<Answered, WorkerError> {
+        let own = request.clone();
         let call = Call {
             number: 7,
             request,
             body,
             env: env.into(),
         };
-        self.local.run_until(self.isolate.fetch(call)).await
+        let Reply { given, rest } = self.local.run_until(self.isolate.fetch(call)).await?;
+        let (head, body, is_unseen) = match given {
+            Given::Response(head, body) => (head, body, false),
+            Given::Fetch(head, body) => self.fetch(head, body).await?,
+            Given::Pass(body) => self.fetch(own, body).await?,
+        };
+        Ok(Answered {
+            head,
+            body,
+            rest,
+            is_unseen,
+        })
+    }
+
+    /// What is given unseen is had by whoever called.
+    async fn fetch(
+        &self,
+        head: RequestHead,
+        body: Body,
+    ) -> Result<(ResponseHead, Body, bool), WorkerError> {
+        let fetched = tokio::time::timeout(self.limits.wall, self.host.fetch(7, head, body));
+        let fetched = self.local.run_until(fetched).await;
+        let fetched = fetched.map_err(|_elapsed| WorkerError::Timeout)?;
+        let (head, body) = fetched.map_err(|error| WorkerError::Exception {
+            message: format!("TypeError: {error}"),
+            stack: String::new(),
+        })?;
+        Ok((head, body, true))
     }
 
     pub(super) async fn connect(&self, body: Body) -> Result<Decision, WorkerError> {

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use http::Method;
 use outbound_javascript::{
-    self as javascript, Bindings, Body, Decision, Env, Isolate, Limits, Module, Rest, WorkerError,
+    self as javascript, Bindings, Body, Decision, Env, Given, Isolate, Limits, Module, Rest,
+    WorkerError,
 };
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
@@ -205,12 +206,19 @@ impl Inside {
             .await;
         self.look_at(&isolate);
         let reply = replied?;
-        let head = ResponseHead {
-            status: reply.head.status.as_u16(),
-            fields: (&reply.head.headers).into(),
+        let answer = match reply.given {
+            Given::Response(head, body) => {
+                let head = ResponseHead {
+                    status: head.status.as_u16(),
+                    fields: (&head.headers).into(),
+                };
+                Answer::Response(head, self.wire.content(body))
+            }
+            Given::Fetch(head, body) => Answer::Fetch(head.into(), self.wire.content(body)),
+            // The body is where it was.
+            Given::Pass(_) => Answer::Pass,
         };
-        let content = self.wire.content(reply.body);
-        Ok((Answer::Response(head, content), reply.rest))
+        Ok((answer, reply.rest))
     }
 
     async fn connect(self: &Rc<Self>, tunnel: Tunnel) -> Answered {

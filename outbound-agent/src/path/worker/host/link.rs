@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -62,6 +62,8 @@ struct Pending {
     tenant: TenantId,
     errands: Arc<dyn Errands>,
     began: Instant,
+    /// Its request as it came, where it has one: method, URL, and the number of its head.
+    asked: Option<(Method, Uri, u64)>,
     /// The number of its body, where it has one.
     body: Option<u64>,
     /// The numbers of its bodies and heads.
@@ -74,6 +76,8 @@ struct Pending {
 /// What a module made of a call.
 pub(super) enum Answered {
     Response(Response<Source>),
+    /// Whatever this request is answered.
+    Fetch(Request<Source>),
     Refused(String),
     Forwarded(String, u16),
     /// What the workload of a tunnel receives.
@@ -126,9 +130,9 @@ impl Link {
             from,
             errands,
             source,
-            |link, pending, number, from, content| {
-                let fields = link.keep(pending, head.headers);
-                ToWorker::Call(Call {
+            |link, (state, pending), number, from, content| {
+                let (kept, fields) = link.keep((state, pending), head.headers);
+                let message = ToWorker::Call(Call {
                     number,
                     from,
                     head: RequestHead {
@@ -137,7 +141,9 @@ impl Link {
                         fields,
                     },
                     content,
-                })
+                });
+                pending.asked = Some((head.method, head.uri, kept));
+                message
             },
         )
         .await
@@ -181,6 +187,7 @@ impl Link {
             tenant: from.tenant.id.clone(),
             errands,
             began: Instant::now(),
+            asked: None,
             body: None,
             held: Vec::new(),
             reply: Some(reply),
@@ -272,20 +279,30 @@ impl Link {
                 pending.over = Some(over);
                 ended
             });
-            Some((reply, pending.body, ended))
+            Some((reply, pending.body, pending.asked.take(), ended))
         });
-        let Some((reply, body, ended)) = taken else {
+        let Some((reply, body, asked, ended)) = taken else {
             return;
         };
         if let Some(ended) = ended {
             // What lives on after the response is waited for by a drain.
             self.tasks.spawn("worker", async move { drop(ended.await) });
         }
+        if let (Ok(Answer::Pass), Some(asked)) = (&result, asked) {
+            let passed = self.pass(asked, body, lives_on);
+            let _sent = reply.send(passed.map(Answered::Fetch));
+            return;
+        }
         let left = body.and_then(|body| self.settle(body, result.is_err()));
         let result = match result {
             Ok(Answer::Response(head, content)) => {
                 self.response(head, content).map(Answered::Response)
             }
+            Ok(Answer::Fetch(head, content)) => {
+                let request = self.request(head, content).ok_or_else(no_head);
+                request.map(Answered::Fetch)
+            }
+            Ok(Answer::Pass) => Err(no_head()),
             Ok(Answer::Refuse(reason)) => Ok(Answered::Refused(reason)),
             Ok(Answer::Forward(host, port)) => Ok(Answered::Forwarded(host, port)),
             Ok(Answer::Tunnel(content)) => Ok(Answered::Tunnel(self.source(content))),
@@ -382,13 +399,16 @@ impl Link {
         head: ResponseHead,
         content: Content,
     ) -> Result<Response<Source>, Failure> {
-        let wrong = || Failure::new(Reason::WorkerException, "the response's head is none");
         let mut response = Response::new(self.source(content));
         let status = StatusCode::from_u16(head.status);
-        *response.status_mut() = status.map_err(|_invalid| wrong())?;
-        *response.headers_mut() = self.headers(head.fields).ok_or_else(wrong)?;
+        *response.status_mut() = status.map_err(|_invalid| no_head())?;
+        *response.headers_mut() = self.headers(head.fields).ok_or_else(no_head)?;
         Ok(response)
     }
+}
+
+fn no_head() -> Failure {
+    Failure::new(Reason::WorkerException, "the head that was given is none")
 }
 
 fn died() -> Failure {

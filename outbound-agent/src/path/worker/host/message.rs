@@ -177,6 +177,10 @@ pub(super) enum Fields {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     Response(ResponseHead, Content),
+    /// Whatever this request is answered.
+    Fetch(RequestHead, Content),
+    /// Whatever the call's own request is answered, as it came.
+    Pass,
     /// The tunnel is refused.
     Refuse(String),
     /// It goes on to this host and port.
@@ -270,6 +274,16 @@ impl Fields {
     pub(super) fn numbered(number: u64, headers: &HeaderMap) -> Self {
         let fields = javascript::Fields::from(headers);
         Self::Numbered(number, Octets(fields.lines().clone()))
+    }
+}
+
+impl From<javascript::RequestHead> for RequestHead {
+    fn from(head: javascript::RequestHead) -> Self {
+        Self {
+            method: head.method.as_str().to_owned(),
+            url: head.url,
+            fields: (&head.headers).into(),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use outbound_javascript::{
-    Bindings, Body, Call, Fields, Host, HostError, Isolate, Jwt, Level, Limits, Local, Module,
-    RequestHead, ResponseHead, WorkerError,
+    Bindings, Body, Call, Fields, Given, Host, HostError, Isolate, Jwt, Level, Limits, Local,
+    Module, RequestHead, ResponseHead, WorkerError,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
@@ -167,7 +167,12 @@ async fn answer(
     if let Some(entrypoint) = trial.entrypoint {
         bindings.entrypoint = entrypoint;
     }
-    let isolate = Isolate::new(&module, &bindings, stub)?;
+    let isolate = Isolate::new(&module, &bindings, stub.clone())?;
+    let own = RequestHead {
+        method: trial.method,
+        url: trial.url,
+        headers: (&trial.headers).into(),
+    };
     let body = match trial.body.is_empty() {
         true => Body::Empty,
         false => Body::Bytes(trial.body),
@@ -175,26 +180,40 @@ async fn answer(
     let reply = isolate
         .fetch(Call {
             number: 1,
-            request: RequestHead {
-                method: trial.method,
-                url: trial.url,
-                headers: (&trial.headers).into(),
-            },
+            request: own.clone(),
             body,
             env: trial.env.into(),
         })
         .await?;
-    let (body, error) = read(reply.body).await;
+    let (head, body) = match reply.given {
+        Given::Response(head, body) => (head, body),
+        Given::Fetch(head, body) => fetch(&*stub, head, body).await?,
+        Given::Pass(body) => fetch(&*stub, own, body).await?,
+    };
+    let (body, error) = read(body).await;
     let used = reply.rest.finished().await;
     Ok(Ended {
         response: Responded {
-            status: reply.head.status.as_u16(),
-            headers: shown(&reply.head.headers),
+            status: head.status.as_u16(),
+            headers: shown(&head.headers),
             body,
         },
         error,
         used,
         heap_bytes: isolate.heap_bytes(),
+    })
+}
+
+/// What the module gives without having seen it.
+async fn fetch(
+    stub: &Stub,
+    head: RequestHead,
+    body: Body,
+) -> Result<(ResponseHead, Body), WorkerError> {
+    let fetched = stub.fetch(1, head, body).await;
+    fetched.map_err(|error| WorkerError::Exception {
+        message: format!("TypeError: {error}"),
+        stack: String::new(),
     })
 }
 

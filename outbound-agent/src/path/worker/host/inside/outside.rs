@@ -8,7 +8,7 @@ use http::StatusCode;
 use outbound_javascript::{self as javascript, Body, Host, HostError, Jwt, Level, Local};
 use serde_json::Value;
 
-use super::super::message::{Octets, RequestHead, ToAgent, ToWorker, level_number};
+use super::super::message::{Octets, ToAgent, ToWorker, level_number};
 use super::to_body;
 use super::wire::Wire;
 
@@ -24,11 +24,7 @@ impl Host for Outside {
     ) -> Local<Result<(javascript::ResponseHead, Body), HostError>> {
         let errand = self.0.number();
         let content = self.0.content(body);
-        let head = RequestHead {
-            method: head.method.to_string(),
-            url: head.url,
-            fields: (&head.headers).into(),
-        };
+        let head = head.into();
         let wait = self.0.wait(errand);
         self.0.say(ToAgent::Fetch {
             errand,

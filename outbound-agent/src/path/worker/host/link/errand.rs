@@ -59,22 +59,27 @@ impl Link {
         body: Source,
     ) -> (ResponseHead, Content) {
         let mut state = self.state();
-        let state = &mut *state;
-        let Some(pending) = state.calls.get_mut(&call) else {
+        let State {
+            calls,
+            heads,
+            bodies,
+            ..
+        } = &mut *state;
+        let Some(pending) = calls.get_mut(&call) else {
             let fields = Fields::Lines(Octets::default());
             let status = head.status.as_u16();
             return (ResponseHead { status, fields }, Content::Empty);
         };
         let number = self.number();
         let fields = Fields::numbered(number, &head.headers);
-        state.heads.insert(number, head.headers);
+        heads.insert(number, head.headers);
         pending.held.push(number);
         let status = head.status.as_u16();
         let content = match body.is_end_stream() {
             true => Content::Empty,
             false => {
                 let number = self.number();
-                state.bodies.insert(number, Held::new(body, None));
+                bodies.insert(number, Held::new(body, None));
                 pending.held.push(number);
                 Content::Handle(number)
             }
@@ -82,7 +87,11 @@ impl Link {
         (ResponseHead { status, fields }, content)
     }
 
-    fn request(self: &Arc<Self>, head: RequestHead, content: Content) -> Option<Request<Source>> {
+    pub(super) fn request(
+        self: &Arc<Self>,
+        head: RequestHead,
+        content: Content,
+    ) -> Option<Request<Source>> {
         let mut request = Request::new(self.source(content));
         *request.method_mut() = head.method.parse().ok()?;
         *request.uri_mut() = Uri::try_from(head.url).ok()?;

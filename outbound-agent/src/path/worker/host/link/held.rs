@@ -39,6 +39,11 @@ impl Held {
         self.source.take()
     }
 
+    /// The body, unless a piece of it is being read.
+    pub(super) fn into_source(self) -> Option<Source> {
+        self.source
+    }
+
     pub(super) fn give_back(&mut self, source: Source) {
         self.source = Some(source);
     }
@@ -46,7 +51,7 @@ impl Held {
 
 impl Link {
     pub(super) fn take_body(&self, handle: u64) -> Option<Source> {
-        self.state().bodies.remove(&handle)?.source
+        self.state().bodies.remove(&handle)?.into_source()
     }
 
     /// The worker does not want a body. A call's own is kept until the call is answered: should

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as _;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::super::super::Failure;
 use super::super::message::{Content, Fields, Octets};
 use super::body::{Unfinished, Written};
 use super::held::Held;
-use super::{Link, Pending, State};
+use super::{Link, Pending, State, no_head};
 use crate::path::http::body::Source;
 
 impl Link {
@@ -29,17 +30,43 @@ impl Link {
         Content::Handle(number)
     }
 
-    /// Keeps a head, so that a worker that does not change it need not send it back.
+    /// Keeps a head, so that a worker that does not change it need not send it back; gives its
+    /// number too.
     pub(super) fn keep(
         &self,
         (state, pending): (&mut State, &mut Pending),
         headers: HeaderMap,
-    ) -> Fields {
+    ) -> (u64, Fields) {
         let number = self.number();
         let fields = Fields::numbered(number, &headers);
         state.heads.insert(number, headers);
         pending.held.push(number);
-        fields
+        (number, fields)
+    }
+
+    /// A call's request as it came.
+    pub(super) fn pass(
+        &self,
+        (method, uri, head): (Method, Uri, u64),
+        body: Option<u64>,
+        lives_on: bool,
+    ) -> Result<Request<Source>, Failure> {
+        let mut state = self.state();
+        let headers = match lives_on {
+            true => state.heads.get(&head).cloned(),
+            false => state.heads.remove(&head),
+        };
+        let source = match body {
+            None => Some(Source::empty()),
+            Some(body) => state.bodies.remove(&body).and_then(Held::into_source),
+        };
+        drop(state);
+        let (headers, source) = headers.zip(source).ok_or_else(no_head)?;
+        let mut request = Request::new(source);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 
     pub(super) fn headers(&self, fields: Fields) -> Option<HeaderMap> {
