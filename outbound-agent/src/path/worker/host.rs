@@ -239,7 +239,7 @@ impl Inner {
                 let take = move |message| heard.take(message);
                 Running::Process(Child::start(&name, to_worker, take, end, &self.tasks)?)
             }
-            Hosting::Thread => Running::Thread(Thread::start(&link, to_worker, end)?),
+            Hosting::Thread => Running::Thread(Thread::start(&link, to_worker, end, &self.tasks)?),
         };
         Ok((link, Life { loads, ended }, running))
     }

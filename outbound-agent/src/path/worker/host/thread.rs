@@ -1,20 +1,25 @@
-//! A worker in a thread of the agent's own, which says what it has to say where it stands.
+//! A worker in a thread of the agent's own. As with a process, what there is to say is said at
+//! once: one wake of the other side for all of it.
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::time::ClockId;
 use nix::unistd::gettid;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::inside;
 use super::link::Link;
-use super::message::ToWorker;
+use super::message::{ToAgent, ToWorker};
+use crate::drain::Tasks;
 
 /// The thread. It ends when it is told to, unless it is in a loop that nobody can interrupt.
 pub(super) struct Thread {
@@ -27,8 +32,9 @@ impl Thread {
     /// Starts one, whose errands run where this is called. `end` is dropped when it is dead.
     pub(super) fn start(
         link: &Arc<Link>,
-        mut to_worker: UnboundedReceiver<ToWorker>,
+        to_worker: UnboundedReceiver<ToWorker>,
         end: oneshot::Sender<()>,
+        tasks: &Tasks,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = Self {
@@ -36,23 +42,27 @@ impl Thread {
             number: Arc::default(),
         };
         let (stop, number) = (thread.stop.clone(), Arc::clone(&thread.number));
+        let (ask, asked) = unbounded_channel();
+        tasks.spawn("worker out", gather(to_worker, ask));
+        let (say, mut said) = unbounded_channel::<Vec<ToAgent>>();
         // Messages end with the link.
-        let (agent, heard) = (Handle::current(), Arc::downgrade(link));
-        let say = move |message| {
-            if let Some(link) = heard.upgrade() {
-                let _entered = agent.enter();
-                link.take(message);
+        let heard = Arc::downgrade(link);
+        let hear = async move {
+            let _end = end;
+            while let Some(messages) = said.recv().await
+                && let Some(link) = heard.upgrade()
+            {
+                messages.into_iter().for_each(|message| link.take(message));
             }
         };
+        // A thread that cannot be ended is not listened to any longer.
+        let hearing = stop.clone().run_until_cancelled_owned(hear);
+        tasks.spawn("worker in", async move {
+            hearing.await;
+        });
         let run = move || {
-            let _end = end;
             number.store(gettid().as_raw(), Ordering::Relaxed);
-            let inside = inside::run(say, async |take| {
-                while let Some(message) = to_worker.recv().await {
-                    take(message);
-                }
-            });
-            runtime.block_on(stop.run_until_cancelled(inside))
+            runtime.block_on(stop.run_until_cancelled(answer(asked, say)))
         };
         let name = format!("worker {}", link.service());
         drop(std::thread::Builder::new().name(name).spawn(run)?);
@@ -73,5 +83,49 @@ impl Thread {
                 Some(Duration::from(clock.now().ok()?))
             }
         }
+    }
+}
+
+/// Hands messages on as they come, as many at once as there are.
+async fn gather(mut messages: UnboundedReceiver<ToWorker>, ask: UnboundedSender<Vec<ToWorker>>) {
+    while let Some(first) = messages.recv().await {
+        // Others that are ready may have something to say too.
+        tokio::task::yield_now().await;
+        let mut batch = vec![first];
+        while let Ok(message) = messages.try_recv() {
+            batch.push(message);
+        }
+        if ask.send(batch).is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs in the thread.
+async fn answer(mut asked: UnboundedReceiver<Vec<ToWorker>>, say: UnboundedSender<Vec<ToAgent>>) {
+    let outbox = Rc::new(RefCell::new(Vec::new()));
+    let pushed = Rc::clone(&outbox);
+    let answering = inside::run(
+        move |message| pushed.borrow_mut().push(message),
+        async |take| {
+            while let Some(messages) = asked.recv().await {
+                messages.into_iter().for_each(take);
+            }
+        },
+    );
+    // Polled after each round of the above, and so whenever something may have been said.
+    let telling = std::future::poll_fn(|_cx| {
+        let messages = outbox.take();
+        let is_heard = messages.is_empty() || say.send(messages).is_ok();
+        if is_heard {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    });
+    tokio::select! {
+        biased; // All that is answered at once is said at once.
+        () = answering => {}
+        () = telling => {}
     }
 }
