@@ -9,12 +9,14 @@ const DOMExceptionOf = DOMException;
 const { apply } = Reflect;
 const inside = Symbol('inside');
 
-let isSignal, onAbort, signalAbort, makeSignal;
+let isSignal, onAbort, signalAbort, makeSignal, follow;
 
 class AbortSignal extends EventTarget {
   #aborted = false;
   #reason = undefined;
   #steps = [];
+  /** Signals that are aborted with this one. */
+  #followers = [];
   onabort = null;
 
   constructor(key) {
@@ -37,16 +39,34 @@ class AbortSignal extends EventTarget {
       };
     };
     signalAbort = (signal, reason) => {
-      if (signal.#aborted) return;
-      signal.#aborted = true;
-      signal.#reason = reason === undefined ? new DOMExceptionOf('This operation was aborted', 'AbortError') : reason;
-      const steps = signal.#steps;
-      signal.#steps = [];
-      for (let i = 0; i < steps.length; i++) steps[i](signal.#reason);
-      const event = new Event('abort');
-      if (typeof signal.onabort === 'function') apply(signal.onabort, signal, [event]);
-      signal.dispatchEvent(event);
+      const all = [];
+      signal.#mark(reason === undefined ? new DOMExceptionOf('This operation was aborted', 'AbortError') : reason, all);
+      for (let i = 0; i < all.length; i++) all[i].#tell();
     };
+    /** Has `signal` aborted with `leader`, and told after it. */
+    follow = (signal, leader) => {
+      if (leader.#aborted) signalAbort(signal, leader.#reason);
+      else leader.#followers.push(signal);
+    };
+  }
+
+  /** Nobody is told of an abort before all that it takes along are aborted. */
+  #mark(reason, all) {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
+    all[all.length] = this;
+    const followers = this.#followers;
+    this.#followers = [];
+    for (let i = 0; i < followers.length; i++) followers[i].#mark(reason, all);
+  }
+  #tell() {
+    const steps = this.#steps;
+    this.#steps = [];
+    for (let i = 0; i < steps.length; i++) steps[i](this.#reason);
+    const event = new Event('abort');
+    if (typeof this.onabort === 'function') apply(this.onabort, this, [event]);
+    this.dispatchEvent(event);
   }
 
   static abort(reason = undefined) {
@@ -73,7 +93,7 @@ class AbortSignal extends EventTarget {
         return signal;
       }
     }
-    for (const each of all) onAbort(each, (reason) => signalAbort(signal, reason));
+    for (const each of all) follow(signal, each);
     return signal;
   }
   get aborted() {
@@ -100,4 +120,4 @@ class AbortController {
 }
 finish(AbortController);
 
-export { AbortController, AbortSignal, isSignal, onAbort, makeSignal, signalAbort };
+export { AbortController, AbortSignal, isSignal, onAbort, makeSignal, signalAbort, follow };

@@ -61,3 +61,15 @@ test('AbortSignal.any follows each', () => {
   equal([any.aborted, any.reason, told], [true, 'why', 2]);
   ok(!a.signal.aborted);
 });
+test('signals that follow are all aborted before anyone is told, and told after their leader', () => {
+  const leader = new AbortController();
+  const any = AbortSignal.any([leader.signal]);
+  const second = AbortSignal.any([any]);
+  const told = [];
+  second.addEventListener('abort', () => told.push('second'));
+  any.addEventListener('abort', () => told.push('any'));
+  leader.signal.addEventListener('abort', () => told.push(['leader', any.aborted, second.aborted]));
+  leader.abort();
+  equal(told, [['leader', true, true], 'any', 'second']);
+  equal(AbortSignal.any([any]).reason === leader.signal.reason, true);
+});

@@ -11,7 +11,7 @@ use crate::Bindings;
 const RATCHET: [(&str, u64); 5] = [
     ("headers.js", 10),
     ("messages.js", 18),
-    ("fetching.js", 12),
+    ("fetching.js", 13),
     ("streams.js", 25),
     ("platform.js", 20),
 ];
