@@ -2,7 +2,7 @@
 
 import { finish, native, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, octets, usv, word } from 'outbound:convert';
-import { isSignal, makeSignal, onAbort, signalAbort } from 'outbound:abort';
+import { follow, isSignal, makeSignal } from 'outbound:abort';
 import { bodyOf, extract, isEmpty, isUsed, isLocked, mixin, split } from 'outbound:body';
 import { Headers, addType, copyHeaders, fill, headersOf } from 'outbound:headers';
 import { coreOf } from 'outbound:readable';
@@ -139,7 +139,7 @@ class Request {
     const copy = made(url, method, copyHeaders(headers), redirect, theirs, null);
     if (signal !== null) {
       copy.signal = makeSignal();
-      onAbort(signal, (reason) => signalAbort(copy.signal, reason));
+      follow(copy.signal, signal);
     }
     return new Request(copy, inside);
   }
