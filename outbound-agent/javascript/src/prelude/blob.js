@@ -44,7 +44,7 @@ class Blob {
     return part;
   }
   async text() {
-    return native.decode(this.#bytes, false, true);
+    return native.decode(this.#bytes, false, false);
   }
   async arrayBuffer() {
     return this.#bytes.slice().buffer;

@@ -52,14 +52,15 @@ class FormData {
   forEach(callback, thisArgument = undefined) {
     for (const [name, value] of this) Reflect.apply(callback, thisArgument, [value, name, this]);
   }
+  // By place: what is taken away meanwhile lets those behind it move up.
   *keys() {
-    for (const [name] of this.#entries) yield name;
+    for (let i = 0; i < this.#entries.length; i++) yield this.#entries[i][0];
   }
   *values() {
-    for (const [, value] of this.#entries) yield value;
+    for (let i = 0; i < this.#entries.length; i++) yield this.#entries[i][1];
   }
   *entries() {
-    for (const [name, value] of this.#entries) yield [name, value];
+    for (let i = 0; i < this.#entries.length; i++) yield [this.#entries[i][0], this.#entries[i][1]];
   }
 }
 Object.defineProperty(FormData.prototype, Symbol.iterator, {
@@ -77,7 +78,8 @@ function entry(api, name, value, filename) {
   }
   if (value instanceof File && filename === undefined) return [key, value];
   const title = filename === undefined ? 'blob' : usv(filename, api, 'filename');
-  return [key, new File([value], title, { type: value.type })];
+  const { type, lastModified } = value;
+  return [key, new File([value], title, { type, lastModified })];
 }
 
 const quoted = (text) => text.replace(/\n/g, '%0A').replace(/\r/g, '%0D').replace(/"/g, '%22');

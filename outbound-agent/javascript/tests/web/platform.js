@@ -111,6 +111,21 @@ test('blobs', async () => {
 });
 const hex = (buffer) => new Uint8Array(buffer).toHex();
 const utf8 = (text) => new TextEncoder().encode(text);
+test('the text of a blob has no byte order mark', async () => {
+  equal(await new Blob([new Uint8Array([0xef, 0xbb, 0xbf, 97])]).text(), 'a');
+});
+test('a form keeps a date, and may change while it is gone through', () => {
+  const form = new FormData();
+  form.set('f', new File(['x'], 'a.txt', { lastModified: 5 }), 'b.txt');
+  equal([form.get('f').name, form.get('f').lastModified], ['b.txt', 5]);
+  for (const name of ['a', 'b', 'c']) form.append(name, '1');
+  const seen = [];
+  for (const [name] of form) {
+    seen.push(name);
+    form.delete('b');
+  }
+  equal(seen, ['f', 'a', 'c']);
+});
 test('digests', async () => {
   equal(hex(await crypto.subtle.digest('SHA-256', utf8('abc'))), 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   equal(hex(await crypto.subtle.digest({ name: 'sha-1' }, utf8('abc'))), 'a9993e364706816aba3e25717850c26c9cd0d89d');
