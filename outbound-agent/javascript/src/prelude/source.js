@@ -37,6 +37,8 @@ export class Core {
       shift(this.requests).resolve({ value: chunk, done: false });
     } else {
       const size = this.size === null ? (this.bytes ? chunk.byteLength : 1) : this.measure(chunk);
+      // Measuring is the module's: it may have ended the stream.
+      if (this.state !== 'readable') return;
       this.queue[this.queue.length] = { chunk, size };
       this.total += size;
     }

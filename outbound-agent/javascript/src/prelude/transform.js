@@ -34,7 +34,12 @@ class Controller {
     if (core.state !== 'readable' || core.closing) {
       fail('TransformStreamDefaultController.enqueue', 'the readable end is closed or errored');
     }
-    core.enqueue(chunk);
+    try {
+      core.enqueue(chunk);
+    } catch (reason) {
+      this.#error(reason, true);
+      throw core.error;
+    }
   }
   error(reason = undefined) {
     this.#error(reason);
@@ -66,6 +71,13 @@ class TransformStream {
       writable.fail(reason);
       wanted.resolve(undefined);
     };
+    // It ends once, by whichever side is first; the other waits for the same.
+    let ending = null;
+    const end = (run, settle, failed) => (ending ??= then(outcome(run), settle, (reason) => {
+      failed(reason);
+      throw reason;
+    }));
+    const cancelled = (reason) => (cancel === undefined ? undefined : apply(cancel, under, [reason]));
     this.#readable = makeReadable((core) => {
       readable = core;
       core.highWater = output.highWaterMark;
@@ -74,9 +86,11 @@ class TransformStream {
         wanted.resolve(undefined);
       };
       core.cancelSource = (reason) => {
-        writable.fail(reason);
-        wanted.resolve(undefined);
-        return cancel === undefined ? undefined : apply(cancel, under, [reason]);
+        const settle = () => {
+          if (writable.state === 'errored') throw writable.error;
+          error(reason, true);
+        };
+        return end(() => cancelled(reason), settle, (failure) => error(failure, true));
       };
     });
     const controller = new Controller(identities, readable, error, () => readable.close());
@@ -91,7 +105,7 @@ class TransformStream {
           wanted = PromiseOf.withResolvers();
           await wanted.promise;
         }
-        if (core.state === 'errored') throw core.error;
+        if (core.failing()) throw core.error;
         try {
           await change(chunk);
         } catch (reason) {
@@ -99,28 +113,33 @@ class TransformStream {
           throw reason;
         }
       };
-      core.close = async () => {
-        try {
-          if (flush !== undefined) await apply(flush, under, [controller]);
-        } catch (reason) {
-          error(reason);
-          throw reason;
-        }
-        if (readable.state === 'errored') throw readable.error;
-        if (readable.state === 'readable' && !readable.closing) readable.close();
+      core.close = () => {
+        const settle = () => {
+          if (readable.state === 'errored') throw readable.error;
+          if (readable.state === 'readable' && !readable.closing) readable.close();
+        };
+        return end(() => (flush === undefined ? undefined : apply(flush, under, [controller])), settle, (failure) => readable.fail(failure));
       };
       core.abort = (reason) => {
-        readable.fail(reason);
-        return cancel === undefined ? undefined : apply(cancel, under, [reason]);
+        const settle = () => {
+          if (readable.state === 'errored') throw readable.error;
+          readable.fail(reason);
+        };
+        return end(() => cancelled(reason), settle, (failure) => readable.fail(failure));
       };
     });
+    const started = start === undefined ? undefined : apply(start, under, [controller]);
     then(
-      outcome(() => (start === undefined ? undefined : apply(start, under, [controller]))),
+      resolved(started),
       () => {
         writable.started = true;
         writable.advance();
       },
-      error,
+      (reason) => {
+        writable.started = true;
+        error(reason);
+        writable.failed();
+      },
     );
     if (start === undefined && transform === undefined && flush === undefined && cancel === undefined) {
       identities.set(this.#writable, (stream) => {
@@ -196,53 +215,84 @@ function pipeTo(destination, options = undefined) {
     if (signal !== undefined && !isSignal(signal)) fail('ReadableStream.pipeTo', 'options.signal is no AbortSignal');
     if (readableCore(this).reader !== null) fail('ReadableStream.pipeTo', 'the stream is locked');
     if (writableCore(destination).writer !== null) fail('ReadableStream.pipeTo', 'destination is locked');
-    return pump(this.getReader(), destination.getWriter(), writableCore(destination), settings, signal);
+    const source = readableCore(this);
+    source.disturbed = true;
+    return pump(this.getReader(), source, destination.getWriter(), writableCore(destination), settings, signal);
   } catch (error) {
     return rejected(error);
   }
 }
 
-async function pump(reader, writer, sink, { preventClose, preventAbort, preventCancel }, signal) {
+async function pump(reader, source, writer, sink, { preventClose, preventAbort, preventCancel }, signal) {
   let stopped = null;
-  const stop = PromiseOf.withResolvers();
+  let wake = ignore;
+  const woken = () => wake(undefined);
+  /** Until this settles, or either end or the signal says that it is over. */
+  const pause = (promise) =>
+    new PromiseOf((resolve) => {
+      wake = resolve;
+      then(promise, resolve, resolve);
+    });
   const forget = signal === undefined ? ignore : onAbort(signal, (reason) => {
     stopped = { reason };
-    stop.resolve(undefined);
+    woken();
   });
-  const failed = then(sink.closed.promise, ignore, ignore);
+  then(reader.closed, woken, woken);
+  then(sink.closed.promise, woken, woken);
+  let step = null;
+  let written = resolved(undefined);
+  const writes = () => (sink.state === 'writable' && !sink.closing ? then(written, ignore, ignore) : undefined);
+  const arrived = (given) => {
+    step = given;
+  };
   try {
+    // What called may still be at work on either end.
+    await undefined;
     for (;;) {
-      if (stopped === null) await PromiseOf.race([then(writer.ready, ignore, ignore), stop.promise, failed]);
+      if (stopped === null && source.state === 'readable' && sink.state === 'writable' && sink.ready !== null) await pause(writer.ready);
       if (stopped !== null) {
         const { reason } = stopped;
+        await writes();
         await PromiseOf.all([
           preventAbort ? undefined : writer.abort(reason),
           preventCancel ? undefined : reader.cancel(reason),
         ]);
         throw reason;
       }
-      if (sink.state !== 'writable') {
-        const reason = sink.state === 'errored' ? sink.error : new TypeError('ReadableStream.pipeTo: destination is closed');
+      if (source.state === 'errored') {
+        await writes();
+        if (!preventAbort) await writer.abort(source.error);
+        throw source.error;
+      }
+      if (sink.failing()) {
+        if (!preventCancel) await reader.cancel(sink.error);
+        throw sink.error;
+      }
+      if (source.state === 'closed') break;
+      if (sink.closing || sink.state === 'closed') {
+        const reason = new TypeError('ReadableStream.pipeTo: destination is closed');
         if (!preventCancel) await reader.cancel(reason);
         throw reason;
       }
-      let step;
-      try {
-        step = await PromiseOf.race([reader.read(), stop.promise, failed]);
-      } catch (error) {
-        if (!preventAbort) await writer.abort(error);
-        throw error;
-      }
-      if (step === undefined) continue;
-      if (step.done) break;
-      writer.write(step.value);
+      if (sink.ready !== null) continue;
+      step = null;
+      await pause(then(reader.read(), arrived, ignore));
+      if (step === null || step.done) continue;
+      written = writer.write(step.value);
     }
-    if (!preventClose) await writer.close();
+    await writes();
+    if (!preventClose) await closed(writer, sink);
   } finally {
     forget();
     reader.releaseLock();
     writer.releaseLock();
   }
+}
+
+/** Closes what may be closed already. */
+function closed(writer, sink) {
+  if (sink.closing || sink.state === 'closed') return undefined;
+  return writer.close();
 }
 
 class CountQueuingStrategy {

@@ -15,7 +15,9 @@ const END = Symbol('end');
 
 let coreOf, isWritable, makeWritable;
 
-/** The state of one stream: writable, errored or closed. */
+/**
+ * The state of one stream: writable, erroring while the sink is still at work, errored or closed.
+ */
 class Core {
   state = 'writable';
   error = undefined;
@@ -33,12 +35,18 @@ class Core {
   /** Made when somebody wants its signal. */
   aborter = null;
   stopped = null;
+  /** What `stop` is to be answered with. */
+  stopping = null;
   closed = PromiseOf.withResolvers();
   ready = null;
 
   desired() {
-    if (this.state === 'errored') return null;
+    if (this.failing()) return null;
     return this.state === 'closed' ? 0 : this.highWater - this.total;
+  }
+
+  failing() {
+    return this.state === 'erroring' || this.state === 'errored';
   }
 
   /** Tells the writer whether to go on. */
@@ -50,28 +58,18 @@ class Core {
     } else if (!full && this.ready !== null) {
       const { ready } = this;
       this.ready = null;
-      if (this.state === 'errored') ready.reject(this.error);
+      if (this.failing()) ready.reject(this.error);
       else ready.resolve(undefined);
     }
   }
 
   push(chunk) {
-    if (this.state === 'errored') return rejected(this.error);
+    const size = chunk === END ? 0 : this.measure(chunk);
+    if (this.failing()) return rejected(this.error);
     if (this.closing || this.state === 'closed') {
       return rejected(new TypeError('WritableStream: the stream is closed or closing'));
     }
-    let size = 0;
-    if (chunk === END) {
-      this.closing = true;
-    } else {
-      const { size: measure } = this;
-      try {
-        size = measure === null ? 1 : Number(measure(chunk));
-      } catch (error) {
-        this.fail(error);
-        return rejected(error);
-      }
-    }
+    if (chunk === END) this.closing = true;
     const done = PromiseOf.withResolvers();
     this.queue[this.queue.length] = { chunk, size, done };
     this.total += size;
@@ -80,7 +78,25 @@ class Core {
     return done.promise;
   }
 
+  /** The size of a chunk; the stream fails where there is none. */
+  measure(chunk) {
+    const { size: measure } = this;
+    if (measure === null) return 1;
+    try {
+      const size = Number(measure(chunk));
+      if (size >= 0 && size !== Infinity) return size;
+      this.fail(new RangeError('WritableStream: strategy.size gave no finite size'));
+    } catch (error) {
+      this.fail(error);
+    }
+    return 0;
+  }
+
   advance() {
+    if (this.state === 'erroring') {
+      this.failed();
+      return;
+    }
     if (!this.started || this.busy || this.queue.length === 0 || this.state !== 'writable') return;
     const { chunk, size, done } = this.queue[0];
     this.busy = true;
@@ -90,12 +106,12 @@ class Core {
       () => {
         this.busy = false;
         done.resolve(undefined);
-        if (this.state !== 'writable') return;
         shift(this.queue);
         this.total = this.queue.length === 0 ? 0 : this.total - size;
         if (chunk === END) {
           this.state = 'closed';
           this.closed.resolve(undefined);
+          if (this.stopping !== null) this.stopping.done.resolve(undefined);
         }
         this.pressure();
         this.advance();
@@ -103,31 +119,66 @@ class Core {
       (error) => {
         this.busy = false;
         done.reject(error);
-        if (this.state === 'writable') shift(this.queue);
+        shift(this.queue);
+        if (chunk === END && this.stopping !== null) {
+          this.stopping.done.reject(error);
+          this.stopping = null;
+        }
         this.fail(error);
+        this.failed();
       },
     );
   }
 
+  /** Takes nothing more; what the sink is doing it may still do. */
   fail(error) {
     if (this.state !== 'writable') return;
-    this.state = 'errored';
+    this.state = 'erroring';
     this.error = error;
-    const { queue } = this;
-    this.queue = [];
-    for (let i = this.busy ? 1 : 0; i < queue.length; i++) queue[i].done.reject(error);
-    then(this.closed.promise, ignore, ignore);
-    this.closed.reject(error);
     this.pressure();
+    if (this.started) this.failed();
+  }
+
+  /** The sink is no longer at work: it is told of an abort, and then everybody of the end. */
+  failed() {
+    if (this.state !== 'erroring' || this.busy) return;
+    this.state = 'errored';
+    const { queue, error, stopping } = this;
+    this.queue = [];
+    this.total = 0;
+    for (let i = 0; i < queue.length; i++) queue[i].done.reject(error);
+    const end = () => {
+      then(this.closed.promise, ignore, ignore);
+      this.closed.reject(error);
+    };
+    if (stopping === null || stopping.late) {
+      if (stopping !== null) stopping.done.reject(error);
+      end();
+      return;
+    }
+    const { abort } = this;
+    then(
+      outcome(() => abort(stopping.reason)),
+      () => {
+        stopping.done.resolve(undefined);
+        end();
+      },
+      (failure) => {
+        stopping.done.reject(failure);
+        end();
+      },
+    );
   }
 
   stop(reason) {
-    if (this.state !== 'writable') return resolved(undefined);
+    if (this.state === 'closed' || this.state === 'errored') return resolved(undefined);
+    if (this.stopping !== null) return this.stopping.done.promise;
+    const done = PromiseOf.withResolvers();
+    this.stopping = { reason, done, late: this.state === 'erroring' };
     if (this.aborter !== null) this.aborter.abort(reason);
     else this.stopped = { reason };
     this.fail(reason);
-    const { abort } = this;
-    return then(outcome(() => abort(reason)), ignore);
+    return silently(done.promise);
   }
 }
 
@@ -171,7 +222,7 @@ class Writer {
   get ready() {
     if (this.#released !== null) return this.#released;
     const core = this.#core;
-    if (core.state === 'errored') return silently(rejected(core.error));
+    if (core.failing()) return silently(rejected(core.error));
     return core.ready === null ? resolved(undefined) : core.ready.promise;
   }
   get desiredSize() {
@@ -229,7 +280,11 @@ class WritableStream {
         core.started = true;
         core.advance();
       },
-      (error) => core.fail(error),
+      (error) => {
+        core.started = true;
+        core.fail(error);
+        core.failed();
+      },
     );
   }
 

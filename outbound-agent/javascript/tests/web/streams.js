@@ -212,3 +212,75 @@ test('the signal of a stream that was aborted before is aborted', async () => {
   await s.abort('early');
   equal([controller.signal.aborted, controller.signal.reason], [true, 'early']);
 });
+test('a sink is told of an abort after what it is at', async () => {
+  const seen = [];
+  const written = Promise.withResolvers();
+  const s = new WritableStream({ write: () => written.promise, abort: (reason) => seen.push(reason), close: () => seen.push('close') });
+  const w = s.getWriter();
+  await w.ready;
+  const first = w.write('a');
+  const second = w.write('b');
+  await 0;
+  const aborted = w.abort('why');
+  await 0;
+  equal([seen, w.desiredSize], [[], null]);
+  written.resolve();
+  equal([await first, await aborted, seen], [undefined, undefined, ['why']]);
+  equal([await second.catch((e) => e), await w.closed.catch((e) => e)], ['why', 'why']);
+});
+test('a close that is under way outlasts an abort', async () => {
+  const closing = Promise.withResolvers();
+  const w = new WritableStream({ close: () => closing.promise, abort() { throw new Error('not wanted'); } }).getWriter();
+  await w.ready;
+  const closed = w.close();
+  await 0;
+  const aborted = w.abort('why');
+  closing.resolve();
+  equal([await closed, await aborted, await w.closed], [undefined, undefined, undefined]);
+});
+test('a chunk without a size fails a writable', async () => {
+  for (const size of [() => NaN, () => -1, () => Infinity]) {
+    const w = new WritableStream({}, { size }).getWriter();
+    await rejects('RangeError', w.write('a'), 'strategy.size');
+    await rejects('RangeError', w.closed);
+  }
+});
+test('pipeTo sees the end of a source that its destination has no room for', async () => {
+  let c;
+  const source = new ReadableStream({ start: (x) => (c = x) });
+  const full = () => new WritableStream({}, { highWaterMark: 0 });
+  const piped = source.pipeTo(full());
+  await 0;
+  c.close();
+  equal(await piped, undefined);
+  const failing = new ReadableStream({ start: (x) => (c = x) }).pipeTo(full());
+  await 0;
+  c.error(new RangeError('mine'));
+  await rejects('RangeError', failing, 'mine');
+});
+test('pipeTo ends after its last write', async () => {
+  let done = false;
+  const slow = new WritableStream({ write: () => new Promise((resolve) => setTimeout(() => resolve((done = true)), 2)) });
+  await ReadableStream.from(['a']).pipeTo(slow, { preventClose: true });
+  equal([done, slow.locked], [true, false]);
+});
+test('a pipe uses a body at once', () => {
+  const r = new Response('x');
+  r.body.pipeThrough(new TransformStream({}, { highWaterMark: 0 }));
+  ok(r.bodyUsed);
+});
+test('a transform ends once', async () => {
+  const seen = [];
+  const t = new TransformStream({ cancel: (reason) => { seen.push(reason); }, flush: () => { seen.push('flush'); } });
+  await t.readable.cancel('why');
+  await t.writable.abort('late');
+  equal(seen, ['why']);
+  throws('RangeError', () => new TransformStream({ start() { throw new RangeError('mine'); } }), 'mine');
+  const ended = new TransformStream({ flush: (c) => c.terminate() }).writable.getWriter();
+  equal(await ended.close(), undefined);
+});
+test('a failing size fails both ends of a transform', async () => {
+  const t = new TransformStream({}, undefined, { size() { throw new RangeError('mine'); }, highWaterMark: 9 });
+  await rejects('RangeError', t.writable.getWriter().write('a'), 'mine');
+  await rejects('RangeError', t.readable.getReader().read(), 'mine');
+});

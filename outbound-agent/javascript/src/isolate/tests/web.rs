@@ -12,7 +12,7 @@ const RATCHET: [(&str, u64); 5] = [
     ("headers.js", 10),
     ("messages.js", 18),
     ("fetching.js", 13),
-    ("streams.js", 25),
+    ("streams.js", 33),
     ("platform.js", 22),
 ];
 
