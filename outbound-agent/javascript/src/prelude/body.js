@@ -1,6 +1,6 @@
 // What Request and Response have in common: a body that can be read once.
 
-import { native, promised, then, wait, uncurry } from 'outbound:native';
+import { abandon, native, promised, then, wait, uncurry } from 'outbound:native';
 import { bytesOf, fail, isBuffer, usv } from 'outbound:convert';
 import { Blob, blobBytes, isBlob } from 'outbound:blob';
 import { FormData, isFormData, multipart, parseMultipart } from 'outbound:formdata';
@@ -13,10 +13,10 @@ const ignore = () => {};
 
 /**
  * A body: `source` is null, the number of one in Rust, a string, or bytes; `stream` stands in
- * its place once somebody asked for it.
+ * its place once somebody asked for it. `operation` is the native one that reads all of it.
  */
 export function bodyOf(source, type = null) {
-  return { source, type, stream: null, used: false };
+  return { source, type, stream: null, used: false, operation: 0 };
 }
 
 /** Makes a body of what the web calls a BodyInit. */
@@ -87,6 +87,12 @@ function handOn(stream) {
   return reading;
 }
 
+/** Ends a body that is being received: who reads it, now or later, learns the reason. */
+export function breakOff(body, reason) {
+  if (body.operation !== 0) abandon(body.operation, reason);
+  else if (!isEmpty(body)) coreOf(streamOf(body)).breakOff(reason);
+}
+
 /** Makes two of one body, as `clone` does. */
 export function split(body, api) {
   if (isUsed(body)) fail(api, 'the body was used already');
@@ -121,7 +127,10 @@ export function streamOf(body) {
 export function mixin(prototype, of) {
   const name = prototype.constructor.name;
   const read = (self, method, as) =>
-    promised.outcome(async () => as(take(of(self).body, `${name}.${method}`)));
+    promised.outcome(async () => {
+      const { body } = of(self);
+      return as(take(body, `${name}.${method}`), body);
+    });
   const methods = {
     get body() {
       return streamOf(of(this).body);
@@ -133,45 +142,55 @@ export function mixin(prototype, of) {
       return read(this, 'text', asText);
     },
     json() {
-      return read(this, 'json', async (source) => parse(await asText(source)));
+      return read(this, 'json', async (source, body) => parse(await asText(source, body)));
     },
     arrayBuffer() {
-      return read(this, 'arrayBuffer', async (source) => (await asBytes(source)).buffer);
+      return read(this, 'arrayBuffer', async (source, body) => (await asBytes(source, body)).buffer);
     },
     bytes() {
       return read(this, 'bytes', asBytes);
     },
     blob() {
-      return read(this, 'blob', async (source) => {
+      return read(this, 'blob', async (source, body) => {
         const type = of(this).headers.get('content-type') ?? '';
-        return new Blob([await asBytes(source)], { type });
+        return new Blob([await asBytes(source, body)], { type });
       });
     },
     formData() {
-      return read(this, 'formData', async (source) => {
+      return read(this, 'formData', async (source, body) => {
         const type = of(this).headers.get('content-type') ?? '';
         if (/^application\/x-www-form-urlencoded\b/i.test(type)) {
           const form = new FormData();
-          for (const [key, value] of new URLSearchParams(await asText(source))) form.append(key, value);
+          for (const [key, value] of new URLSearchParams(await asText(source, body))) form.append(key, value);
           return form;
         }
-        return parseMultipart(await asBytes(source), type, `${name}.formData`);
+        return parseMultipart(await asBytes(source, body), type, `${name}.formData`);
       });
     },
   };
   Object.defineProperties(prototype, Object.getOwnPropertyDescriptors(methods));
 }
 
-async function asText(source) {
+/** What Rust makes of a body; where a stream feeds it, the stream says how it failed. */
+function arrival(body, operation) {
+  body.operation = operation;
+  if (body.stream === null) return wait(operation);
+  const core = coreOf(body.stream);
+  return then(wait(operation), undefined, (error) => {
+    throw core.state === 'errored' ? core.error : error;
+  });
+}
+
+async function asText(source, body) {
   if (source === null) return '';
   if (typeof source === 'string') return source;
-  if (typeof source === 'number') return await wait(native.bodyText(source));
+  if (typeof source === 'number') return await arrival(body, native.bodyText(source));
   return native.decode(source, false, false);
 }
 
-async function asBytes(source) {
+async function asBytes(source, body) {
   if (source === null) return new Uint8Array();
   if (typeof source === 'string') return native.encode(source);
-  if (typeof source === 'number') return await wait(native.bodyBytes(source));
+  if (typeof source === 'number') return await arrival(body, native.bodyBytes(source));
   return source;
 }

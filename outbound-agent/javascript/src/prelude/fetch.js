@@ -3,9 +3,8 @@
 import { forget, native, promised, then, uncurry, wait } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { onAbort } from 'outbound:abort';
-import { isEmpty, isReplayable, streamOf, take } from 'outbound:body';
+import { breakOff, isEmpty, isReplayable, take } from 'outbound:body';
 import { copyHeaders, wire } from 'outbound:headers';
-import { coreOf } from 'outbound:readable';
 import { Request, isRequest, stateOf, untouched } from 'outbound:request';
 import { received, stateOf as responseState } from 'outbound:response';
 
@@ -135,8 +134,7 @@ function abortable(state) {
         native.forget(flight.operation);
         forget([flight.operation]);
       } else {
-        const { body } = responseState(response);
-        if (!isEmpty(body)) coreOf(streamOf(body)).fail(reason);
+        breakOff(responseState(response).body, reason);
       }
       reject(reason);
     });

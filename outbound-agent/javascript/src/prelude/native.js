@@ -49,6 +49,15 @@ export function settle(operation, failed, value) {
   else waiter.resolve(waiter.make === undefined ? value : waiter.make(value));
 }
 
+/** Ends an operation, and with a reason what waits for it. */
+export function abandon(operation, reason) {
+  native.forget(operation);
+  const waiter = mapGet(waiting, operation);
+  if (waiter === undefined) return;
+  mapDelete(waiting, operation);
+  waiter.reject(reason);
+}
+
 /** Called by Rust when operations ended with their invocation. */
 export function forget(operations) {
   for (let i = 0; i < operations.length; i++) mapDelete(waiting, operations[i]);

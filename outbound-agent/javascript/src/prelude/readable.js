@@ -183,8 +183,8 @@ class ReadableStream {
       core.pull = () => {
         core.body = 0;
         return then(wait(native.bodyRead(body)), (chunk) => {
-          if (core.state !== 'readable') return;
-          if (chunk === null) core.close();
+          if (core.state !== 'readable') native.bodyCancel(body);
+          else if (chunk === null) core.close();
           else core.enqueue(chunk);
         });
       };
@@ -267,6 +267,11 @@ export function strategyOf(strategy, otherwise, api) {
 /** Two streams of the same chunks; the slower one holds what the faster one has read. */
 function tee(stream, source) {
   const reader = stream.getReader();
+  const failed = (error) => {
+    cores[0].fail(error);
+    cores[1].fail(error);
+    cancelled.resolve(undefined);
+  };
   const cancelled = PromiseOf.withResolvers();
   const reasons = [];
   const branches = [];
@@ -294,11 +299,7 @@ function tee(stream, source) {
           pull();
         }
       },
-      (error) => {
-        cores[0].fail(error);
-        cores[1].fail(error);
-        cancelled.resolve(undefined);
-      },
+      failed,
     );
   };
   for (let i = 0; i < 2; i++) {
@@ -313,8 +314,10 @@ function tee(stream, source) {
       if (cores[1 - i].state === 'closed') then(reader.cancel(reasons), cancelled.resolve, cancelled.reject);
       return cancelled.promise;
     };
+    core.origin = source;
     cores[i] = core;
   }
+  then(reader.closed, ignore, failed);
   return branches;
 }
 

@@ -18,6 +18,8 @@ export class Core {
   total = 0;
   /** Number of a body in Rust; 0 where there is none, or where reading it has begun. */
   body = 0;
+  /** What this is a branch of. */
+  origin = null;
   highWater = 1;
   size = null;
   bytes = false;
@@ -138,10 +140,19 @@ export class Core {
     return then(outcome(() => cancelSource(reason)), ignore);
   }
 
+  /** Fails, and has the source stop. */
+  breakOff(reason) {
+    if (this.origin !== null) this.origin.breakOff(reason);
+    if (this.state !== 'readable') return;
+    const { cancelSource } = this;
+    this.fail(reason);
+    then(outcome(() => cancelSource(reason)), ignore, ignore);
+  }
+
   /** The number of the body in Rust that this stream still is, or 0; it is no longer one then. */
   detach() {
     const { body } = this;
-    if (body === 0 || this.disturbed || this.reader !== null) return 0;
+    if (body === 0 || this.disturbed || this.reader !== null || this.state !== 'readable') return 0;
     this.disturbed = true;
     this.finish();
     return body;

@@ -73,3 +73,26 @@ test('signals that follow are all aborted before anyone is told, and told after 
   equal(told, [['leader', true, true], 'any', 'second']);
   equal(AbortSignal.any([any]).reason === leader.signal.reason, true);
 });
+test('an abort reaches who reads all of a body, before and meanwhile', async () => {
+  for (const method of ['text', 'json', 'arrayBuffer', 'bytes', 'blob', 'formData']) {
+    const before = new AbortController();
+    const r = await fetch('https://chunks.test/', { signal: before.signal });
+    before.abort();
+    await rejects('AbortError', r[method]());
+  }
+  const meanwhile = new AbortController();
+  const r = await fetch('https://endless.test/', { signal: meanwhile.signal });
+  const text = r.text();
+  setTimeout(() => meanwhile.abort(new RangeError('mine')), 1);
+  await rejects('RangeError', text, 'mine');
+  await rejects('TimeoutError', (await fetch('https://endless.test/', { signal: AbortSignal.timeout(5) })).json());
+});
+test('an abort reaches both clones of a response', async () => {
+  const controller = new AbortController();
+  const r = await fetch('https://endless.test/', { signal: controller.signal });
+  const copy = r.clone();
+  const reading = copy.body.getReader().read();
+  controller.abort();
+  await rejects('AbortError', reading);
+  await rejects('AbortError', r.body.getReader().read());
+});

@@ -126,3 +126,10 @@ test('a body that is cut rejects, however it is read', async () => {
   await rejects('TypeError', read(await fetch('https://cut.test/')), 'reset by peer');
   await rejects('TypeError', (await fetch('https://cut.test/')).arrayBuffer(), 'reset by peer');
 });
+test('a stream that fails says why to who reads the body', async () => {
+  for (const method of ['text', 'json', 'arrayBuffer', 'bytes', 'blob', 'formData']) {
+    const body = () => new ReadableStream({ pull() { throw new RangeError('mine'); } });
+    await rejects('RangeError', new Response(body())[method](), 'mine');
+    await rejects('RangeError', new Request('https://a.test/', { method: 'POST', body: body(), duplex: 'half' })[method](), 'mine');
+  }
+});

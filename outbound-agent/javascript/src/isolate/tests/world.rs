@@ -25,6 +25,9 @@ pub(super) const AMPLE: Limits = Limits {
     subrequests: 1000,
 };
 
+/// A body whose end never comes.
+const ENDLESS: u64 = u64::MAX;
+
 pub(super) struct World {
     pub(super) isolate: Isolate,
     pub(super) host: Rc<Script>,
@@ -245,6 +248,7 @@ impl Script {
             "https://chunks.test" => {
                 body = Body::Handle(self.body(["a", "b", "c"].map(|c| Ok(Bytes::from(c)))));
             }
+            "https://endless.test" => body = Body::Handle(ENDLESS),
             "https://cut.test" => {
                 let chunks = [
                     Ok(Bytes::from("part")),
@@ -304,7 +308,13 @@ impl Host for Script {
             .borrow_mut()
             .get_mut(&handle)
             .and_then(VecDeque::pop_front);
-        Box::pin(async move { chunk.transpose() })
+        let hangs = chunk.is_none() && handle == ENDLESS;
+        Box::pin(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            chunk.transpose()
+        })
     }
 
     fn cancel(&self, handle: u64) {
