@@ -119,7 +119,10 @@ export function streamOf(body) {
           core.close();
         });
   body.source = null;
-  if (body.used) coreOf(body.stream).disturbed = true;
+  if (body.used) {
+    coreOf(body.stream).disturbed = true;
+    body.stream.getReader();
+  }
   return body.stream;
 }
 

@@ -133,3 +133,11 @@ test('a stream that fails says why to who reads the body', async () => {
     await rejects('RangeError', new Request('https://a.test/', { method: 'POST', body: body(), duplex: 'half' })[method](), 'mine');
   }
 });
+test('the stream of a body that was read is locked', async () => {
+  for (const r of [new Response('x'), await fetch('https://chunks.test/')]) {
+    const text = r.text();
+    ok(r.body.locked);
+    throws('TypeError', () => r.body.getReader(), 'locked');
+    await text;
+  }
+});
