@@ -3,8 +3,9 @@
 import { abandon, native, promised, then, wait, uncurry } from 'outbound:native';
 import { bytesOf, fail, isBuffer, usv } from 'outbound:convert';
 import { Blob, blobBytes, isBlob } from 'outbound:blob';
+import { structuredClone } from 'outbound:clone';
 import { FormData, isFormData, multipart, parseMultipart } from 'outbound:formdata';
-import { coreOf, isReadable, makeReadable, readableOf } from 'outbound:readable';
+import { coreOf, isReadable, makeReadable, readableOf, tee } from 'outbound:readable';
 import { URLSearchParams, isSearchParams } from 'outbound:searchparams';
 
 const slice = uncurry(Uint8Array.prototype.slice);
@@ -98,7 +99,8 @@ export function split(body, api) {
   if (isUsed(body)) fail(api, 'the body was used already');
   if (isLocked(body)) fail(api, 'the body is locked to a reader');
   if (body.stream === null && typeof body.source !== 'number') return { ...body };
-  const [ours, theirs] = streamOf(body).tee();
+  const stream = streamOf(body);
+  const { 0: ours, 1: theirs } = tee(stream, coreOf(stream), structuredClone);
   body.source = null;
   body.stream = ours;
   return { ...body, stream: theirs };

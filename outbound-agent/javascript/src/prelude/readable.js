@@ -264,8 +264,11 @@ export function strategyOf(strategy, otherwise, api) {
   return { highWaterMark: mark, size: size ?? null };
 }
 
-/** Two streams of the same chunks; the slower one holds what the faster one has read. */
-function tee(stream, source) {
+/**
+ * Two streams of the same chunks; the slower one holds what the faster one has read. `copied`
+ * makes the chunks of the second one; bytes are never shared.
+ */
+export function tee(stream, source, copied = (chunk) => chunk) {
   const reader = stream.getReader();
   const failed = (error) => {
     cores[0].fail(error);
@@ -288,10 +291,18 @@ function tee(stream, source) {
       reader.read(),
       ({ value, done }) => {
         reading = false;
+        let other;
+        try {
+          if (!done) other = source.bytes ? value.slice() : copied(value);
+        } catch (error) {
+          failed(error);
+          then(reader.cancel(error), ignore, ignore);
+          return;
+        }
         for (let i = 0; i < 2; i++) {
           if (cores[i].state !== 'readable' || cores[i].closing) continue;
           if (done) cores[i].close();
-          else cores[i].enqueue(i === 1 && source.bytes ? value.slice() : value);
+          else cores[i].enqueue(i === 0 ? value : other);
         }
         if (done) cancelled.resolve(undefined);
         if (again) {

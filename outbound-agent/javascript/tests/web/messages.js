@@ -141,3 +141,11 @@ test('the stream of a body that was read is locked', async () => {
     await text;
   }
 });
+test('clones share no chunk', async () => {
+  const chunk = new Uint16Array([1, 2]);
+  const r = new Response(new ReadableStream({ start: (c) => c.enqueue(chunk) }));
+  const copy = (await r.clone().body.getReader().read()).value;
+  ok(copy instanceof Uint16Array && copy.buffer !== chunk.buffer && (await r.body.getReader().read()).value === chunk);
+  const odd = new Response(new ReadableStream({ start: (c) => c.enqueue(() => {}) }));
+  await rejects('DataCloneError', odd.clone().body.getReader().read());
+});
