@@ -91,7 +91,7 @@ function handOn(stream) {
 /** Ends a body that is being received: who reads it, now or later, learns the reason. */
 export function breakOff(body, reason) {
   if (body.operation !== 0) abandon(body.operation, reason);
-  else if (!isEmpty(body)) coreOf(streamOf(body)).breakOff(reason);
+  if (body.stream !== null || (body.operation === 0 && body.source !== null)) coreOf(streamOf(body)).breakOff(reason);
 }
 
 /** Makes two of one body, as `clone` does. */

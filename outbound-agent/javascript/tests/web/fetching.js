@@ -95,4 +95,11 @@ test('an abort reaches both clones of a response', async () => {
   controller.abort();
   await rejects('AbortError', reading);
   await rejects('AbortError', r.body.getReader().read());
+  const other = new AbortController();
+  const whole = await fetch('https://endless.test/', { signal: other.signal });
+  const second = whole.clone().text();
+  const first = whole.text();
+  setTimeout(() => other.abort(), 1);
+  await rejects('AbortError', first);
+  await rejects('AbortError', second);
 });
