@@ -5,6 +5,7 @@ mod engine;
 mod invocation;
 mod sending;
 mod shared;
+mod waiting;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
+use rquickjs::{Context, Ctx, Function, Object, Persistent, Promise, Runtime};
 
 use super::invocation::Asked;
 use super::shared::Shared;
+use super::waiting::Waiting;
 use super::{Bindings, Call, Env, Tunnel};
 use crate::error::{Poison, Position, WorkerError};
 use crate::module::Module;
@@ -17,7 +18,8 @@ use crate::native;
 /// A runtime with one context. Fields drop in this order: values before what owns them, or the
 /// engine aborts the process.
 pub(crate) struct Engine {
-    entries: Option<Entries>,
+    pub(super) entries: Option<Entries>,
+    pub(super) waiting: Waiting,
     environments: RefCell<Environments>,
     context: Context,
     runtime: Runtime,
@@ -27,10 +29,10 @@ pub(crate) struct Engine {
 }
 
 /// The functions of the prelude that Rust calls.
-struct Entries {
+pub(super) struct Entries {
     dispatch: Persistent<Function<'static>>,
-    settle: Persistent<Function<'static>>,
-    forget: Persistent<Function<'static>>,
+    pub(super) give: Persistent<Function<'static>>,
+    pub(super) forget_timers: Persistent<Function<'static>>,
     tunnel: Persistent<Function<'static>>,
     surround: Persistent<Function<'static>>,
 }
@@ -55,6 +57,7 @@ impl Engine {
         let context = Context::full(&runtime).map_err(broken)?;
         let mut engine = Self {
             entries: None,
+            waiting: Waiting::default(),
             environments: RefCell::default(),
             context,
             runtime,
@@ -89,8 +92,8 @@ impl Engine {
             };
             Ok(Entries {
                 dispatch: entry("dispatch")?,
-                settle: entry("settle")?,
-                forget: entry("forget")?,
+                give: entry("give")?,
+                forget_timers: entry("forgetTimers")?,
                 tunnel: entry("tunnel")?,
                 surround: entry("surround")?,
             })
@@ -144,7 +147,10 @@ impl Engine {
             let env = self.environment(ctx, entries, &call.env)?;
             let arguments = (number, request, env, call.env.has_own_url);
             let dispatch = entries.dispatch.clone().restore(ctx)?;
-            dispatch.call::<_, ()>(arguments)
+            if let Some(promise) = dispatch.call::<_, Option<Promise<'_>>>(arguments)? {
+                self.keep_given(ctx, number, promise);
+            }
+            Ok(())
         });
     }
 
@@ -189,37 +195,12 @@ impl Engine {
         Ok(env)
     }
 
-    /// Settles what the module waits for.
-    pub(super) fn settle<T>(
-        &self,
-        invocation: u32,
-        operation: u32,
-        outcome: Result<T, String>,
-        finish: impl for<'js> FnOnce(&Shared, &Ctx<'js>, T) -> rquickjs::Result<Value<'js>>,
-    ) {
-        let known = {
-            let mut invocations = self.shared.invocations.borrow_mut();
-            invocations
-                .get_mut(&invocation)
-                .is_some_and(|it| it.operations.remove(&operation).is_some())
-        };
-        let (true, Some(entries)) = (known, &self.entries) else {
-            return;
-        };
-        self.enter(invocation, |ctx| {
-            let settle = entries.settle.clone().restore(ctx)?;
-            match outcome {
-                Ok(value) => {
-                    let value = finish(&self.shared, ctx, value)?;
-                    settle.call::<_, ()>((operation, false, value))
-                }
-                Err(text) => settle.call::<_, ()>((operation, true, text)),
-            }
-        });
-    }
-
     /// Runs code for an invocation, then all that follows from it.
-    fn enter(&self, number: u32, f: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<()>) {
+    pub(super) fn enter(
+        &self,
+        number: u32,
+        f: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<()>,
+    ) {
         let shared = &self.shared;
         if shared.poison.get().is_some() {
             return;
@@ -237,8 +218,12 @@ impl Engine {
         let failed = self.context.with(|ctx| {
             let failed = self.bury(&ctx).and_then(|()| f(&ctx));
             let failed = failed.err().map(|error| thrown(&ctx, &error));
-            while !shared.budget.has_tripped() && ctx.execute_pending_job() {}
-            failed
+            loop {
+                while !shared.budget.has_tripped() && ctx.execute_pending_job() {}
+                if shared.budget.has_tripped() || !self.answer_given(&ctx) {
+                    break failed;
+                }
+            }
         });
         let used = shared.budget.leave();
         shared.current.set(0);
@@ -257,15 +242,6 @@ impl Engine {
         }
         shared.send_all(number);
         self.sweep(number);
-    }
-
-    /// Tells the prelude which operations will never be done.
-    fn bury(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
-        let dead = self.shared.dead.take();
-        match &self.entries {
-            Some(entries) if !dead.is_empty() => entries.forget.clone().restore(ctx)?.call((dead,)),
-            _ => Ok(()),
-        }
     }
 
     /// Ends the invocation if it is over, and those that wait for nothing.
@@ -336,7 +312,7 @@ fn import(ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<Persistent<Object<'stat
 }
 
 /// What the engine threw, in words.
-fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> WorkerError {
+pub(super) fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> WorkerError {
     if !error.is_exception() {
         return broken(error);
     }

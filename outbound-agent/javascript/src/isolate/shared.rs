@@ -2,7 +2,7 @@
 //! may live longer than the engine does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -31,8 +31,11 @@ pub(crate) struct Shared {
     pub(crate) exhausted: Cell<bool>,
     /// Bodies that are being read into memory and are not yet the engine's.
     pub(crate) held_bytes: Cell<usize>,
-    /// Operations that ended with their invocation; the prelude still waits for them.
+    /// Operations that ended with their invocation; their promises are still kept.
     pub(crate) dead: RefCell<Vec<u32>>,
+    /// Operations that are timers, which the prelude knows; those that ended as above.
+    pub(crate) timers: RefCell<BTreeSet<u32>>,
+    pub(crate) dead_timers: RefCell<Vec<u32>>,
     pub(crate) invocations: RefCell<BTreeMap<u32, Invocation>>,
     pub(super) engine: RefCell<Weak<Engine>>,
     last: Cell<u32>,
@@ -50,10 +53,18 @@ impl Shared {
             exhausted: Cell::new(false),
             held_bytes: Cell::new(0),
             dead: RefCell::default(),
+            timers: RefCell::default(),
+            dead_timers: RefCell::default(),
             invocations: RefCell::default(),
             engine: RefCell::default(),
             last: Cell::new(0),
         }
+    }
+
+    /// The engine, unless it is being made or dropped.
+    pub(crate) fn engine(&self, ctx: &Ctx<'_>) -> rquickjs::Result<Rc<Engine>> {
+        let engine = self.engine.borrow().upgrade();
+        engine.ok_or_else(|| Exception::throw_internal(ctx, "the isolate does not run"))
     }
 
     /// A number that nothing else of this isolate has.
@@ -169,7 +180,10 @@ impl Shared {
         let ended = self.invocations.borrow_mut().remove(&number);
         ended.map_or(0, |invocation| {
             let operations = invocation.operations.keys();
-            self.dead.borrow_mut().extend(operations);
+            self.dead.borrow_mut().extend(operations.clone());
+            let mut timers = self.timers.borrow_mut();
+            let dead = operations.copied().filter(|it| timers.remove(it));
+            self.dead_timers.borrow_mut().extend(dead);
             invocation.end()
         })
     }

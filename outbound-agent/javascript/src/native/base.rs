@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use rquickjs::{Ctx, Exception, Value};
+use rquickjs::{Ctx, Exception, Function, Value};
 
 use super::Table;
 use super::bytes::array;
 use crate::host::Level;
+use crate::isolate::Shared;
 
 pub(super) fn define(table: &Table<'_>) -> rquickjs::Result<()> {
     clock(table)?;
@@ -37,21 +38,48 @@ fn clock<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
             tokio::time::sleep(delay).await;
             Ok(())
         };
-        rquickjs::Result::Ok(shared.start(sleep, |_shared, ctx, ()| {
+        let operation = shared.start(sleep, |_shared, ctx, ()| {
             Ok(Value::new_undefined(ctx.clone()))
-        }))
+        });
+        shared.timers.borrow_mut().insert(operation);
+        rquickjs::Result::Ok(operation)
     })?;
     let shared = table.shared.clone();
     table.add("invocation", move || shared.current.get())?;
+    waiting(table)
+}
+
+fn waiting<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     let shared = table.shared.clone();
-    table.add("forget", move |operation: u32| {
-        shared.with_current(|invocation| {
-            invocation.unsent.retain(|it| it.operation != operation);
-            if let Some(Some(task)) = invocation.operations.remove(&operation) {
-                task.abort();
-            }
-        });
-    })
+    let wait = move |ctx: Ctx<'js>, operation: u32, make: Option<Function<'js>>| {
+        shared.engine(&ctx)?.wait(&ctx, operation, make)
+    };
+    table.add("wait", wait)?;
+    let shared = table.shared.clone();
+    table.add("forget", move |ctx: Ctx<'js>, operation: u32| {
+        stop(&shared, operation);
+        shared.engine(&ctx)?.forget(operation);
+        rquickjs::Result::Ok(())
+    })?;
+    let shared = table.shared.clone();
+    table.add(
+        "abandon",
+        move |ctx: Ctx<'js>, operation: u32, reason: Value<'js>| {
+            stop(&shared, operation);
+            shared.engine(&ctx)?.abandon(&ctx, operation, reason)
+        },
+    )
+}
+
+/// Ends an operation, if it is under way.
+fn stop(shared: &Shared, operation: u32) {
+    shared.timers.borrow_mut().remove(&operation);
+    shared.with_current(|invocation| {
+        invocation.unsent.retain(|it| it.operation != operation);
+        if let Some(Some(task)) = invocation.operations.remove(&operation) {
+            task.abort();
+        }
+    });
 }
 
 fn others<'js>(table: &Table<'js>) -> rquickjs::Result<()> {

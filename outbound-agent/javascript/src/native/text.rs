@@ -25,9 +25,14 @@ fn urls<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
             shared.check(&ctx)?;
             let base = base.map(|base| Url::parse(&base)).transpose();
             let url = base.and_then(|base| Url::options().base_url(base.as_ref()).parse(&text));
-            rquickjs::Result::Ok(url.ok().map(|url| parts(&url)))
+            rquickjs::Result::Ok(url.ok().map(String::from))
         },
     )?;
+    let shared = table.shared.clone();
+    table.add("urlParts", move |ctx: Ctx<'js>, href: String| {
+        shared.check(&ctx)?;
+        rquickjs::Result::Ok(Url::parse(&href).ok().map(|url| parts(&url)))
+    })?;
     let shared = table.shared.clone();
     table.add(
         "urlSet",

@@ -1,6 +1,6 @@
 // What Request and Response have in common: a body that can be read once.
 
-import { abandon, native, promised, then, wait, uncurry } from 'outbound:native';
+import { native, promised, then, wait, uncurry } from 'outbound:native';
 import { bytesOf, fail, isBuffer, usv } from 'outbound:convert';
 import { Blob, blobBytes, isBlob } from 'outbound:blob';
 import { structuredClone } from 'outbound:clone';
@@ -90,7 +90,7 @@ function handOn(stream) {
 
 /** Ends a body that is being received: who reads it, now or later, learns the reason. */
 export function breakOff(body, reason) {
-  if (body.operation !== 0) abandon(body.operation, reason);
+  if (body.operation !== 0) native.abandon(body.operation, reason);
   if (body.stream !== null || (body.operation === 0 && body.source !== null)) coreOf(streamOf(body)).breakOff(reason);
 }
 

@@ -1,6 +1,6 @@
 // fetch: hands a request to the host, follows redirects, can be aborted.
 
-import { forget, native, promised, then, uncurry, wait } from 'outbound:native';
+import { native, promised, then, uncurry, wait } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { onAbort } from 'outbound:abort';
 import { breakOff, isEmpty, isReplayable, take } from 'outbound:body';
@@ -13,6 +13,8 @@ const { reject } = promised;
 const { setPrototypeOf } = Object;
 const indexOf = uncurry(String.prototype.indexOf);
 const slice = uncurry(String.prototype.slice);
+const test = uncurry(RegExp.prototype.test);
+const web = /^https?:/;
 const MOST_REDIRECTS = 20;
 const followed = (status) => status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 
@@ -77,41 +79,57 @@ export function giveUnseen(invocation, given, otherwise) {
 
 const sent = ({ method, url, headers, body }) => native.fetch(method, withoutHash(url), wire(headers), take(body, 'fetch'));
 
-/** One request and its answer, and further ones where it is a redirect to be followed. */
-async function send(state, flight) {
-  let { url, method, headers, body } = state;
-  const replayable = isReplayable(body);
-  const empty = isEmpty(body);
-  let content = take(body, 'fetch');
+/** Sends a request; gives a promise of its answer, or of that of the last one where it is redirected. `flight` learns what is under way. */
+function send(state, flight) {
+  const { url, method, headers, body } = state;
+  const isSpent = !isEmpty(body) && !isReplayable(body);
+  const content = take(body, 'fetch');
+  const operation = native.fetch(method, withoutHash(url), wire(headers), content);
+  if (flight !== null) flight.operation = operation;
+  return wait(operation, (number) => {
+    if (state.redirect === 'manual' || !followed(native.status(number))) return received(number);
+    return follow(number, { url, method, headers, content, isSpent }, state.redirect, flight);
+  });
+}
+
+/** Goes where the answer `number` of `request` leads, and further. */
+async function follow(number, request, redirect, flight) {
   for (let hops = 0; ; hops++) {
-    const operation = native.fetch(method, withoutHash(url), wire(headers), content);
-    if (flight !== null) flight.operation = operation;
-    const number = await wait(operation);
     const status = native.status(number);
     const response = received(number);
     if (hops > 0) responseState(response).redirected = true;
-    const location = state.redirect !== 'manual' && followed(status) ? response.headers.get('location') : null;
+    const location = followed(status) ? response.headers.get('location') : null;
     if (location === null) return response;
     discard(response);
-    if (state.redirect === 'error') fail('fetch', `${url} redirects, and init.redirect is "error"`);
+    if (redirect === 'error') fail('fetch', `${request.url} redirects, and init.redirect is "error"`);
     if (hops === MOST_REDIRECTS) fail('fetch', `more than ${MOST_REDIRECTS} redirects`);
-    const next = native.url(location, url);
-    const target = next?.slice(0, next.indexOf('\n'));
-    if (target === undefined || !/^https?:/.test(target)) fail('fetch', `${url} redirects to ${JSON.stringify(location)}, which is no http or https URL`);
-    headers = copyHeaders(headers);
-    const drops = status === 303 ? method !== 'GET' && method !== 'HEAD' : method === 'POST' && status < 303;
-    if (drops) {
-      method = 'GET';
-      content = null;
-      for (const name of ['content-encoding', 'content-language', 'content-location', 'content-type', 'content-length']) headers.delete(name);
-    } else if (!empty && !replayable) {
-      fail('fetch', `${url} redirects with ${status}, and the body of the request is a stream that is spent`);
-    }
-    if (originOf(target) !== originOf(url)) {
-      for (const name of ['authorization', 'cookie', 'proxy-authorization', 'host']) headers.delete(name);
-    }
-    url = target.includes('#') ? target : target + hashOf(url);
+    turn(request, status, location);
+    const operation = native.fetch(request.method, withoutHash(request.url), wire(request.headers), request.content);
+    if (flight !== null) flight.operation = operation;
+    number = await wait(operation);
   }
+}
+
+/** Makes a request the one that a redirect asks for. */
+function turn(request, status, location) {
+  const { url, method } = request;
+  const target = native.url(location, url);
+  if (target === undefined || !test(web, target)) fail('fetch', `${url} redirects to ${JSON.stringify(location)}, which is no http or https URL`);
+  const headers = copyHeaders(request.headers);
+  const drops = status === 303 ? method !== 'GET' && method !== 'HEAD' : method === 'POST' && status < 303;
+  if (drops) {
+    request.method = 'GET';
+    request.content = null;
+    request.isSpent = false;
+    for (const name of ['content-encoding', 'content-language', 'content-location', 'content-type', 'content-length']) headers.delete(name);
+  } else if (request.isSpent) {
+    fail('fetch', `${url} redirects with ${status}, and the body of the request is a stream that is spent`);
+  }
+  if (originOf(target) !== originOf(url)) {
+    for (const name of ['authorization', 'cookie', 'proxy-authorization', 'host']) headers.delete(name);
+  }
+  request.headers = headers;
+  request.url = target.includes('#') ? target : target + hashOf(url);
 }
 
 function withoutHash(url) {
@@ -132,7 +150,6 @@ function abortable(state) {
     onAbort(signal, (reason) => {
       if (response === null) {
         native.forget(flight.operation);
-        forget([flight.operation]);
       } else {
         breakOff(responseState(response).body, reason);
       }
@@ -149,5 +166,5 @@ function abortable(state) {
   });
 }
 
-const originOf = (url) => native.url(url, undefined).split('\n')[1];
+const originOf = (url) => native.urlParts(url).split('\n')[1];
 const hashOf = (url) => (url.includes('#') ? url.slice(url.indexOf('#')) : '');

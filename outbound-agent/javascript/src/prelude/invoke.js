@@ -11,6 +11,7 @@ import { breakOff, isDecided, makeSocket } from 'outbound:socket';
 
 const { assign, defineProperty } = Object;
 const InternalErrorOf = InternalError;
+const PromiseOf = Promise;
 let bindings = {};
 let target = null;
 let targetIsClass = false;
@@ -95,6 +96,7 @@ function call(invocation, name, argument, env) {
 
 const missing = Symbol('missing');
 
+/** Gives the promise that the handler gave, if it gave one. */
 export function dispatch(invocation, number, env, hasOwnUrl) {
   try {
     const request = incoming(number);
@@ -102,8 +104,19 @@ export function dispatch(invocation, number, env, hasOwnUrl) {
     forgetNewest();
     const result = call(invocation, 'fetch', request, own);
     if (result === missing || giveUnseen(invocation, result, seen)) return;
+    if (result instanceof PromiseOf) return result;
     if (isResponse(result)) answer(invocation, result);
     else answerLater(invocation, result);
+  } catch (error) {
+    failed(invocation, error);
+  }
+}
+
+/** Called by Rust with what became of the promise that a handler gave. */
+export function give(invocation, isKept, result) {
+  try {
+    if (isKept) answer(invocation, result);
+    else failed(invocation, result);
   } catch (error) {
     failed(invocation, error);
   }
@@ -115,7 +128,7 @@ function seen(invocation, result) {
   answerLater(invocation, result);
 }
 
-/** Waits for what a handler gave, so that nothing asks it for its `then` in the module's sight. */
+/** Waits for what is no promise of the engine's, or was to be given unseen. */
 async function answerLater(invocation, result) {
   try {
     answer(invocation, await result);

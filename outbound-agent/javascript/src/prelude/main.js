@@ -1,6 +1,6 @@
 // The web's classes on the global object, and the ways in from Rust.
 
-import { expose, forget as forgetOperations, native, settle } from 'outbound:native';
+import { expose, native } from 'outbound:native';
 import { AbortController, AbortSignal } from 'outbound:abort';
 import { Blob, File } from 'outbound:blob';
 import { structuredClone } from 'outbound:clone';
@@ -12,7 +12,7 @@ import { CustomEvent, Event, EventTarget } from 'outbound:event';
 import { fetch } from 'outbound:fetch';
 import { FormData } from 'outbound:formdata';
 import { Headers } from 'outbound:headers';
-import { adopt, bind, dispatch, surround, tunnel } from 'outbound:invoke';
+import { adopt, bind, dispatch, give, surround, tunnel } from 'outbound:invoke';
 import { lockdown } from 'outbound:lockdown';
 import { ReadableStream, ReadableStreamBYOBReader, ReadableStreamDefaultController, ReadableStreamDefaultReader } from 'outbound:readable';
 import { Request } from 'outbound:request';
@@ -30,13 +30,7 @@ import {
 import { URL } from 'outbound:url';
 import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from 'outbound:writable';
 
-export { adopt, dispatch, settle, surround, tunnel };
-
-/** Operations that ended with their invocation. */
-export function forget(operations) {
-  forgetOperations(operations);
-  forgetTimers(operations);
-}
+export { adopt, dispatch, forgetTimers, give, surround, tunnel };
 
 export function install(functions, bindings) {
   Object.assign(native, functions);

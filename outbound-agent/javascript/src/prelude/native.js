@@ -30,38 +30,8 @@ export const promised = {
   },
 };
 
-const TypeErrorOf = TypeError;
-const waiting = new Map();
-
 /** A promise for the native operation of this number, or for what `make` makes of its result. */
-export function wait(operation, make = undefined) {
-  return new PromiseOf((resolve, reject) => {
-    mapSet(waiting, operation, { resolve, reject, make });
-  });
-}
-
-/** Called by Rust when an operation is done. */
-export function settle(operation, failed, value) {
-  const waiter = mapGet(waiting, operation);
-  if (waiter === undefined) return;
-  mapDelete(waiting, operation);
-  if (failed) waiter.reject(new TypeErrorOf(value));
-  else waiter.resolve(waiter.make === undefined ? value : waiter.make(value));
-}
-
-/** Ends an operation, and with a reason what waits for it. */
-export function abandon(operation, reason) {
-  native.forget(operation);
-  const waiter = mapGet(waiting, operation);
-  if (waiter === undefined) return;
-  mapDelete(waiting, operation);
-  waiter.reject(reason);
-}
-
-/** Called by Rust when operations ended with their invocation. */
-export function forget(operations) {
-  for (let i = 0; i < operations.length; i++) mapDelete(waiting, operations[i]);
-}
+export const wait = (operation, make = undefined) => native.wait(operation, make);
 
 /** Puts non-enumerable members on the global object, as the web does. */
 export function expose(members) {

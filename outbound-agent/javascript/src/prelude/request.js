@@ -171,9 +171,8 @@ function methodOf(method) {
 
 function urlOf(input) {
   const text = usv(input, 'Request', 'input');
-  const parts = native.url(text, undefined);
-  if (parts === undefined) fail('Request', `input ${JSON.stringify(text)} is no absolute URL`);
-  const href = parts.slice(0, parts.indexOf('\n'));
+  const href = native.url(text, undefined);
+  if (href === undefined) fail('Request', `input ${JSON.stringify(text)} is no absolute URL`);
   if (includes(href, '@') && test(credentials, href)) fail('Request', 'input has credentials in its URL');
   return href;
 }

@@ -68,11 +68,11 @@ class Response {
   static redirect(url, status = 302) {
     demand('Response.redirect', arguments.length, 1);
     const text = usv(url, 'Response.redirect', 'url');
-    const parts = native.url(text, undefined);
-    if (parts === undefined) fail('Response.redirect', `url ${stringify(text)} is no absolute URL`);
+    const href = native.url(text, undefined);
+    if (href === undefined) fail('Response.redirect', `url ${stringify(text)} is no absolute URL`);
     const number = Number(status);
     if (![301, 302, 303, 307, 308].includes(number)) range('Response.redirect', `status is ${number}; accepted: 301, 302, 303, 307, 308`);
-    const headers = new Headers({ location: parts.slice(0, parts.indexOf('\n')) });
+    const headers = new Headers({ location: href });
     setImmutable(headers);
     return new Response(made(number, '', headers, bodyOf(null), '', false, 'default'), inside);
   }

@@ -1,6 +1,6 @@
 // Timers, microtasks, performance.
 
-import { apply, forget, mapDelete, mapGet, mapSet, native, then, uncurry, wait } from 'outbound:native';
+import { apply, mapDelete, mapGet, mapSet, native, then, uncurry, wait } from 'outbound:native';
 import { console } from 'outbound:console';
 import { fail } from 'outbound:convert';
 
@@ -83,7 +83,6 @@ export function clearTimeout(number = undefined) {
   mapDelete(timers, number);
   mapDelete(numbers, timer.operation);
   native.forget(timer.operation);
-  forget([timer.operation]);
 }
 export const clearInterval = clearTimeout;
 

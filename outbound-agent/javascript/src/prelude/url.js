@@ -8,24 +8,26 @@ const split = uncurry(String.prototype.split);
 const PARTS = ['href', 'origin', 'protocol', 'username', 'password', 'host', 'hostname', 'port', 'pathname', 'search', 'hash'];
 
 class URL {
-  #parts;
+  #href;
+  /** All of them, once one was asked for. */
+  #parts = null;
   #search = null;
 
   constructor(url, base = undefined) {
     demand('URL', arguments.length, 1);
     const text = usv(url, 'URL', 'url');
-    const parts = native.url(text, base === undefined ? undefined : usv(base, 'URL', 'base'));
-    if (parts === undefined) {
+    const href = native.url(text, base === undefined ? undefined : usv(base, 'URL', 'base'));
+    if (href === undefined) {
       fail('URL', `url ${JSON.stringify(text)} is no valid URL${base === undefined ? '' : ` (base ${JSON.stringify(`${base}`)})`}`);
     }
-    this.#parts = split(parts, '\n');
+    this.#href = href;
   }
   static {
     for (let i = 0; i < PARTS.length; i++) {
       const name = PARTS[i];
       const get = {
         get [name]() {
-          return this.#parts[i];
+          return i === 0 ? this.#href : this.#all()[i];
         },
       };
       const set = {
@@ -41,29 +43,35 @@ class URL {
       });
     }
   }
+  #all() {
+    if (this.#parts === null) this.#parts = split(native.urlParts(this.#href), '\n');
+    return this.#parts;
+  }
+  #become(parts) {
+    this.#parts = split(parts, '\n');
+    this.#href = this.#parts[0];
+  }
   #set(name, value) {
-    const parts = native.urlSet(this.#parts[0], name, value);
+    const parts = native.urlSet(this.#href, name, value);
     if (parts === undefined) {
       if (name === 'href') fail('URL.href', `value ${JSON.stringify(value)} is no valid URL`);
       return;
     }
-    this.#parts = split(parts, '\n');
+    this.#become(parts);
     if (this.#search !== null) refresh(this.#search, this.#parts[9].slice(1));
   }
   get searchParams() {
     if (this.#search === null) {
-      this.#search = new URLSearchParams(this.#parts[9]);
-      tie(this.#search, (text) => {
-        this.#parts = split(native.urlSet(this.#parts[0], 'search', text), '\n');
-      });
+      this.#search = new URLSearchParams(this.#all()[9]);
+      tie(this.#search, (text) => this.#become(native.urlSet(this.#href, 'search', text)));
     }
     return this.#search;
   }
   toString() {
-    return this.#parts[0];
+    return this.#href;
   }
   toJSON() {
-    return this.#parts[0];
+    return this.#href;
   }
   static canParse(url, base = undefined) {
     demand('URL.canParse', arguments.length, 1);
