@@ -5,6 +5,8 @@ import { uncurry } from 'outbound:native';
 const toWellFormed = uncurry(String.prototype.toWellFormed);
 const regexpTest = uncurry(RegExp.prototype.test);
 const { isArray } = Array;
+const { ownKeys } = Reflect;
+const isEnumerable = uncurry(Object.prototype.propertyIsEnumerable);
 const TypeErrorOf = TypeError;
 const RangeErrorOf = RangeError;
 const beyondByte = /[^\x00-\xff]/;
@@ -60,21 +62,23 @@ export function word(value, words, api, argument) {
 export function pairs(value, api, argument) {
   if (typeof value !== 'object' && typeof value !== 'function') fail(api, `${argument} is no object`);
   const found = [];
-  if (value[Symbol.iterator] === undefined || value[Symbol.iterator] === null) {
-    for (const key of Reflect.ownKeys(value)) {
-      const property = Reflect.getOwnPropertyDescriptor(value, key);
-      if (property === undefined || !property.enumerable) continue;
+  const iterator = value[Symbol.iterator];
+  if (iterator === undefined || iterator === null) {
+    const keys = ownKeys(value);
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i];
+      if (!isEnumerable(value, key)) continue;
       if (typeof key === 'symbol') fail(api, `${argument} has a symbol as a key`);
-      found.push([key, value[key]]);
+      found[found.length] = [key, value[key]];
     }
     return found;
   }
-  if (typeof value[Symbol.iterator] !== 'function') fail(api, `${argument} cannot be iterated`);
+  if (typeof iterator !== 'function') fail(api, `${argument} cannot be iterated`);
   for (const item of value) {
     if (typeof item !== 'object' || item === null) fail(api, `${argument} has an entry that is no pair`);
     const pair = isArray(item) ? item : [...item];
     if (pair.length !== 2) fail(api, `${argument} has an entry of ${pair.length} parts, not of two`);
-    found.push([pair[0], pair[1]]);
+    found[found.length] = [pair[0], pair[1]];
   }
   return found;
 }

@@ -182,7 +182,8 @@ export function fill(headers, init, api) {
     for (let i = 0; i < list.length; i += 2) headers.append(list[i], list[i + 1]);
     return;
   }
-  for (const [name, value] of pairs(init, api, 'init')) headers.append(name, value);
+  const given = pairs(init, api, 'init');
+  for (let i = 0; i < given.length; i++) headers.append(given[i][0], given[i][1]);
 }
 
 function copy(list) {
@@ -191,14 +192,25 @@ function copy(list) {
   return copied;
 }
 
-const simpleName = /^[a-z0-9-]+$/;
+/** Names that were found to be valid, as they are; the most usual ones are there soon. */
+const valid = { __proto__: null };
+let validCount = 0;
+const MOST_VALID = 256;
 const simpleValue = /^[!-~](?:[ -~]*[!-~])?$/;
 
 function nameOf(value, api) {
-  if (typeof value === 'string' && test(simpleName, value)) return value;
+  if (typeof value === 'string') {
+    const known = valid[value];
+    if (known !== undefined) return known;
+  }
   const name = octets(value, api, 'name');
   if (!test(token, name)) fail(api, `name ${JSON.stringify(name)} is not a valid header name`);
-  return toLowerCase(name);
+  const lower = toLowerCase(name);
+  if (validCount < MOST_VALID) {
+    valid[name] = lower;
+    validCount++;
+  }
+  return lower;
 }
 
 function valueOf(value, api) {

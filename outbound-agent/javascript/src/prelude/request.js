@@ -32,65 +32,18 @@ class Request {
       this.#state = input;
       return;
     }
-    const options = dictionary(init, 'Request', 'init');
+    const options = init === undefined ? none : dictionary(init, 'Request', 'init');
     const from = isRequest(input) ? stateOf(input) : null;
-    if (from !== null) {
-      const { url, method, redirect, signal } = from;
-      this.#state = made(url, method, null, redirect, null, signal);
-    } else {
-      this.#state = made(urlOf(input), 'GET', null, 'follow', null, null);
-    }
-    this.#settings(options);
-    this.#state.headers = from !== null && options.headers === undefined ? copyHeaders(from.headers) : new Headers();
-    if (options.headers !== undefined) fill(this.#state.headers, options.headers, 'Request');
-    this.#take(options, from);
-  }
-
-  #settings({ method, redirect, signal, cache, integrity, keepalive, window }) {
-    if (method !== undefined) {
-      this.#state.method = typeof method === 'string' && plain[method] === true ? method : methodOf(method);
-    }
-    if (redirect !== undefined) {
-      this.#state.redirect = word(redirect, ['follow', 'manual', 'error'], 'Request', 'init.redirect');
-    }
-    if (signal !== undefined) {
-      if (signal !== null && !isSignal(signal)) fail('Request', 'init.signal is no AbortSignal');
-      this.#state.signal = signal;
-    }
-    if (window !== undefined && window !== null) fail('Request', 'init.window accepts null alone');
-    if (cache !== undefined) {
-      const modes = ['default', 'no-store', 'reload', 'no-cache', 'force-cache', 'only-if-cached'];
-      rare(this.#state).cache = word(cache, modes, 'Request', 'init.cache');
-    }
-    if (integrity !== undefined) rare(this.#state).integrity = `${integrity}`;
-    if (keepalive !== undefined) rare(this.#state).keepalive = Boolean(keepalive);
-  }
-
-  #take(options, from) {
-    const { body, duplex } = options;
-    if (duplex !== undefined) word(duplex, ['half'], 'Request', 'init.duplex');
-    const bodiless = this.#state.method === 'GET' || this.#state.method === 'HEAD';
-    if (body !== undefined && body !== null) {
-      if (bodiless) fail('Request', `a ${this.#state.method} request has no body`);
-      this.#state.body = extract(body, 'Request');
-      if (this.#state.body.type !== null) addType(this.#state.headers, this.#state.body.type);
-      return;
-    }
-    if (from === null || body === null || isEmpty(from.body)) {
-      this.#state.body = bodyOf(null);
-      return;
-    }
-    const theirs = from.body;
-    if (isUsed(theirs)) fail('Request', 'the body of input was used already');
-    if (isLocked(theirs)) fail('Request', 'the body of input is locked to a reader');
-    if (bodiless && from.method !== this.#state.method) fail('Request', `a ${this.#state.method} request has no body`);
-    this.#state.body = bodyOf(theirs.source, theirs.type);
-    if (theirs.stream !== null) {
-      const number = coreOf(theirs.stream).detach();
-      if (number !== 0) this.#state.body.source = number;
-      else this.#state.body.stream = theirs.stream.pipeThrough(new TransformStream());
-    }
-    theirs.used = true;
+    const state =
+      from === null
+        ? made(urlOf(input), 'GET', null, 'follow', null, null)
+        : made(from.url, from.method, null, from.redirect, null, from.signal);
+    this.#state = state;
+    if (options !== none) settings(state, options);
+    const { headers } = options;
+    state.headers = from !== null && headers === undefined ? copyHeaders(from.headers) : new Headers();
+    if (headers !== undefined) fill(state.headers, headers, 'Request');
+    takeBody(state, options, from);
   }
 
   static {
@@ -160,6 +113,55 @@ function unfold(number) {
   const content = bodyOf(body === 0 ? null : body);
   content.used = used;
   return made(url, method, headersOf(head), 'manual', content, null);
+}
+
+const none = { __proto__: null };
+
+function settings(state, { method, redirect, signal, cache, integrity, keepalive, window }) {
+  if (method !== undefined) {
+    state.method = typeof method === 'string' && plain[method] === true ? method : methodOf(method);
+  }
+  if (redirect !== undefined) {
+    state.redirect = word(redirect, ['follow', 'manual', 'error'], 'Request', 'init.redirect');
+  }
+  if (signal !== undefined) {
+    if (signal !== null && !isSignal(signal)) fail('Request', 'init.signal is no AbortSignal');
+    state.signal = signal;
+  }
+  if (window !== undefined && window !== null) fail('Request', 'init.window accepts null alone');
+  if (cache !== undefined) {
+    const modes = ['default', 'no-store', 'reload', 'no-cache', 'force-cache', 'only-if-cached'];
+    rare(state).cache = word(cache, modes, 'Request', 'init.cache');
+  }
+  if (integrity !== undefined) rare(state).integrity = `${integrity}`;
+  if (keepalive !== undefined) rare(state).keepalive = Boolean(keepalive);
+}
+
+/** Gives a request the body of the options, or that of the request which it is made from. */
+function takeBody(state, { body, duplex }, from) {
+  if (duplex !== undefined) word(duplex, ['half'], 'Request', 'init.duplex');
+  const bodiless = state.method === 'GET' || state.method === 'HEAD';
+  if (body !== undefined && body !== null) {
+    if (bodiless) fail('Request', `a ${state.method} request has no body`);
+    state.body = extract(body, 'Request');
+    if (state.body.type !== null) addType(state.headers, state.body.type);
+    return;
+  }
+  if (from === null || body === null || isEmpty(from.body)) {
+    state.body = bodyOf(null);
+    return;
+  }
+  const theirs = from.body;
+  if (isUsed(theirs)) fail('Request', 'the body of input was used already');
+  if (isLocked(theirs)) fail('Request', 'the body of input is locked to a reader');
+  if (bodiless && from.method !== state.method) fail('Request', `a ${state.method} request has no body`);
+  state.body = bodyOf(theirs.source, theirs.type);
+  if (theirs.stream !== null) {
+    const number = coreOf(theirs.stream).detach();
+    if (number !== 0) state.body.source = number;
+    else state.body.stream = theirs.stream.pipeThrough(new TransformStream());
+  }
+  theirs.used = true;
 }
 
 function methodOf(method) {

@@ -22,22 +22,14 @@ class Response {
       this.#state = body;
       return;
     }
-    this.#state = made(200, '', new Headers(), null, '', false, 'default');
-    const { status, statusText, headers } = dictionary(init, 'Response', 'init');
-    if (status !== undefined) {
-      const number = Math.trunc(Number(status)) & 0xffff;
-      if (!(number >= 200 && number <= 599)) range('Response', `init.status is ${String(status)}; accepted: 200 to 599`);
-      this.#state.status = number;
-    }
-    if (statusText !== undefined) {
-      this.#state.statusText = octets(statusText, 'Response', 'init.statusText');
-      if (!test(phrase, this.#state.statusText)) fail('Response', 'init.statusText is no reason phrase');
-    }
-    if (headers !== undefined) fill(this.#state.headers, headers, 'Response');
-    if (body !== null && body !== undefined && bodiless(this.#state.status)) fail('Response', `a response of status ${this.#state.status} has no body`);
-    this.#state.body = extract(body, 'Response');
-    const { type } = this.#state.body;
-    if (type !== null) addType(this.#state.headers, type);
+    const headers = new Headers();
+    const state = made(200, '', headers, null, '', false, 'default');
+    this.#state = state;
+    if (init !== undefined) settings(state, dictionary(init, 'Response', 'init'));
+    if (body !== null && body !== undefined && bodiless(state.status)) fail('Response', `a response of status ${state.status} has no body`);
+    state.body = extract(body, 'Response');
+    const { type } = state.body;
+    if (type !== null) addType(headers, type);
   }
 
   static {
@@ -104,6 +96,19 @@ class Response {
     const theirs = split(body, 'Response.clone');
     return new Response(made(status, statusText, copyHeaders(headers), theirs, url, redirected, type), inside);
   }
+}
+
+function settings(state, { status, statusText, headers }) {
+  if (status !== undefined) {
+    const number = Math.trunc(Number(status)) & 0xffff;
+    if (!(number >= 200 && number <= 599)) range('Response', `init.status is ${String(status)}; accepted: 200 to 599`);
+    state.status = number;
+  }
+  if (statusText !== undefined) {
+    state.statusText = octets(statusText, 'Response', 'init.statusText');
+    if (!test(phrase, state.statusText)) fail('Response', 'init.statusText is no reason phrase');
+  }
+  if (headers !== undefined) fill(state.headers, headers, 'Response');
 }
 
 /** The state of a response. */
