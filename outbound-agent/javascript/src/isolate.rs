@@ -7,9 +7,9 @@ mod sending;
 mod shared;
 mod waiting;
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use engine::Engine;
 use invocation::Invocation;
 pub(crate) use invocation::{Answer, Source};
 pub(crate) use shared::Shared;
+pub(crate) use waiting::Use;
 
 /// A module with its own heap. Not `Send`: it stays in the `LocalSet` that it was made in.
 pub struct Isolate {
@@ -204,7 +205,13 @@ impl Isolate {
             number: Some(number),
         };
         begin(number);
-        match tokio::time::timeout(shared.limits.wall, receiver).await {
+        let answered = async {
+            match shared.limits.wall {
+                Duration::MAX => Ok(receiver.await),
+                wall => tokio::time::timeout(wall, receiver).await,
+            }
+        };
+        match answered.await {
             Ok(Ok(Ok(answer))) => {
                 guard.number = None;
                 self.bound_rest(number);
@@ -248,18 +255,36 @@ impl Isolate {
 
     /// What lives on after a response lives on for so long and no longer.
     fn bound_rest(&self, number: u32) {
-        let shared = self.engine.shared.clone();
-        if !shared.invocations.borrow().contains_key(&number) {
-            return;
+        let shared = &self.engine.shared;
+        let until = Instant::now() + shared.limits.wait_until;
+        let lives_on = shared.with(number, |it| it.until = Some(until)).is_some();
+        if lives_on && !shared.is_bounding.replace(true) {
+            tokio::task::spawn_local(bound(Rc::downgrade(shared)));
         }
-        let held = shared.clone();
-        let task = tokio::task::spawn_local(async move {
-            tokio::time::sleep(held.limits.wait_until).await;
-            held.release_all(number);
-        });
-        shared.with(number, |invocation| {
-            invocation.bound = Some(task.abort_handle());
-        });
+    }
+}
+
+/// Ends in time what lives on, until nothing does.
+async fn bound(isolate: Weak<Shared>) {
+    let next = |shared: &Shared| {
+        let invocations = shared.invocations.borrow();
+        let earliest = invocations
+            .iter()
+            .filter_map(|(number, it)| Some((it.until?, *number)));
+        earliest.min()
+    };
+    while let Some(shared) = isolate.upgrade() {
+        let Some((until, number)) = next(&shared) else {
+            shared.is_bounding.set(false);
+            return;
+        };
+        if until <= Instant::now() {
+            shared.release_all(number);
+            shared.with(number, |it| it.until = None);
+            continue;
+        }
+        drop(shared);
+        tokio::time::sleep_until(until.into()).await;
     }
 }
 

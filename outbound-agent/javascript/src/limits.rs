@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Processor time of one invocation, what lives on after its response included.
     pub cpu: Duration,
-    /// From the request to the response's head.
+    /// From the request to the response's head; the longest of all times is no bound.
     pub wall: Duration,
     /// Processor time that evaluating the module may take, before its first request.
     pub startup: Duration,

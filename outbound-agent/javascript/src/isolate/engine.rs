@@ -9,7 +9,7 @@ use rquickjs::{Context, Ctx, Function, Object, Persistent, Promise, Runtime};
 
 use super::invocation::Asked;
 use super::shared::Shared;
-use super::waiting::Waiting;
+use super::waiting::{Use, Waiting};
 use super::{Bindings, Call, Env, Tunnel};
 use crate::error::{Poison, Position, WorkerError};
 use crate::module::Module;
@@ -32,6 +32,7 @@ pub(crate) struct Engine {
 pub(super) struct Entries {
     dispatch: Persistent<Function<'static>>,
     pub(super) give: Persistent<Function<'static>>,
+    pub(super) complain: Persistent<Function<'static>>,
     pub(super) forget_timers: Persistent<Function<'static>>,
     tunnel: Persistent<Function<'static>>,
     surround: Persistent<Function<'static>>,
@@ -93,6 +94,7 @@ impl Engine {
             Ok(Entries {
                 dispatch: entry("dispatch")?,
                 give: entry("give")?,
+                complain: entry("complain")?,
                 forget_timers: entry("forgetTimers")?,
                 tunnel: entry("tunnel")?,
                 surround: entry("surround")?,
@@ -148,7 +150,7 @@ impl Engine {
             let arguments = (number, request, env, call.env.has_own_url);
             let dispatch = entries.dispatch.clone().restore(ctx)?;
             if let Some(promise) = dispatch.call::<_, Option<Promise<'_>>>(arguments)? {
-                self.keep_given(ctx, number, promise);
+                self.watch(ctx, number, Use::Answer, promise);
             }
             Ok(())
         });
@@ -220,7 +222,7 @@ impl Engine {
             let failed = failed.err().map(|error| thrown(&ctx, &error));
             loop {
                 while !shared.budget.has_tripped() && ctx.execute_pending_job() {}
-                if shared.budget.has_tripped() || !self.answer_given(&ctx) {
+                if shared.budget.has_tripped() || !self.look(&ctx) {
                     break failed;
                 }
             }
@@ -240,8 +242,12 @@ impl Engine {
             Some(error) => shared.answer(number, Err(error)),
             None => {}
         }
-        shared.send_all(number);
-        self.sweep(number);
+        let mut touched = shared.others.take();
+        touched.push(number);
+        for number in touched {
+            shared.send_all(number);
+            self.sweep(number);
+        }
     }
 
     /// Ends the invocation if it is over, and those that wait for nothing.

@@ -30,8 +30,8 @@ pub(crate) struct Invocation {
     pub(crate) holds: u32,
     /// Tasks and bodies that were cut.
     pub(crate) cut: u32,
-    /// Ends what is held, in time.
-    pub(crate) bound: Option<AbortHandle>,
+    /// When what is held is cut, once it has its answer.
+    pub(crate) until: Option<Instant>,
     /// What the module waits for; nothing runs yet where it is a request that was not sent.
     pub(crate) operations: BTreeMap<u32, Option<AbortHandle>>,
     /// Requests to send when the engine has been left.
@@ -85,7 +85,7 @@ impl Invocation {
             subrequests: 0,
             holds: 0,
             cut: 0,
-            bound: None,
+            until: None,
             operations: BTreeMap::new(),
             unsent: Vec::new(),
             unseen: None,
@@ -119,8 +119,7 @@ impl Invocation {
     pub(crate) fn end(mut self) -> u32 {
         let written = u32::try_from(self.writers.len()).unwrap_or(u32::MAX);
         let cut = self.cut.saturating_add(self.holds).saturating_add(written);
-        let operations = self.operations.values().flatten();
-        for operation in operations.chain(&self.bound) {
+        for operation in self.operations.values().flatten() {
             operation.abort();
         }
         let usage = Usage {

@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// The invocation that runs right now; 0 is none.
     pub(crate) current: Cell<u32>,
+    /// Others of which something was settled meanwhile.
+    pub(crate) others: RefCell<Vec<u32>>,
     pub(crate) poison: Cell<Option<Poison>>,
     /// The heap turned out full: throw the isolate away as soon as the engine is left.
     pub(crate) exhausted: Cell<bool>,
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) timers: RefCell<BTreeSet<u32>>,
     pub(crate) dead_timers: RefCell<Vec<u32>>,
     pub(crate) invocations: RefCell<BTreeMap<u32, Invocation>>,
+    /// Whether somebody minds what lives on.
+    pub(crate) is_bounding: Cell<bool>,
     pub(super) engine: RefCell<Weak<Engine>>,
     last: Cell<u32>,
 }
@@ -49,6 +53,7 @@ impl Shared {
             budget: Budget::default(),
             started: Instant::now(),
             current: Cell::new(0),
+            others: RefCell::default(),
             poison: Cell::new(None),
             exhausted: Cell::new(false),
             held_bytes: Cell::new(0),
@@ -56,6 +61,7 @@ impl Shared {
             timers: RefCell::default(),
             dead_timers: RefCell::default(),
             invocations: RefCell::default(),
+            is_bounding: Cell::new(false),
             engine: RefCell::default(),
             last: Cell::new(0),
         }

@@ -14,8 +14,24 @@ use crate::error::WorkerError;
 #[derive(Default)]
 pub(super) struct Waiting {
     operations: RefCell<HashMap<u32, Waiter>>,
-    /// By invocation.
-    given: RefCell<Vec<(u32, Persistent<Promise<'static>>)>>,
+    watched: RefCell<Vec<Watched>>,
+}
+
+/// A promise that the module gave. It is looked at from here, so that no code of the module is
+/// asked for it.
+struct Watched {
+    invocation: u32,
+    by: Use,
+    promise: Persistent<Promise<'static>>,
+}
+
+/// What a promise is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It is the handler's answer.
+    Answer,
+    /// It keeps the invocation alive.
+    Hold,
 }
 
 /// Settles the promise of an operation.
@@ -113,58 +129,76 @@ impl Engine {
         });
     }
 
-    /// Keeps what a handler gave until it is settled: looked at from here, so that no code of the
-    /// module is asked for it.
-    pub(super) fn keep_given<'js>(&self, ctx: &Ctx<'js>, invocation: u32, promise: Promise<'js>) {
-        let promise = Persistent::save(ctx, promise);
-        self.waiting.given.borrow_mut().push((invocation, promise));
+    /// Keeps a promise until it is settled.
+    pub(crate) fn watch<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        invocation: u32,
+        by: Use,
+        promise: Promise<'js>,
+    ) {
+        self.waiting.watched.borrow_mut().push(Watched {
+            invocation,
+            by,
+            promise: Persistent::save(ctx, promise),
+        });
     }
 
-    /// Answers what has been settled; whether there was any.
-    pub(super) fn answer_given(&self, ctx: &Ctx<'_>) -> bool {
-        let mut given = self.waiting.given.take();
-        let before = given.len();
-        given.retain(|(invocation, promise)| {
-            let is_there = self.shared.with(*invocation, |_it| ()).is_some();
-            let settled = is_there.then(|| self.give(ctx, *invocation, promise));
-            match settled.transpose() {
-                Ok(settled) => settled == Some(false),
-                Err(error) => {
-                    match thrown(ctx, &error) {
-                        WorkerError::Memory => self.shared.exhausted.set(true),
-                        error => self.shared.answer(*invocation, Err(error)),
-                    }
-                    false
+    /// Acts on what has been settled; whether there was any.
+    pub(super) fn look(&self, ctx: &Ctx<'_>) -> bool {
+        let mut watched = self.waiting.watched.take();
+        let before = watched.len();
+        watched.retain(|watched| match self.look_at(ctx, watched) {
+            Ok(is_settled) => !is_settled,
+            Err(error) => {
+                match thrown(ctx, &error) {
+                    WorkerError::Memory => self.shared.exhausted.set(true),
+                    error => self.shared.answer(watched.invocation, Err(error)),
                 }
+                false
             }
         });
-        let was_any = given.len() < before;
-        self.waiting.given.borrow_mut().append(&mut given);
+        let was_any = watched.len() < before;
+        // What was acted on may have given others.
+        self.waiting.watched.borrow_mut().append(&mut watched);
         was_any
     }
 
-    /// Answers an invocation if its promise is settled; whether it is.
-    fn give(
-        &self,
-        ctx: &Ctx<'_>,
-        invocation: u32,
-        promise: &Persistent<Promise<'static>>,
-    ) -> rquickjs::Result<bool> {
-        let promise = promise.clone().restore(ctx)?;
+    /// Acts on a promise if it is settled; whether it is, or nobody wants to know any longer.
+    fn look_at(&self, ctx: &Ctx<'_>, watched: &Watched) -> rquickjs::Result<bool> {
+        let shared = &self.shared;
+        let promise = watched.promise.clone().restore(ctx)?;
         let is_kept = promise.state() == PromiseState::Resolved;
         let value = match promise.result::<Value<'_>>() {
-            None => return Ok(false),
+            None => return Ok(shared.with(watched.invocation, |_it| ()).is_none()),
             Some(Ok(value)) => value,
             Some(Err(_rejected)) => ctx.catch(),
         };
-        if let Some(entries) = &self.entries {
-            let running = self.shared.current.replace(invocation);
-            let give = entries.give.clone().restore(ctx)?;
-            let given = give.call::<_, ()>((invocation, is_kept, value));
-            self.shared.current.set(running);
-            given?;
+        let (Some(entries), Some(())) = (&self.entries, shared.with(watched.invocation, |_it| ()))
+        else {
+            return Ok(true);
+        };
+        let running = shared.current.replace(watched.invocation);
+        if running != watched.invocation {
+            shared.others.borrow_mut().push(watched.invocation);
         }
-        Ok(true)
+        let acted = match watched.by {
+            Use::Answer => {
+                let give = entries.give.clone().restore(ctx)?;
+                give.call((watched.invocation, is_kept, value))
+            }
+            Use::Hold => {
+                shared.with(watched.invocation, |it| {
+                    it.holds = it.holds.saturating_sub(1)
+                });
+                match is_kept {
+                    true => Ok(()),
+                    false => entries.complain.clone().restore(ctx)?.call((value,)),
+                }
+            }
+        };
+        shared.current.set(running);
+        acted.map(|()| true)
     }
 
     /// Nobody will settle what ended with its invocation.

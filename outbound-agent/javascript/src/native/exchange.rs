@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use rquickjs::{Array, Ctx, Exception, FromJs as _, Value};
+use rquickjs::{Array, Ctx, Exception, FromJs as _, Promise, Value};
 
 use super::Table;
 use super::body::take;
 use super::bytes::Octets;
 use crate::error::WorkerError;
 use crate::fields::Fields;
-use crate::isolate::{Answer, Decision, Given, Shared, Source};
+use crate::isolate::{Answer, Decision, Given, Shared, Source, Use};
 use crate::message::{Body, RequestHead, ResponseHead};
 
 pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
@@ -211,31 +211,32 @@ fn tunnels<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
 
 fn lifetime<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     let shared = table.shared.clone();
-    table.add("hold", move |ctx: Ctx<'js>, number: u32| {
-        shared.check(&ctx)?;
-        let held = shared.with(number, |invocation| {
-            let more = invocation.holds < MOST_HOLDS;
-            invocation.holds += u32::from(more);
-            more
-        });
-        match held {
-            Some(true) => Ok(()),
-            Some(false) => {
-                let text = format!("ctx.waitUntil: at most {MOST_HOLDS} promises at once");
-                Err(Exception::throw_type(&ctx, &text))
+    table.add(
+        "hold",
+        move |ctx: Ctx<'js>, number: u32, promise: Promise<'js>| {
+            shared.check(&ctx)?;
+            let held = shared.with(number, |invocation| {
+                let more = invocation.holds < MOST_HOLDS;
+                invocation.holds += u32::from(more);
+                more
+            });
+            match held {
+                Some(true) => {
+                    let engine = shared.engine(&ctx)?;
+                    engine.watch(&ctx, number, Use::Hold, promise);
+                    Ok(())
+                }
+                Some(false) => {
+                    let text = format!("ctx.waitUntil: at most {MOST_HOLDS} promises at once");
+                    Err(Exception::throw_type(&ctx, &text))
+                }
+                None => Err(Exception::throw_type(
+                    &ctx,
+                    "ctx.waitUntil: the invocation has ended",
+                )),
             }
-            None => Err(Exception::throw_type(
-                &ctx,
-                "ctx.waitUntil: the invocation has ended",
-            )),
-        }
-    })?;
-    let shared = table.shared.clone();
-    table.add("release", move |number: u32| {
-        shared.with(number, |invocation| {
-            invocation.holds = invocation.holds.saturating_sub(1);
-        });
-    })
+        },
+    )
 }
 
 fn fetch<'js>(

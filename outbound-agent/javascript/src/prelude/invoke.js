@@ -1,6 +1,6 @@
 // Calls the module's handlers and hands on what they give.
 
-import { native, promised, then } from 'outbound:native';
+import { native, promised } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { take } from 'outbound:body';
 import { forgetNewest, giveUnseen } from 'outbound:fetch';
@@ -64,16 +64,7 @@ class ExecutionContext {
 
   waitUntil(promise) {
     demand('ctx.waitUntil', arguments.length, 1);
-    const invocation = this.#invocation;
-    native.hold(invocation);
-    then(
-      promised.resolve(promise),
-      () => native.release(invocation),
-      (error) => {
-        native.console(2, `ctx.waitUntil: ${describe(error).message}`);
-        native.release(invocation);
-      },
-    );
+    native.hold(this.#invocation, promised.resolve(promise));
   }
 
   /** Kept for compatibility: an exception never lets a request through undecided. */
@@ -110,6 +101,11 @@ export function dispatch(invocation, number, env, hasOwnUrl) {
   } catch (error) {
     failed(invocation, error);
   }
+}
+
+/** Called by Rust with why a promise was rejected that `ctx.waitUntil` was given. */
+export function complain(error) {
+  native.console(2, `ctx.waitUntil: ${describe(error).message}`);
 }
 
 /** Called by Rust with what became of the promise that a handler gave. */

@@ -12,7 +12,7 @@ import { CustomEvent, Event, EventTarget } from 'outbound:event';
 import { fetch } from 'outbound:fetch';
 import { FormData } from 'outbound:formdata';
 import { Headers } from 'outbound:headers';
-import { adopt, bind, dispatch, give, surround, tunnel } from 'outbound:invoke';
+import { adopt, bind, complain, dispatch, give, surround, tunnel } from 'outbound:invoke';
 import { lockdown } from 'outbound:lockdown';
 import { ReadableStream, ReadableStreamBYOBReader, ReadableStreamDefaultController, ReadableStreamDefaultReader } from 'outbound:readable';
 import { Request } from 'outbound:request';
@@ -30,7 +30,7 @@ import {
 import { URL } from 'outbound:url';
 import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from 'outbound:writable';
 
-export { adopt, dispatch, forgetTimers, give, surround, tunnel };
+export { adopt, complain, dispatch, forgetTimers, give, surround, tunnel };
 
 export function install(functions, bindings) {
   Object.assign(native, functions);

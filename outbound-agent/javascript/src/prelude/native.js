@@ -18,14 +18,14 @@ const PromiseOf = Promise;
 
 /** Promises without a look at what the module made of `Promise`. */
 export const promised = {
-  resolve: (value) => PromiseOf.resolve(value),
-  reject: (error) => PromiseOf.reject(error),
+  resolve: PromiseOf.resolve.bind(PromiseOf),
+  reject: PromiseOf.reject.bind(PromiseOf),
   /** Runs a function; what it throws is a rejection. */
   outcome: (f) => {
     try {
-      return PromiseOf.resolve(f());
+      return promised.resolve(f());
     } catch (error) {
-      return PromiseOf.reject(error);
+      return promised.reject(error);
     }
   },
 };

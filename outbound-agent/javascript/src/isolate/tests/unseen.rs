@@ -85,6 +85,27 @@ async fn a_response_is_of_its_own_invocation() {
 }
 
 #[tokio::test]
+async fn an_invocation_may_settle_what_another_one_waits_for() {
+    let world = World::new(
+        "let settle; export default { fetch(request, env, ctx) {
+            if (settle !== undefined) { settle(new Response('of the second')); return new Response('second') }
+            const first = new Promise((resolve) => { settle = resolve });
+            ctx.waitUntil(first);
+            ctx.waitUntil(fetch('https://hangs.test/'));
+            return first;
+        } }",
+    );
+    let (first, second) = tokio::join!(
+        world.get("https://api.test/"),
+        world.get("https://api.test/")
+    );
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!(world.text(first.body).await, "of the second");
+    assert_eq!(world.text(second.body).await, "second");
+    assert_eq!(second.rest.finished().await.cut, 0);
+}
+
+#[tokio::test]
 async fn what_nobody_waits_for_when_all_is_answered_is_not_sent() {
     let world = World::new(&handler(
         "fetch('https://logs.test/'); return new Response('done')",

@@ -1,5 +1,6 @@
 //! Bodies that stay in the agent, for a worker that knows their numbers.
 
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http_body::Body as _;
@@ -82,18 +83,22 @@ impl Link {
         if source.size_hint().lower() > UNWANTED_BYTES as u64 {
             return;
         }
-        self.tasks.spawn("worker body", async move {
-            let reading = async {
-                let mut left = UNWANTED_BYTES;
-                while let Ok(Some(octets)) = next_octets(&mut source).await
-                    && octets.len() <= left
-                {
-                    left -= octets.len();
-                }
-            };
-            // Dropped unread, it closes its connection.
-            let _read = timeout(UNWANTED_FOR, reading).await;
+        let mut reading = Box::pin(async move {
+            let mut left = UNWANTED_BYTES;
+            while let Ok(Some(octets)) = next_octets(&mut source).await
+                && octets.len() <= left
+            {
+                left -= octets.len();
+            }
         });
+        // Most often it is here with its head.
+        let mut context = Context::from_waker(Waker::noop());
+        if reading.as_mut().poll(&mut context).is_pending() {
+            self.tasks.spawn("worker body", async move {
+                // Dropped unread, it closes its connection.
+                let _read = timeout(UNWANTED_FOR, reading).await;
+            });
+        }
     }
 
     /// What becomes of a call's own body with its answer: given back where the call has failed
