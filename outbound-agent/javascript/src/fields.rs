@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// gets its own number back, and nobody has to read them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// The host's number of exactly these fields, where it has them.
+    /// The host's number of exactly these fields, where it has them; used once.
     pub handle: Option<u64>,
     lines: Bytes,
 }

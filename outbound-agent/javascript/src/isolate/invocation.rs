@@ -105,6 +105,14 @@ impl Invocation {
         }
     }
 
+    /// Fields to hand on. Their number is good for one time: who has it may then forget them.
+    pub(crate) fn use_head(&mut self, number: u32) -> Option<Fields> {
+        let head = self.heads.get_mut(&number)?;
+        let used = head.clone();
+        head.handle = None;
+        Some(used)
+    }
+
     /// Whether a body has been handed on or read.
     pub(crate) fn is_used(&self, body: u32) -> bool {
         body != 0 && !self.bodies.contains_key(&body)

@@ -137,12 +137,14 @@ fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
         shared.check(&ctx)?;
         let answer = shared.with(number, |invocation| {
             let received = invocation.responses.get(&response)?;
+            let (status, status_text) = (received.status, received.status_text.clone());
+            let (head, body) = (received.head, received.body);
+            let headers = invocation.use_head(head)?;
             let head = ResponseHead {
-                status: received.status,
-                status_text: received.status_text.clone(),
-                headers: invocation.heads.get(&received.head)?.clone(),
+                status,
+                status_text,
+                headers,
             };
-            let body = received.body;
             let body = invocation.take_body(body)?;
             let body = body.map_or(Body::Empty, Source::into_body);
             Some(Answer::Given(Given::Response(head, body)))
@@ -266,12 +268,14 @@ fn forward(shared: &Rc<Shared>, ctx: &Ctx<'_>, number: u32) -> rquickjs::Result<
     count(shared, ctx)?;
     let found = shared.with_current(|invocation| {
         let asked = invocation.requests.get(&number)?;
+        let (method, url) = (asked.method.clone(), asked.url.clone());
+        let (head, body) = (asked.head, asked.body);
+        let headers = invocation.use_head(head)?;
         let head = RequestHead {
-            method: asked.method.clone(),
-            url: asked.url.clone(),
-            headers: invocation.heads.get(&asked.head)?.clone(),
+            method,
+            url,
+            headers,
         };
-        let body = asked.body;
         Some((head, invocation.take_body(body)))
     });
     let (head, body) = found.flatten().ok_or_else(|| ended(ctx, "request"))?;
@@ -297,8 +301,7 @@ fn count(shared: &Shared, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
 /// and value in turn.
 fn to_headers<'js>(shared: &Shared, ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Fields> {
     if let Some(number) = value.as_number() {
-        let head =
-            shared.with_current(|invocation| invocation.heads.get(&(number as u32)).cloned());
+        let head = shared.with_current(|invocation| invocation.use_head(number as u32));
         return Ok(head.flatten().unwrap_or_default());
     }
     let text = String::from_js(ctx, value)?;

@@ -35,6 +35,15 @@ fn urls<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     })?;
     let shared = table.shared.clone();
     table.add(
+        "urlPart",
+        move |ctx: Ctx<'js>, href: String, index: usize| {
+            shared.check(&ctx)?;
+            let part = Url::parse(&href).ok().and_then(|url| part(&url, index));
+            rquickjs::Result::Ok(part)
+        },
+    )?;
+    let shared = table.shared.clone();
+    table.add(
         "urlSet",
         move |ctx: Ctx<'js>, href: String, part: String, value: String| {
             shared.check(&ctx)?;
@@ -134,21 +143,27 @@ fn base64<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     })
 }
 
-/// The parts of a URL, in the order of the prelude.
+/// A part of a URL, in the order of the prelude; `None` behind the last one.
+fn part(url: &Url, index: usize) -> Option<String> {
+    Some(match index {
+        0 => quirks::href(url).to_owned(),
+        1 => quirks::origin(url),
+        2 => quirks::protocol(url).to_owned(),
+        3 => quirks::username(url).to_owned(),
+        4 => quirks::password(url).to_owned(),
+        5 => quirks::host(url).to_owned(),
+        6 => quirks::hostname(url).to_owned(),
+        7 => quirks::port(url).to_owned(),
+        8 => quirks::pathname(url).to_owned(),
+        9 => quirks::search(url).to_owned(),
+        10 => quirks::hash(url).to_owned(),
+        _beyond => return None,
+    })
+}
+
+/// All of them.
 fn parts(url: &Url) -> String {
-    let parts = [
-        quirks::href(url),
-        &quirks::origin(url),
-        quirks::protocol(url),
-        quirks::username(url),
-        quirks::password(url),
-        quirks::host(url),
-        quirks::hostname(url),
-        quirks::port(url),
-        quirks::pathname(url),
-        quirks::search(url),
-        quirks::hash(url),
-    ];
+    let parts: Vec<String> = (0..).map_while(|index| part(url, index)).collect();
     parts.join("\n")
 }
 

@@ -1,11 +1,12 @@
 // What Request and Response have in common: a body that can be read once.
 
-import { native, promised, then, wait, uncurry } from 'outbound:native';
+import { keepShapes, native, promised, then, wait, uncurry } from 'outbound:native';
 import { bytesOf, fail, isBuffer, usv } from 'outbound:convert';
 import { Blob, blobBytes, isBlob } from 'outbound:blob';
 import { structuredClone } from 'outbound:clone';
 import { FormData, isFormData, multipart, parseMultipart } from 'outbound:formdata';
 import { coreOf, isReadable, makeReadable, readableOf, tee } from 'outbound:readable';
+import { headersIn } from 'outbound:headers';
 import { URLSearchParams, isSearchParams } from 'outbound:searchparams';
 
 const slice = uncurry(Uint8Array.prototype.slice);
@@ -157,13 +158,13 @@ export function mixin(prototype, of) {
     },
     blob() {
       return read(this, 'blob', async (source, body) => {
-        const type = of(this).headers.get('content-type') ?? '';
+        const type = headersIn(of(this)).get('content-type') ?? '';
         return new Blob([await asBytes(source, body)], { type });
       });
     },
     formData() {
       return read(this, 'formData', async (source, body) => {
-        const type = of(this).headers.get('content-type') ?? '';
+        const type = headersIn(of(this)).get('content-type') ?? '';
         if (/^application\/x-www-form-urlencoded\b/i.test(type)) {
           const form = new FormData();
           for (const [key, value] of new URLSearchParams(await asText(source, body))) form.append(key, value);
@@ -199,3 +200,5 @@ async function asBytes(source, body) {
   if (typeof source === 'number') return await arrival(body, native.bodyBytes(source));
   return source;
 }
+
+keepShapes(bodyOf(null));

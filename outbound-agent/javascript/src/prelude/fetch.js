@@ -4,7 +4,7 @@ import { native, promised, then, uncurry, wait } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { onAbort } from 'outbound:abort';
 import { breakOff, isEmpty, isReplayable, take } from 'outbound:body';
-import { copyHeaders, wire } from 'outbound:headers';
+import { copyHeaders, headersIn, wireIn } from 'outbound:headers';
 import { Request, isRequest, stateOf, untouched } from 'outbound:request';
 import { received, stateOf as responseState } from 'outbound:response';
 
@@ -77,18 +77,18 @@ export function giveUnseen(invocation, given, otherwise) {
   return true;
 }
 
-const sent = ({ method, url, headers, body }) => native.fetch(method, withoutHash(url), wire(headers), take(body, 'fetch'));
+const sent = (state) => native.fetch(state.method, withoutHash(state.url), wireIn(state), take(state.body, 'fetch'));
 
 /** Sends a request; gives a promise of its answer, or of that of the last one where it is redirected. `flight` learns what is under way. */
 function send(state, flight) {
-  const { url, method, headers, body } = state;
+  const { url, method, body } = state;
   const isSpent = !isEmpty(body) && !isReplayable(body);
   const content = take(body, 'fetch');
-  const operation = native.fetch(method, withoutHash(url), wire(headers), content);
+  const operation = native.fetch(method, withoutHash(url), wireIn(state), content);
   if (flight !== null) flight.operation = operation;
   return wait(operation, (number) => {
     if (state.redirect === 'manual' || !followed(native.status(number))) return received(number);
-    return follow(number, { url, method, headers, content, isSpent }, state.redirect, flight);
+    return follow(number, { url, method, headers: headersIn(state), body, content, isSpent }, state.redirect, flight);
   });
 }
 
@@ -104,7 +104,7 @@ async function follow(number, request, redirect, flight) {
     if (redirect === 'error') fail('fetch', `${request.url} redirects, and init.redirect is "error"`);
     if (hops === MOST_REDIRECTS) fail('fetch', `more than ${MOST_REDIRECTS} redirects`);
     turn(request, status, location);
-    const operation = native.fetch(request.method, withoutHash(request.url), wire(request.headers), request.content);
+    const operation = native.fetch(request.method, withoutHash(request.url), wireIn(request), request.content);
     if (flight !== null) flight.operation = operation;
     number = await wait(operation);
   }
@@ -166,5 +166,5 @@ function abortable(state) {
   });
 }
 
-const originOf = (url) => native.urlParts(url).split('\n')[1];
+const originOf = (url) => native.urlPart(url, 1);
 const hashOf = (url) => (url.includes('#') ? url.slice(url.indexOf('#')) : '');

@@ -16,6 +16,9 @@ const forbidden = /[\0\r\n]/;
 // Ways in for the other classes of the prelude.
 let headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire, addType, share;
 
+// Those of a request or a response are `state.headers`: null as long as there is nothing but the
+// type of its body, a number as long as they are a head in Rust, and otherwise an object.
+
 class Headers {
   /** Number of a head in Rust that was not looked into yet; 0 when `#list` is all there is. */
   #head = 0;
@@ -33,7 +36,6 @@ class Headers {
     headersOf = (head) => {
       const headers = new Headers();
       headers.#head = head;
-      headers.#immutable = true;
       return headers;
     };
     copyHeaders = (from) => {
@@ -172,7 +174,33 @@ Object.defineProperty(Headers.prototype, Symbol.iterator, {
 });
 finish(Headers);
 
-export { Headers, headersOf, copyHeaders, setImmutable, isHeaders, listOf, wire, addType };
+export { Headers, copyHeaders, setImmutable, isHeaders, addType };
+
+/** The headers of a request or a response as an object. */
+export function headersIn(state) {
+  const { headers } = state;
+  if (typeof headers === 'number') {
+    state.headers = headersOf(headers);
+    setImmutable(state.headers);
+  } else if (headers === null) {
+    state.headers = new Headers();
+    const { type } = state.body;
+    if (type !== null) addType(state.headers, type);
+  }
+  return state.headers;
+}
+
+/** A copy of them that can be changed. */
+export function copyIn({ headers }) {
+  if (headers === null) return null;
+  return typeof headers === 'number' ? headersOf(headers) : copyHeaders(headers);
+}
+
+/** As Rust takes them: the number of a head there, or lines. */
+export function wireIn({ headers, body }) {
+  if (headers === null) return body.type === null ? '' : `content-type\n${body.type}`;
+  return typeof headers === 'number' ? headers : wire(headers);
+}
 
 /** Puts what a `HeadersInit` says into headers. */
 export function fill(headers, init, api) {

@@ -1,10 +1,10 @@
 // Calls the module's handlers and hands on what they give.
 
-import { native, promised } from 'outbound:native';
+import { keepShapesOf, native, promised } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { take } from 'outbound:body';
 import { forgetNewest, giveUnseen } from 'outbound:fetch';
-import { wire } from 'outbound:headers';
+import { wireIn } from 'outbound:headers';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf, untouched } from 'outbound:response';
 import { breakOff, isDecided, makeSocket } from 'outbound:socket';
@@ -148,7 +148,7 @@ function answer(invocation, result) {
     native.fail(invocation, 'response', 'Response.error()', '');
     return;
   }
-  native.reply(invocation, state.status, state.statusText || undefined, wire(state.headers), take(state.body, 'Response'));
+  native.reply(invocation, state.status, state.statusText || undefined, wireIn(state), take(state.body, 'Response'));
 }
 
 /** Hands a tunnel to the connect handler; one that decides nothing refuses. */
@@ -197,3 +197,5 @@ const own = (stack) =>
     .map((line) => line.trim())
     .filter((line) => /:[0-9]+:[0-9]+\)?$/.test(line))
     .join('\n');
+
+keepShapesOf(new ExecutionContext(0));

@@ -33,6 +33,27 @@ export const promised = {
 /** A promise for the native operation of this number, or for what `make` makes of its result. */
 export const wait = (operation, make = undefined) => native.wait(operation, make);
 
+const steps = [];
+
+/**
+ * Keeps an object for each step of making one like this: the engine forgets a shape that no
+ * object has, and then makes it anew each time.
+ */
+export function keepShapes(made) {
+  const keys = Object.keys(made);
+  for (let count = 0; count <= keys.length; count++) {
+    const step = {};
+    for (let i = 0; i < count; i++) step[keys[i]] = made[keys[i]];
+    steps.push(step);
+  }
+  return made;
+}
+
+/** As {@link keepShapes}, for a class whose objects have one private field. */
+export function keepShapesOf(instance) {
+  steps.push(instance, Object.create(Object.getPrototypeOf(instance)));
+}
+
 /** Puts non-enumerable members on the global object, as the web does. */
 export function expose(members) {
   const hidden = { value: undefined, writable: true, configurable: true, enumerable: false };

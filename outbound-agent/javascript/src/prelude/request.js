@@ -1,10 +1,10 @@
 // Request.
 
-import { finish, native, uncurry } from 'outbound:native';
+import { finish, keepShapes, keepShapesOf, native, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, octets, usv, word } from 'outbound:convert';
 import { follow, isSignal, makeSignal } from 'outbound:abort';
 import { bodyOf, extract, isEmpty, isUsed, isLocked, mixin, split } from 'outbound:body';
-import { Headers, addType, copyHeaders, fill, headersOf } from 'outbound:headers';
+import { Headers, addType, copyIn, fill, headersIn } from 'outbound:headers';
 import { coreOf } from 'outbound:readable';
 import { TransformStream } from 'outbound:transform';
 
@@ -41,8 +41,14 @@ class Request {
     this.#state = state;
     if (options !== none) settings(state, options);
     const { headers } = options;
-    state.headers = from !== null && headers === undefined ? copyHeaders(from.headers) : new Headers();
-    if (headers !== undefined) fill(state.headers, headers, 'Request');
+    if (headers !== undefined) {
+      state.headers = new Headers();
+      fill(state.headers, headers, 'Request');
+    } else if (from !== null) {
+      // A type that its body has brought is a header of its own.
+      if (from.headers === null && from.body.type !== null) headersIn(from);
+      state.headers = copyIn(from);
+    }
     takeBody(state, options, from);
   }
 
@@ -64,7 +70,7 @@ class Request {
     return stateOf(this).url;
   }
   get headers() {
-    return stateOf(this).headers;
+    return headersIn(stateOf(this));
   }
   get redirect() {
     return stateOf(this).redirect;
@@ -87,9 +93,10 @@ class Request {
     return 'half';
   }
   clone() {
-    const { url, method, headers, redirect, body, signal } = stateOf(this);
+    const state = stateOf(this);
+    const { url, method, redirect, body, signal } = state;
     const theirs = split(body, 'Request.clone');
-    const copy = made(url, method, copyHeaders(headers), redirect, theirs, null);
+    const copy = made(url, method, copyIn(state), redirect, theirs, null);
     if (signal !== null) {
       copy.signal = makeSignal();
       follow(copy.signal, signal);
@@ -112,7 +119,7 @@ function unfold(number) {
   const { 0: method, 1: url, 2: head, 3: body, 4: used } = native.request(number);
   const content = bodyOf(body === 0 ? null : body);
   content.used = used;
-  return made(url, method, headersOf(head), 'manual', content, null);
+  return made(url, method, head, 'manual', content, null);
 }
 
 const none = { __proto__: null };
@@ -144,7 +151,7 @@ function takeBody(state, { body, duplex }, from) {
   if (body !== undefined && body !== null) {
     if (bodiless) fail('Request', `a ${state.method} request has no body`);
     state.body = extract(body, 'Request');
-    if (state.body.type !== null) addType(state.headers, state.body.type);
+    if (state.headers !== null && state.body.type !== null) addType(state.headers, state.body.type);
     return;
   }
   if (from === null || body === null || isEmpty(from.body)) {
@@ -183,3 +190,6 @@ mixin(Request.prototype, (request) => stateOf(request));
 finish(Request);
 
 export { Request, incoming, isRequest, stateOf, untouched };
+
+keepShapes(made('', '', null, '', bodyOf(null), null));
+keepShapesOf(incoming(0));

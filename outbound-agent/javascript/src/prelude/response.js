@@ -1,9 +1,9 @@
 // Response.
 
-import { finish, native, uncurry } from 'outbound:native';
+import { finish, keepShapes, keepShapesOf, native, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, octets, range, usv } from 'outbound:convert';
 import { bodyOf, extract, mixin, split } from 'outbound:body';
-import { Headers, addType, copyHeaders, fill, headersOf, setImmutable } from 'outbound:headers';
+import { Headers, addType, copyIn, fill, headersIn, setImmutable } from 'outbound:headers';
 
 const test = uncurry(RegExp.prototype.test);
 const phrase = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -22,14 +22,13 @@ class Response {
       this.#state = body;
       return;
     }
-    const headers = new Headers();
-    const state = made(200, '', headers, null, '', false, 'default');
+    const state = made(200, '', null, null, '', false, 'default');
     this.#state = state;
     if (init !== undefined) settings(state, dictionary(init, 'Response', 'init'));
     if (body !== null && body !== undefined && bodiless(state.status)) fail('Response', `a response of status ${state.status} has no body`);
     state.body = extract(body, 'Response');
     const { type } = state.body;
-    if (type !== null) addType(headers, type);
+    if (state.headers !== null && type !== null) addType(state.headers, type);
   }
 
   static {
@@ -54,7 +53,7 @@ class Response {
     if (text === undefined) fail('Response.json', 'data cannot be written as JSON');
     const response = new Response(text, init);
     const own = init?.headers === undefined ? false : new Headers(init.headers).has('content-type');
-    if (!own) response.#state.headers.set('content-type', 'application/json');
+    if (!own) headersIn(response.#state).set('content-type', 'application/json');
     return response;
   }
   static redirect(url, status = 302) {
@@ -80,7 +79,7 @@ class Response {
     return status >= 200 && status <= 299;
   }
   get headers() {
-    return stateOf(this).headers;
+    return headersIn(stateOf(this));
   }
   get url() {
     return stateOf(this).url;
@@ -92,9 +91,10 @@ class Response {
     return stateOf(this).type;
   }
   clone() {
-    const { status, statusText, headers, body, url, redirected, type } = stateOf(this);
+    const state = stateOf(this);
+    const { status, statusText, body, url, redirected, type } = state;
     const theirs = split(body, 'Response.clone');
-    return new Response(made(status, statusText, copyHeaders(headers), theirs, url, redirected, type), inside);
+    return new Response(made(status, statusText, copyIn(state), theirs, url, redirected, type), inside);
   }
 }
 
@@ -108,7 +108,10 @@ function settings(state, { status, statusText, headers }) {
     state.statusText = octets(statusText, 'Response', 'init.statusText');
     if (!test(phrase, state.statusText)) fail('Response', 'init.statusText is no reason phrase');
   }
-  if (headers !== undefined) fill(state.headers, headers, 'Response');
+  if (headers !== undefined) {
+    state.headers = new Headers();
+    fill(state.headers, headers, 'Response');
+  }
 }
 
 /** The state of a response. */
@@ -121,10 +124,13 @@ function unfold(number) {
   const { 0: status, 1: statusText, 2: url, 3: head, 4: body, 5: used } = native.response(number);
   const content = bodyOf(body === 0 ? null : body);
   content.used = used;
-  return made(status, statusText, headersOf(head), content, url, false, 'basic');
+  return made(status, statusText, head, content, url, false, 'basic');
 }
 
 mixin(Response.prototype, (response) => stateOf(response));
 finish(Response);
 
 export { Response, received, isResponse, stateOf, untouched };
+
+keepShapes(made(200, '', null, bodyOf(null), '', false, ''));
+keepShapesOf(received(0));

@@ -9,8 +9,9 @@ const PARTS = ['href', 'origin', 'protocol', 'username', 'password', 'host', 'ho
 
 class URL {
   #href;
-  /** All of them, once one was asked for. */
+  /** All of them, once a second one was asked for. */
   #parts = null;
+  #isAsked = false;
   #search = null;
 
   constructor(url, base = undefined) {
@@ -27,7 +28,7 @@ class URL {
       const name = PARTS[i];
       const get = {
         get [name]() {
-          return i === 0 ? this.#href : this.#all()[i];
+          return i === 0 ? this.#href : this.#part(i);
         },
       };
       const set = {
@@ -43,9 +44,15 @@ class URL {
       });
     }
   }
-  #all() {
-    if (this.#parts === null) this.#parts = split(native.urlParts(this.#href), '\n');
-    return this.#parts;
+  #part(i) {
+    if (this.#parts === null) {
+      if (!this.#isAsked) {
+        this.#isAsked = true;
+        return native.urlPart(this.#href, i);
+      }
+      this.#parts = split(native.urlParts(this.#href), '\n');
+    }
+    return this.#parts[i];
   }
   #become(parts) {
     this.#parts = split(parts, '\n');
@@ -62,7 +69,7 @@ class URL {
   }
   get searchParams() {
     if (this.#search === null) {
-      this.#search = new URLSearchParams(this.#all()[9]);
+      this.#search = new URLSearchParams(this.#part(9));
       tie(this.#search, (text) => this.#become(native.urlSet(this.#href, 'search', text)));
     }
     return this.#search;

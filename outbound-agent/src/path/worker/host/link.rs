@@ -289,7 +289,7 @@ impl Link {
             self.tasks.spawn("worker", async move { drop(ended.await) });
         }
         if let (Ok(Answer::Pass), Some(asked)) = (&result, asked) {
-            let passed = self.pass(asked, body, lives_on);
+            let passed = self.pass(asked, body);
             let _sent = reply.send(passed.map(Answered::Fetch));
             return;
         }

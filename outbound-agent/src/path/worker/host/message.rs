@@ -169,7 +169,7 @@ pub(super) enum Fields {
     Numbered(u64, Octets),
     /// Lines alone: the worker's own.
     Lines(Octets),
-    /// Exactly those that the agent has under this number.
+    /// Exactly those that the agent has under this number, which is used once.
     Kept(u64),
 }
 

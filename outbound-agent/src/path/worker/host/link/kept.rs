@@ -49,13 +49,9 @@ impl Link {
         &self,
         (method, uri, head): (Method, Uri, u64),
         body: Option<u64>,
-        lives_on: bool,
     ) -> Result<Request<Source>, Failure> {
         let mut state = self.state();
-        let headers = match lives_on {
-            true => state.heads.get(&head).cloned(),
-            false => state.heads.remove(&head),
-        };
+        let headers = state.heads.remove(&head);
         let source = match body {
             None => Some(Source::empty()),
             Some(body) => state.bodies.remove(&body).and_then(Held::into_source),
@@ -71,7 +67,8 @@ impl Link {
 
     pub(super) fn headers(&self, fields: Fields) -> Option<HeaderMap> {
         match fields {
-            Fields::Kept(number) => self.state().heads.get(&number).cloned(),
+            // A number is used once.
+            Fields::Kept(number) => self.state().heads.remove(&number),
             fields @ (Fields::Lines(_) | Fields::Numbered(..)) => {
                 outbound_javascript::Fields::from(fields).to_map()
             }
