@@ -187,8 +187,8 @@ async fn answer(
         .await?;
     let (head, body) = match reply.given {
         Given::Response(head, body) => (head, body),
-        Given::Fetch(head, body) => fetch(&*stub, head, body).await?,
-        Given::Pass(body) => fetch(&*stub, own, body).await?,
+        Given::Fetch(head, body) => fetch(&stub, head, body).await?,
+        Given::Pass(body) => fetch(&stub, own, body).await?,
     };
     let (body, error) = read(body).await;
     let used = reply.rest.finished().await;
