@@ -1,5 +1,6 @@
 //! The operator's code between policy and upstream.
 
+mod circle;
 mod hosted;
 mod isolation;
 mod limits;

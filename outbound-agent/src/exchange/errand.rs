@@ -27,7 +27,7 @@ use crate::path::limits::Metered;
 use crate::path::policy::{Denial, Permit, rewrite};
 use crate::path::upstream::tls::Trust;
 use crate::path::upstream::{Answer, Failure};
-use crate::path::worker::{Errand, Errands, NotFetched, REQUEST, Uncounted, Used, WORKER};
+use crate::path::worker::{Chain, Errand, Errands, NotFetched, REQUEST, Uncounted, Used, WORKER};
 
 /// Runs the errands of one invocation.
 pub(crate) struct Runner {
@@ -35,6 +35,8 @@ pub(crate) struct Runner {
     service: Arc<Service>,
     /// None where there is no request of the tenant's.
     mark: Option<HeaderValue>,
+    /// The services that led to the tenant's request.
+    chain: Chain,
     /// What the tenant's request was permitted for.
     origin: Box<str>,
     method: Method,
@@ -79,7 +81,7 @@ impl Runner {
         session: &Arc<Session>,
         service: &Arc<Service>,
         request: &Request<Source>,
-        permit: Permit,
+        (permit, chain): (Permit, Chain),
         (record, metered): (&ExchangeRecord, &Arc<Metered>),
     ) -> Result<Arc<Self>, Reason> {
         let mark = HeaderValue::from_str(&record.request_id().to_string());
@@ -99,6 +101,7 @@ impl Runner {
             session: Arc::clone(session),
             service: Arc::clone(service),
             mark: Some(mark.map_err(|_invalid| Reason::Internal)?),
+            chain,
             origin: origin.into(),
             method: request.method().clone(),
             path: request.uri().path().into(),
@@ -120,6 +123,7 @@ impl Runner {
             session: Session::of_tunnel(agent, who, record),
             service: Arc::clone(service),
             mark: None,
+            chain: Chain::default(),
             origin: Box::default(),
             method: Method::CONNECT,
             path: Box::default(),
@@ -189,8 +193,14 @@ impl Runner {
                 roots: session.who.tenant.policy.roots.clone(),
                 identity,
             };
-        } else if let Ok(name) = HeaderValue::from_str(&self.service.name) {
-            request.headers_mut().insert(WORKER, name);
+        }
+        // A worker that drops the field hides no circle.
+        let chain = match is_tenants {
+            true => self.chain.said().cloned(),
+            false => self.chain.and(&self.service.name),
+        };
+        if let Some(chain) = chain {
+            request.headers_mut().insert(WORKER, chain);
         }
         let answer = self.send(request, permit, trust, is_tenants).await;
         let answer =

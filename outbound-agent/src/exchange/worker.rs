@@ -2,7 +2,7 @@
 //! its answer to the tenant.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, Uri, header};
@@ -13,14 +13,15 @@ use super::errand::Runner;
 use super::{Carried, Permitted, Refused, forward};
 use crate::connection::{Session, watched};
 use crate::model::reason::Reason;
-use crate::model::worker::{OnError, Outbound};
+use crate::model::worker::{OnError, Outbound, Service};
 use crate::observe::labels::WorkerOutcome;
 use crate::observe::record::ExchangeRecord;
 use crate::path::http::body::Source;
 use crate::path::http::headers::strip_hop_by_hop;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::limits::Metered;
-use crate::path::worker::{Failure, Invocation, REQUEST, WORKER};
+use crate::path::policy::Permit;
+use crate::path::worker::{Chain, Failure, Invocation, REQUEST};
 
 /// Has the worker answer the request, and writes down what became of that.
 pub(super) async fn carry(
@@ -43,7 +44,7 @@ pub(super) async fn carry(
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
-    let runner = Runner::new(session, service, &request, permit, (record, &metered))?;
+    let runner = begin(&request, permit, service, (session, &metered), record)?;
     let invoked = Box::pin(invoke(request, (&runner, outbound), session));
     let invoked = metered.in_time(invoked).await??;
     let told = runner.take_told();
@@ -89,10 +90,6 @@ async fn invoke(
     (runner, outbound): (&Arc<Runner>, &Outbound),
     session: &Session,
 ) -> Result<Result<Response<Source>, Failure>, Reason> {
-    let made_by = request.headers().get(WORKER);
-    if made_by.is_some_and(|name| *name == *outbound.service.name) {
-        return Ok(Err(circle()));
-    }
     let request = for_the_worker(request, runner)?;
     let invocation = Invocation {
         tenant: Arc::clone(&session.who.tenant),
@@ -100,6 +97,35 @@ async fn invoke(
         errands: Arc::clone(runner) as _,
     };
     Ok(session.agent.workers.invoke(invocation, outbound).await)
+}
+
+/// Runs the worker's errands, unless the worker itself led to the request. That is no failure of
+/// the worker's, behind which a request may go on without it.
+fn begin(
+    request: &Request<Source>,
+    permit: Permit,
+    service: &Arc<Service>,
+    (session, metered): (&Arc<Session>, &Arc<Metered>),
+    record: &mut ExchangeRecord,
+) -> Result<Arc<Runner>, Refused> {
+    match Chain::leading_to(&service.name, request.headers()) {
+        Ok(chain) => {
+            let granted = (permit, chain);
+            Ok(Runner::new(
+                session,
+                service,
+                request,
+                granted,
+                (record, metered),
+            )?)
+        }
+        Err(circle) => {
+            complain(&circle, &service.name, session, record);
+            let outcome = WorkerOutcome::of(circle.reason);
+            record.worker(&service.name, outcome, Duration::ZERO);
+            Err(circle.reason.into())
+        }
+    }
 }
 
 /// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.
@@ -180,14 +206,6 @@ impl Spare {
     fn with(self, unused: Option<Source>) -> Option<Request<Source>> {
         let body = unused.or_else(|| self.is_bodyless.then(Source::empty))?;
         Some(Request::from_parts(self.head, body))
-    }
-}
-
-fn circle() -> Failure {
-    Failure {
-        reason: Reason::WorkerLoop,
-        text: "the worker itself made this request".to_owned(),
-        unused: None,
     }
 }
 

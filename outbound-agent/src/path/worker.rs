@@ -5,6 +5,7 @@
 //! out stay where they are. What went wrong in the code is for the operator's eyes only.
 
 mod call;
+mod chain;
 pub mod host;
 mod room;
 
@@ -19,6 +20,7 @@ use http::{HeaderName, Request, Response};
 
 pub use self::call::Uncounted;
 use self::call::{Egress, Server};
+pub use self::chain::{Chain, WORKER};
 use self::host::{Caller, Host};
 use self::room::{Place, Room};
 use super::http::body::Source;
@@ -30,8 +32,6 @@ use crate::model::worker::{Code, Outbound, Service, Values};
 /// Marks a request as the tenant's, also where the worker has changed it: the number of its
 /// exchange.
 pub const REQUEST: HeaderName = HeaderName::from_static("outbound-request");
-/// Names the worker that made a request of its own.
-pub const WORKER: HeaderName = HeaderName::from_static("outbound-worker");
 
 /// What the code of one invocation asks of the world.
 pub trait Errands: Send + Sync + 'static {

@@ -24,6 +24,18 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     text
 }
 
+/// A worker that sends on what it is sent, word for word: the agent's words say where to.
+pub(super) async fn sends_on(mut stream: TcpStream) {
+    let head = read_until(&mut stream, "\r\n\r\n").await;
+    let mut lines = head.lines();
+    let egress = lines.find_map(|line| line.strip_prefix("outbound-egress: http://"));
+    let mut agent = TcpStream::connect(egress.unwrap().trim_end_matches('/'))
+        .await
+        .unwrap();
+    agent.write_all(head.as_bytes()).await.unwrap();
+    drop(tokio::io::copy_bidirectional(&mut stream, &mut agent).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_pass_a_worker_in_both_directions_as_they_come() {
     // Gives back each piece, framed as it came.
@@ -39,18 +51,7 @@ async fn bodies_pass_a_worker_in_both_directions_as_they_come() {
         drop(tokio::io::copy(&mut from, &mut to).await);
     })
     .await;
-    // Sends on what it is sent, word for word: the agent's words say where to.
-    let worker = Origin::raw(|mut stream| async move {
-        let head = read_until(&mut stream, "\r\n\r\n").await;
-        let mut lines = head.lines();
-        let egress = lines.find_map(|line| line.strip_prefix("outbound-egress: http://"));
-        let mut agent = TcpStream::connect(egress.unwrap().trim_end_matches('/'))
-            .await
-            .unwrap();
-        agent.write_all(head.as_bytes()).await.unwrap();
-        drop(tokio::io::copy_bidirectional(&mut stream, &mut agent).await);
-    })
-    .await;
+    let worker = Origin::raw(sends_on).await;
     let agent = Agent::start(&config(worker.address, ""));
     let mut tenant = agent.connect("acme", origin.address).await;
     let head = format!(
