@@ -27,12 +27,14 @@ impl Shared {
     }
 
     /// Has the response of a request that was not sent yet be the answer, unseen; of number 0,
-    /// that of none.
+    /// that of none. Code that lives on after the answer may come to wait for it as well: then
+    /// it is not.
     pub(crate) fn give_unseen(&self, invocation: u32, operation: u32) -> bool {
         let given = self.with(invocation, |it| {
             let is_unsent = it.unsent.iter().any(|unsent| unsent.operation == operation);
-            it.unseen = is_unsent.then_some(operation);
-            is_unsent
+            let is_last = it.holds == 0 && it.writers.is_empty();
+            it.unseen = (is_unsent && is_last).then_some(operation);
+            it.unseen.is_some()
         });
         given == Some(true)
     }

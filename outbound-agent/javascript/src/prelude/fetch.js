@@ -44,15 +44,23 @@ let noticed;
 const noticing = Object.create(Promise.prototype, {
   constructor: {
     get() {
-      if (this === newest.promise) {
-        newest.promise = null;
-        if (newest.invocation !== 0) noticed(newest.invocation, this);
-      }
+      if (this === newest.promise) notice();
       return PromiseOf;
     },
     configurable: true,
   },
 });
+
+function notice() {
+  const { promise, invocation } = newest;
+  newest.promise = null;
+  if (invocation !== 0) noticed(invocation, promise);
+}
+
+/** Code of an invocation lives on that may wait for what was given. */
+export function noticeGiven(invocation) {
+  if (newest.promise !== null && newest.invocation === invocation) notice();
+}
 
 /** The promise of a response. */
 function arrival(operation) {

@@ -3,7 +3,7 @@
 import { keepShapesOf, native, promised } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
 import { take } from 'outbound:body';
-import { forgetNewest, giveUnseen } from 'outbound:fetch';
+import { forgetNewest, giveUnseen, noticeGiven } from 'outbound:fetch';
 import { wireIn } from 'outbound:headers';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf, untouched } from 'outbound:response';
@@ -64,7 +64,9 @@ class ExecutionContext {
 
   waitUntil(promise) {
     demand('ctx.waitUntil', arguments.length, 1);
-    native.hold(this.#invocation, promised.resolve(promise));
+    const invocation = this.#invocation;
+    native.hold(invocation, promised.resolve(promise));
+    noticeGiven(invocation);
   }
 
   /** Kept for compatibility: an exception never lets a request through undecided. */

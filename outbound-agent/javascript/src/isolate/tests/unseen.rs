@@ -27,7 +27,6 @@ async fn what_fetch_gives_is_handed_on_unseen() {
     for body in [
         "return fetch(request)",
         "return fetch(new Request(request, { headers: { a: 'b' } }))",
-        "ctx.waitUntil(fetch('https://logs.test/')); return fetch(request)",
         "fetch('https://hangs.test/'); return fetch(request)",
     ] {
         assert!(is_unseen(&handler(body)).await, "{body}");
@@ -54,6 +53,9 @@ async fn what_anybody_waits_for_is_seen() {
         let body = handler(&format!("const p = fetch(request); {watched}"));
         assert!(!is_unseen(&body).await, "{watched}");
     }
+    // What lives on may come to wait for it.
+    let lives_on = handler("ctx.waitUntil(fetch('https://logs.test/')); return fetch(request)");
+    assert!(!is_unseen(&lives_on).await);
     let is_async = "export default { async fetch(request) { return fetch(request) } }";
     assert!(!is_unseen(is_async).await);
 }
@@ -68,6 +70,47 @@ async fn whoever_watches_learns_of_it() {
         world.get("https://api.test/").await.unwrap();
         assert_eq!(*world.host.console.borrow(), ["200"], "{watched}");
     }
+}
+
+#[tokio::test]
+async fn whoever_may_still_watch_learns_of_it_later() {
+    // Nothing of these waits for the response when the handler has ended.
+    for later in [
+        "queueMicrotask(() => ctx.waitUntil((async () => { await new Promise((r) => setTimeout(r, 1)); console.log((await p).status) })())); return p",
+        "ctx.waitUntil((async () => { await new Promise((r) => setTimeout(r, 1)); console.log((await p).status) })()); return p",
+        "ctx.waitUntil(fetch('https://logs.test/').then(async () => console.log((await p).status))); return p",
+        "const log = fetch('https://logs.test/'); ctx.waitUntil(log); log.then(async () => console.log((await p).status)); return p",
+    ] {
+        for p in [
+            "const p = fetch(request);",
+            "const p = fetch(new Request(request, { headers: { a: 'b' } }));",
+        ] {
+            let world = World::new(&handler(&format!("{p} {later}")));
+            let answered = world.get("https://api.test/").await.unwrap();
+            world.text(answered.body).await;
+            world.until(|| world.isolate.outstanding() == 0).await;
+            assert_eq!(*world.host.console.borrow(), ["200"], "{later}");
+            assert_eq!(answered.rest.finished().await.cut, 0, "{later}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_still_writes_the_request_may_watch() {
+    let world = World::new(&handler(
+        "const body = new ReadableStream({ async pull(controller) {
+            await new Promise((resolve) => setTimeout(resolve, 1));
+            console.log((await p).status);
+            controller.close();
+        } });
+        const p = fetch('https://api.test/', { method: 'POST', body, redirect: 'manual' });
+        return p",
+    ));
+    world.get("https://api.test/").await.unwrap();
+    world
+        .until(|| !world.host.console.borrow().is_empty())
+        .await;
+    assert_eq!(*world.host.console.borrow(), ["200"]);
 }
 
 #[tokio::test]
