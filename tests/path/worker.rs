@@ -9,5 +9,6 @@ mod credentials;
 mod parameters;
 mod reload;
 mod server;
+mod shapes;
 mod stream;
 mod tunnels;

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::server::{config, host};
 
-async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+pub(super) async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut text = Vec::new();
     let read = async {
         while !String::from_utf8_lossy(&text).contains(wanted) {
