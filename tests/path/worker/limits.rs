@@ -22,6 +22,7 @@ in_both_hostings!(
     a_patched_promise_hangs_nobody,
     what_was_promised_for_later_is_bounded_and_its_end_counted,
     what_outlives_its_response_is_finished_before_a_drain_ends,
+    what_is_ended_behind_its_response_harms_no_request_after_it,
     a_worker_that_asks_for_its_own_tenant_goes_in_no_circle,
 );
 
@@ -148,6 +149,33 @@ async fn what_outlives_its_response_is_finished_before_a_drain_ends(hosting: &st
     assert_eq!(origin.seen()[0].target.path(), "/told");
 }
 
+async fn what_is_ended_behind_its_response_harms_no_request_after_it(hosting: &str) {
+    let module = "let count = 0;
+        const later = (f) => new Promise((resolve) => setTimeout(resolve, 1)).then(f);
+        const ends = {
+            '/loop': () => { for (;;); },
+            '/bomb': () => { const all = []; for (;;) all.push(new Uint8Array(1 << 20)); },
+        };
+        export default { fetch(request, env, ctx) {
+            const { pathname } = new URL(request.url);
+            if (pathname in ends) ctx.waitUntil(later(ends[pathname]));
+            return new Response(String(++count));
+        } }";
+    let limits = "limits = { cpu = \"300ms\", memory = \"16MiB\" }";
+    let hosted = Hosted::start(hosting, module, limits).await;
+    for path in ["/loop", "/bomb"] {
+        // Each that ends so takes the state of the isolate with it.
+        for (path, count) in [("/", "1"), (path, "2")] {
+            let reply = hosted.get("api.example.com", path).await;
+            assert_eq!((reply.status, &*reply.body), (200, count), "{reply:?}");
+        }
+        let outstanding = "outbound_worker_outstanding{service=\"egress\"}";
+        hosted.agent.expect_metric(outstanding, 0.0);
+    }
+    let reply = hosted.get("api.example.com", "/").await;
+    assert_eq!((reply.status, &*reply.body), (200, "1"), "{reply:?}");
+}
+
 async fn a_worker_that_asks_for_its_own_tenant_goes_in_no_circle(hosting: &str) {
     let module = "export default { async fetch(request) {
         const response = await fetch(request.headers.get('x-again'), { redirect: 'manual' });
@@ -229,7 +257,7 @@ async fn a_process_that_dies_is_replaced_and_what_comes_before_it_is_back_fails(
 }
 
 /// The worker process of this one's service of that name.
-fn worker(service: &str) -> Pid {
+pub(super) fn worker(service: &str) -> Pid {
     let parent = format!("PPid:\t{}", std::process::id());
     let arguments = format!("{}\0{service}\0", child::COMMAND);
     eventually("a worker process is there", || {

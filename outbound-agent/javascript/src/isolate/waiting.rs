@@ -193,7 +193,10 @@ impl Engine {
                 });
                 match is_kept {
                     true => Ok(()),
-                    false => entries.complain.clone().restore(ctx)?.call((value,)),
+                    false => {
+                        let complain = entries.complain.clone().restore(ctx)?;
+                        complain.call((watched.invocation, value))
+                    }
                 }
             }
         };

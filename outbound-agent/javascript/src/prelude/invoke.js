@@ -106,8 +106,10 @@ export function dispatch(invocation, number, env, hasOwnUrl) {
 }
 
 /** Called by Rust with why a promise was rejected that `ctx.waitUntil` was given. */
-export function complain(error) {
-  native.console(2, `ctx.waitUntil: ${describe(error).message}`);
+export function complain(invocation, error) {
+  const { memory, message } = describe(error);
+  native.console(2, `ctx.waitUntil: ${message}`);
+  if (memory) native.fail(invocation, 'memory', '', '');
 }
 
 /** Called by Rust with what became of the promise that a handler gave. */

@@ -277,8 +277,12 @@ impl Inside {
         self.clock.set(self.clock.get() + 1);
         let mut isolates = self.isolates.borrow_mut();
         if let Some(kept) = isolates.get_mut(&caller.key) {
-            kept.used = self.clock.get();
-            return Ok((Rc::clone(&kept.isolate), caller.env.clone()));
+            if kept.isolate.poisoned().is_none() {
+                kept.used = self.clock.get();
+                return Ok((Rc::clone(&kept.isolate), caller.env.clone()));
+            }
+            // What lives on behind a response has used it up.
+            drop(isolates.remove(&caller.key));
         }
         let loaded = self.loaded.borrow();
         let loaded = loaded
