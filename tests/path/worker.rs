@@ -1,12 +1,14 @@
 //! The operator's code between policy and upstream.
 
 mod circle;
+mod cut;
 mod hosted;
 mod isolation;
 mod limits;
 mod module;
 mod credentials;
 mod parameters;
+mod pressure;
 mod reload;
 mod server;
 mod shapes;
