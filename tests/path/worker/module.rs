@@ -17,6 +17,7 @@ in_both_hostings!(
     a_request_passes_a_module,
     a_module_changes_a_request_by_its_env,
     a_module_may_answer_itself,
+    fields_can_be_handed_on_more_than_once,
     the_module_of_the_documents_logs_and_signs,
     an_answer_that_nobody_reads_leaves_its_connection_to_the_next,
     a_body_that_is_not_read_never_enters_the_module,
@@ -47,6 +48,31 @@ async fn a_request_passes_a_module(hosting: &str) {
     assert!(!seen[0].headers.keys().any(ours), "{:?}", seen[0].headers);
     let line = hosted.agent.expect_log(&[("worker.outcome", "responded")]);
     assert_eq!(line["worker.name"], "egress");
+}
+
+async fn fields_can_be_handed_on_more_than_once(hosting: &str) {
+    let module = "export default { async fetch(request, env, ctx) {
+        const again = () => fetch(new Request(request.url, { headers: request.headers, redirect: 'manual' }));
+        const first = await again();
+        ctx.waitUntil(again());
+        const { status } = await fetch(request);
+        const headers = new Headers(first.headers);
+        return new Response(null, { status, headers: new Headers(headers) });
+    } }";
+    let hosted = Hosted::start(hosting, module, PATIENT).await;
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: {}\r\nx-tried: yes\r\nconnection: close\r\n\r\n",
+        hosted.host("api.example.com")
+    );
+    let address = hosted.origin.address;
+    let reply = hosted.agent.ask("acme", address, &request).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    eventually("all of them arrive", || {
+        (hosted.origin.seen().len() == 3).then_some(())
+    });
+    for seen in hosted.origin.seen() {
+        assert_eq!(seen.headers["x-tried"], "yes");
+    }
 }
 
 async fn a_module_changes_a_request_by_its_env(hosting: &str) {
