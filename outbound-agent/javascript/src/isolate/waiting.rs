@@ -189,7 +189,7 @@ impl Engine {
             }
             Use::Hold => {
                 shared.with(watched.invocation, |it| {
-                    it.holds = it.holds.saturating_sub(1)
+                    it.holds = it.holds.saturating_sub(1);
                 });
                 match is_kept {
                     true => Ok(()),

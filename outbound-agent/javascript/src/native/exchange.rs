@@ -175,6 +175,10 @@ fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
             rquickjs::Result::Ok(())
         },
     )?;
+    failures(table)
+}
+
+fn failures(table: &Table<'_>) -> rquickjs::Result<()> {
     let shared = table.shared.clone();
     table.add(
         "fail",

@@ -1,13 +1,15 @@
 //! What agent and worker process say to each other. Bodies stay on the side that has them and go
 //! by number; their pieces cross when the other side asks for one.
 
+mod octets;
+
 use std::io;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use outbound_javascript::{self as javascript, Level, WorkerError};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::octets::Octets;
 use crate::model::reason::Reason;
 
 /// From the agent.
@@ -309,34 +311,6 @@ impl From<Fields> for javascript::Fields {
     }
 }
 
-/// Octets, written as such.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Octets(pub(super) Bytes);
-
-impl Serialize for Octets {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Octets {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Octets;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("octets")
-            }
-
-            fn visit_bytes<E>(self, octets: &[u8]) -> Result<Octets, E> {
-                Ok(Octets(Bytes::copy_from_slice(octets)))
-            }
-        }
-        deserializer.deserialize_bytes(Visitor)
-    }
-}
-
 /// Longer frames are no frames.
 const MOST_FRAME_BYTES: usize = 64 << 20;
 const LENGTH_BYTES: usize = 4;
@@ -375,6 +349,8 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
