@@ -12,8 +12,9 @@ mod text;
 use std::rc::Rc;
 
 use rquickjs::function::IntoJsFunc;
+use rquickjs::loader::Loader as _;
 use rquickjs::loader::bundle::{Bundle, ScaBundleData};
-use rquickjs::{Ctx, Function, Object};
+use rquickjs::{Ctx, Exception, Function, Object, Value};
 
 use crate::isolate::Shared;
 
@@ -34,7 +35,22 @@ pub(crate) fn functions<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::R
     crypto::define(&table)?;
     exchange::define(&table)?;
     text::define(&table)?;
+    let shared = shared.clone();
+    table.add("load", move |ctx: Ctx<'js>, name: String| {
+        shared.check(&ctx)?;
+        load(&ctx, &name)
+    })?;
     Ok(table.object)
+}
+
+/// What a module of the prelude that waits for nothing exports, evaluated anew.
+fn load<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Object<'js>> {
+    let mut prelude = PRELUDE;
+    let (module, evaluated) = prelude.load(ctx, name, None)?.eval()?;
+    evaluated
+        .result::<Value<'_>>()
+        .unwrap_or_else(|| Err(Exception::throw_internal(ctx, "a prelude that waits")))?;
+    module.namespace()
 }
 
 /// Where native functions are put.

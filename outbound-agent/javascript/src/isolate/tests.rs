@@ -1,6 +1,7 @@
 //! The face of an isolate, with a host that is scripted.
 
 mod bodies;
+mod late;
 mod limits;
 mod semantics;
 mod tunnels;

@@ -2,12 +2,11 @@
 
 import { finish } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
-import { Event, EventTarget } from 'outbound:event';
-import { clearTimeout, setTimeout } from 'outbound:timers';
+import { load } from 'outbound:late';
+import { DOMExceptionOf, apply } from 'outbound:primordials';
 
-const DOMExceptionOf = DOMException;
-const { apply } = Reflect;
-const inside = Symbol('inside');
+const { Event, EventTarget } = load('outbound:event');
+const inside = {};
 
 let isSignal, onAbort, signalAbort, makeSignal, follow;
 
@@ -79,7 +78,7 @@ class AbortSignal extends EventTarget {
     const delay = Number(milliseconds);
     if (!(delay >= 0 && delay <= Number.MAX_SAFE_INTEGER)) fail('AbortSignal.timeout', 'milliseconds is no number of 0 or more');
     const signal = makeSignal();
-    setTimeout(() => signalAbort(signal, new DOMExceptionOf('The operation timed out', 'TimeoutError')), delay);
+    load('outbound:timers').setTimeout(() => signalAbort(signal, new DOMExceptionOf('The operation timed out', 'TimeoutError')), delay);
     return signal;
   }
   static any(signals) {

@@ -2,7 +2,7 @@
 
 import { native, finish } from 'outbound:native';
 import { bytesOf, demand, dictionary, fail, isBuffer, usv } from 'outbound:convert';
-import { makeReadable } from 'outbound:readable';
+import { makeReadable } from 'outbound:late';
 
 let blobBytes, isBlob;
 

@@ -2,12 +2,9 @@
 
 import { keepShapes, native, promised, then, wait, uncurry } from 'outbound:native';
 import { bytesOf, fail, isBuffer, usv } from 'outbound:convert';
-import { Blob, blobBytes, isBlob } from 'outbound:blob';
-import { structuredClone } from 'outbound:clone';
-import { FormData, isFormData, multipart, parseMultipart } from 'outbound:formdata';
-import { coreOf, isReadable, makeReadable, readableOf, tee } from 'outbound:readable';
 import { headersIn } from 'outbound:headers';
-import { URLSearchParams, isSearchParams } from 'outbound:searchparams';
+import { blobBytes, coreOf, isBlob, isFormData, isReadable, isSearchParams, load } from 'outbound:late';
+import { makeReadable, multipart, parseMultipart, readableOf, structuredClone, tee } from 'outbound:late';
 
 const slice = uncurry(Uint8Array.prototype.slice);
 const { parse } = JSON;
@@ -159,6 +156,7 @@ export function mixin(prototype, of) {
     blob() {
       return read(this, 'blob', async (source, body) => {
         const type = headersIn(of(this)).get('content-type') ?? '';
+        const { Blob } = load('outbound:blob');
         return new Blob([await asBytes(source, body)], { type });
       });
     },
@@ -166,6 +164,8 @@ export function mixin(prototype, of) {
       return read(this, 'formData', async (source, body) => {
         const type = headersIn(of(this)).get('content-type') ?? '';
         if (/^application\/x-www-form-urlencoded\b/i.test(type)) {
+          const { FormData } = load('outbound:formdata');
+          const { URLSearchParams } = load('outbound:searchparams');
           const form = new FormData();
           for (const [key, value] of new URLSearchParams(await asText(source, body))) form.append(key, value);
           return form;

@@ -1,9 +1,10 @@
 // structuredClone.
 
 import { demand } from 'outbound:convert';
-import { Blob, File } from 'outbound:blob';
+import { load } from 'outbound:late';
+import { isArray } from 'outbound:primordials';
 
-const { isArray } = Array;
+const { Blob, File } = load('outbound:blob');
 const errors = { Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
 
 const refuse = (text) => {

@@ -1,14 +1,8 @@
 // console: to the operator's diagnostics.
 
-import { native, uncurry } from 'outbound:native';
+import { native } from 'outbound:native';
+import { ErrorOf, MapOf, SetOf, isArray, keys, slice, toWellFormed } from 'outbound:primordials';
 
-const toWellFormed = uncurry(String.prototype.toWellFormed);
-const slice = uncurry(String.prototype.slice);
-const { keys } = Object;
-const { isArray } = Array;
-const ErrorOf = Error;
-const MapOf = Map;
-const SetOf = Set;
 const DEEPEST = 3;
 const MOST_MEMBERS = 100;
 const LONGEST = 16384;

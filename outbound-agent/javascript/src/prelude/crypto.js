@@ -2,9 +2,9 @@
 
 import { native, finish } from 'outbound:native';
 import { bytesOf, demand, fail } from 'outbound:convert';
+import { DOMExceptionOf } from 'outbound:primordials';
 
-const inside = Symbol('inside');
-const DOMExceptionOf = DOMException;
+const inside = {};
 
 const error = (name, api, text) => {
   throw new DOMExceptionOf(`${api}: ${text}`, name);

@@ -2,7 +2,7 @@
 
 import { native, finish } from 'outbound:native';
 import { bytesOf, demand, dictionary, octets, range, usv } from 'outbound:convert';
-import { TransformStream } from 'outbound:transform';
+import { load } from 'outbound:late';
 
 class TextEncoder {
   get encoding() {
@@ -93,6 +93,7 @@ class TextEncoderStream {
   #transform;
   constructor() {
     let high = '';
+    const { TransformStream } = load('outbound:transform');
     this.#transform = new TransformStream({
       transform(chunk, controller) {
         let text = high + `${chunk}`;
@@ -127,6 +128,7 @@ class TextDecoderStream {
       if (text !== '') controller.enqueue(text);
     };
     this.#decoder = decoder;
+    const { TransformStream } = load('outbound:transform');
     this.#transform = new TransformStream({
       transform(chunk, controller) {
         give(decoder.decode(chunk, { stream: true }), controller);

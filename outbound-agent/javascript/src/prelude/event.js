@@ -2,8 +2,7 @@
 
 import { finish } from 'outbound:native';
 import { demand, dictionary, fail, text } from 'outbound:convert';
-
-const { apply } = Reflect;
+import { apply } from 'outbound:primordials';
 
 let begin, end, stopsAll;
 

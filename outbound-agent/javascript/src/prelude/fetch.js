@@ -2,9 +2,9 @@
 
 import { native, promised, then, uncurry, wait } from 'outbound:native';
 import { demand, fail } from 'outbound:convert';
-import { onAbort } from 'outbound:abort';
 import { breakOff, isEmpty, isReplayable, take } from 'outbound:body';
 import { copyHeaders, headersIn, wireIn } from 'outbound:headers';
+import { onAbort } from 'outbound:late';
 import { Request, isRequest, stateOf, untouched } from 'outbound:request';
 import { received, stateOf as responseState } from 'outbound:response';
 

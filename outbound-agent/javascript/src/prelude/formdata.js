@@ -2,8 +2,10 @@
 
 import { native, finish } from 'outbound:native';
 import { demand, fail, usv } from 'outbound:convert';
-import { Blob, File, blobBytes, concatenated, isBlob } from 'outbound:blob';
+import { load } from 'outbound:late';
+import { defineProperty, iterator } from 'outbound:primordials';
 
+const { Blob, File, blobBytes, concatenated, isBlob } = load('outbound:blob');
 let entriesOf, isFormData;
 
 class FormData {
@@ -63,7 +65,7 @@ class FormData {
     for (let i = 0; i < this.#entries.length; i++) yield [this.#entries[i][0], this.#entries[i][1]];
   }
 }
-Object.defineProperty(FormData.prototype, Symbol.iterator, {
+defineProperty(FormData.prototype, iterator, {
   value: FormData.prototype.entries,
   writable: true,
   configurable: true,

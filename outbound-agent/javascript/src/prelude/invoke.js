@@ -7,7 +7,7 @@ import { forgetNewest, giveUnseen, noticeGiven } from 'outbound:fetch';
 import { wireIn } from 'outbound:headers';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf, untouched } from 'outbound:response';
-import { breakOff, isDecided, makeSocket } from 'outbound:socket';
+import { breakOffSocket, isDecided, makeSocket } from 'outbound:late';
 
 const { assign, defineProperty } = Object;
 const InternalErrorOf = InternalError;
@@ -165,7 +165,7 @@ export async function tunnel(invocation, hostname, port, body, env) {
     if (!isDecided(socket)) socket.refuse('the connect handler decided nothing');
   } catch (error) {
     failed(invocation, error);
-    breakOff(socket, 'the connect handler threw');
+    breakOffSocket(socket, 'the connect handler threw');
   }
 }
 

@@ -4,6 +4,8 @@ export const native = { __proto__: null };
 
 const { apply } = Reflect;
 const { call } = Function.prototype;
+const { defineProperty, getOwnPropertyNames } = Object;
+const { toStringTag } = Symbol;
 
 /** `uncurry(Array.prototype.join)(list, ',')`, whatever becomes of the prototype later. */
 export const uncurry = call.bind.bind(call);
@@ -59,17 +61,18 @@ export function expose(members) {
   const hidden = { value: undefined, writable: true, configurable: true, enumerable: false };
   for (const name in members) {
     hidden.value = members[name];
-    Object.defineProperty(globalThis, name, hidden);
+    defineProperty(globalThis, name, hidden);
   }
 }
 
 /** Makes the members of a prototype enumerable and names its class, as Web IDL does. */
 export function finish(constructor, name = constructor.name) {
   const { prototype } = constructor;
-  const shown = { enumerable: true };
-  for (const member of Object.getOwnPropertyNames(prototype)) {
-    if (member !== 'constructor') Object.defineProperty(prototype, member, shown);
+  const shown = { __proto__: null, enumerable: true };
+  const members = getOwnPropertyNames(prototype);
+  for (let i = 0; i < members.length; i++) {
+    if (members[i] !== 'constructor') defineProperty(prototype, members[i], shown);
   }
-  Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
+  defineProperty(prototype, toStringTag, { __proto__: null, value: name, configurable: true });
   return constructor;
 }

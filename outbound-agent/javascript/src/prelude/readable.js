@@ -3,10 +3,10 @@
 
 import { native, wait, then, finish, promised } from 'outbound:native';
 import { bytesOf, dictionary, fail, isBuffer, range } from 'outbound:convert';
-import { Core } from 'outbound:source';
+import { load } from 'outbound:late';
+import { PromiseOf, apply, asyncIterator, defineProperty } from 'outbound:primordials';
 
-const PromiseOf = Promise;
-const { apply } = Reflect;
+const { Core } = load('outbound:source');
 const { resolve: resolved, reject: rejected } = promised;
 const ignore = () => {};
 
@@ -136,7 +136,7 @@ class ByobReader {
 }
 finish(ByobReader, 'ReadableStreamBYOBReader');
 
-const inside = Symbol('inside');
+const inside = {};
 
 class ReadableStream {
   #core;
@@ -225,6 +225,12 @@ class ReadableStream {
     if (`${mode}` !== 'byob') fail('ReadableStream.getReader', `options.mode is "${mode}"; accepted: byob`);
     return new ByobReader(this);
   }
+  pipeThrough(transform, options = undefined) {
+    return load('outbound:transform').pipeThrough(this, transform, options);
+  }
+  pipeTo(destination, options = undefined) {
+    return load('outbound:transform').pipeTo(this, destination, options);
+  }
   tee() {
     return tee(this, this.#core);
   }
@@ -248,7 +254,7 @@ class ReadableStream {
     }
   }
 }
-Object.defineProperty(ReadableStream.prototype, Symbol.asyncIterator, {
+defineProperty(ReadableStream.prototype, asyncIterator, {
   value: ReadableStream.prototype.values,
   writable: true,
   configurable: true,

@@ -2,11 +2,9 @@
 
 import { finish, keepShapes, keepShapesOf, native, uncurry } from 'outbound:native';
 import { demand, dictionary, fail, octets, usv, word } from 'outbound:convert';
-import { follow, isSignal, makeSignal } from 'outbound:abort';
+import { coreOf, follow, isSignal, load, makeSignal } from 'outbound:late';
 import { bodyOf, extract, isEmpty, isUsed, isLocked, mixin, split } from 'outbound:body';
 import { Headers, addType, copyIn, fill, headersIn } from 'outbound:headers';
-import { coreOf } from 'outbound:readable';
-import { TransformStream } from 'outbound:transform';
 
 const test = uncurry(RegExp.prototype.test);
 const toUpperCase = uncurry(String.prototype.toUpperCase);
@@ -166,7 +164,10 @@ function takeBody(state, { body, duplex }, from) {
   if (theirs.stream !== null) {
     const number = coreOf(theirs.stream).detach();
     if (number !== 0) state.body.source = number;
-    else state.body.stream = theirs.stream.pipeThrough(new TransformStream());
+    else {
+      const { TransformStream } = load('outbound:transform');
+      state.body.stream = theirs.stream.pipeThrough(new TransformStream());
+    }
   }
   theirs.used = true;
 }

@@ -1,9 +1,8 @@
 // URLSearchParams: a list of pairs, tied to a URL or not.
 
-import { native, finish, uncurry } from 'outbound:native';
+import { native, finish } from 'outbound:native';
 import { demand, fail, pairs, usv } from 'outbound:convert';
-
-const sort = uncurry(Array.prototype.sort);
+import { defineProperty, iterator, sort } from 'outbound:primordials';
 
 let isSearchParams, tie, refresh;
 
@@ -99,7 +98,7 @@ class URLSearchParams {
     return native.formEncode(flat);
   }
 }
-Object.defineProperty(URLSearchParams.prototype, Symbol.iterator, {
+defineProperty(URLSearchParams.prototype, iterator, {
   value: URLSearchParams.prototype.entries,
   writable: true,
   configurable: true,

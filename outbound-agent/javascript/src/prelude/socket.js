@@ -2,10 +2,9 @@
 
 import { finish, native, promised, wait } from 'outbound:native';
 import { bytesOf, dictionary, fail, isBuffer, text } from 'outbound:convert';
-import { readableOf } from 'outbound:readable';
-import { makeWritable } from 'outbound:writable';
+import { load, readableOf } from 'outbound:late';
 
-const inside = Symbol('inside');
+const inside = {};
 const { resolve } = promised;
 
 let makeSocket, isDecided, breakOff;
@@ -53,7 +52,7 @@ class Socket {
       native.endWrite(writing, reason);
       this.#closed.resolve(undefined);
     };
-    this.#writable = makeWritable((core) => {
+    this.#writable = load('outbound:writable').makeWritable((core) => {
       core.write = (chunk) => {
         if (!isBuffer(chunk)) fail('Socket.writable', 'chunk is no Uint8Array');
         return wait(native.write(writing, bytesOf(chunk)));

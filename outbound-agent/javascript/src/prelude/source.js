@@ -1,9 +1,8 @@
 // The state of a readable stream: what its source gave, and who waits for more.
 
-import { then, promised, uncurry } from 'outbound:native';
+import { then, promised } from 'outbound:native';
+import { PromiseOf, shift } from 'outbound:primordials';
 
-const shift = uncurry(Array.prototype.shift);
-const PromiseOf = Promise;
 const { resolve: resolved, reject: rejected, outcome } = promised;
 const ignore = () => {};
 

@@ -1,15 +1,13 @@
 // Timers, microtasks, performance.
 
-import { apply, mapDelete, mapGet, mapSet, native, then, uncurry, wait } from 'outbound:native';
-import { console } from 'outbound:console';
+import { mapDelete, mapGet, mapSet, native, then, wait } from 'outbound:native';
 import { fail } from 'outbound:convert';
+import { load } from 'outbound:late';
+import { MapOf, PromiseOf, apply, mapForEach, sort } from 'outbound:primordials';
 
-const PromiseOf = Promise;
-const sort = uncurry(Array.prototype.sort);
-const forEach = uncurry(Map.prototype.forEach);
 /** Timers by their number, and their numbers by the native operation that each waits for. */
-const timers = new Map();
-const numbers = new Map();
+const timers = new MapOf();
+const numbers = new MapOf();
 let last = 0;
 
 function start(api, callback, delay, values, again) {
@@ -43,7 +41,7 @@ function arm(timer) {
 /** Runs a timer, and before it those of its invocation that were due before. */
 function fire(timer) {
   const due = [];
-  forEach(timers, (other) => {
+  mapForEach(timers, (other) => {
     const before = other.due < timer.due || (other.due === timer.due && other.number <= timer.number);
     if (other.owner === timer.owner && before) due[due.length] = other;
   });
@@ -56,7 +54,7 @@ function fire(timer) {
     try {
       apply(next.callback, globalThis, next.values);
     } catch (error) {
-      console.error('uncaught in a timer:', error);
+      load('outbound:console').console.error('uncaught in a timer:', error);
     }
   }
 }

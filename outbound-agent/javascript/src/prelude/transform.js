@@ -3,17 +3,16 @@
 
 import { then, finish, promised } from 'outbound:native';
 import { dictionary, fail } from 'outbound:convert';
-import { isSignal, onAbort } from 'outbound:abort';
-import { ReadableStream, coreOf as readableCore, isReadable, makeReadable, readableOf, strategyOf } from 'outbound:readable';
-import { coreOf as writableCore, isWritable, makeWritable } from 'outbound:writable';
+import { isSignal, load, onAbort } from 'outbound:late';
+import { PromiseOf, WeakMapOf, apply } from 'outbound:primordials';
 
-const PromiseOf = Promise;
-const { apply } = Reflect;
+const { coreOf: readableCore, isReadable, makeReadable, readableOf, strategyOf } = load('outbound:readable');
+const { coreOf: writableCore, isWritable, makeWritable } = load('outbound:writable');
 const ignore = () => {};
 const { resolve: resolved, reject: rejected, outcome } = promised;
 
 /** Writable ends of transforms that change nothing, with what replaces their readable end. */
-const identities = new WeakMap();
+const identities = new WeakMapOf();
 
 class Controller {
   #readable;
@@ -176,13 +175,8 @@ class FixedLengthStream extends TransformStream {
   }
 }
 
-Object.defineProperties(ReadableStream.prototype, {
-  pipeThrough: { value: pipeThrough, writable: true, enumerable: true, configurable: true },
-  pipeTo: { value: pipeTo, writable: true, enumerable: true, configurable: true },
-});
-
-function pipeThrough(transform, options = undefined) {
-  const source = readableCore(this);
+export function pipeThrough(stream, transform, options) {
+  const source = readableCore(stream);
   const { readable, writable } = dictionary(transform, 'ReadableStream.pipeThrough', 'transform');
   if (!isReadable(readable)) fail('ReadableStream.pipeThrough', 'transform.readable is no ReadableStream');
   if (!isWritable(writable)) fail('ReadableStream.pipeThrough', 'transform.writable is no WritableStream');
@@ -202,22 +196,22 @@ function pipeThrough(transform, options = undefined) {
       return stream;
     }
   }
-  then(apply(pipeTo, this, [writable, options]), ignore, ignore);
+  then(pipeTo(stream, writable, options), ignore, ignore);
   return readable;
 }
 
-function pipeTo(destination, options = undefined) {
+export function pipeTo(stream, destination, options) {
   try {
-    if (!isReadable(this)) fail('ReadableStream.pipeTo', 'this is no ReadableStream');
+    if (!isReadable(stream)) fail('ReadableStream.pipeTo', 'this is no ReadableStream');
     if (!isWritable(destination)) fail('ReadableStream.pipeTo', 'destination is no WritableStream');
     const settings = dictionary(options, 'ReadableStream.pipeTo', 'options');
     const { signal } = settings;
     if (signal !== undefined && !isSignal(signal)) fail('ReadableStream.pipeTo', 'options.signal is no AbortSignal');
-    if (readableCore(this).reader !== null) fail('ReadableStream.pipeTo', 'the stream is locked');
+    if (readableCore(stream).reader !== null) fail('ReadableStream.pipeTo', 'the stream is locked');
     if (writableCore(destination).writer !== null) fail('ReadableStream.pipeTo', 'destination is locked');
-    const source = readableCore(this);
+    const source = readableCore(stream);
     source.disturbed = true;
-    return pump(this.getReader(), source, destination.getWriter(), writableCore(destination), settings, signal);
+    return pump(stream.getReader(), source, destination.getWriter(), writableCore(destination), settings, signal);
   } catch (error) {
     return rejected(error);
   }

@@ -1,10 +1,10 @@
 // URL: parsed and changed in Rust; the parts are kept here.
 
-import { native, finish, uncurry } from 'outbound:native';
+import { native, finish } from 'outbound:native';
 import { demand, fail, usv } from 'outbound:convert';
-import { URLSearchParams, refresh, tie } from 'outbound:searchparams';
+import { load } from 'outbound:late';
+import { defineProperty, getOwnPropertyDescriptor, split } from 'outbound:primordials';
 
-const split = uncurry(String.prototype.split);
 const PARTS = ['href', 'origin', 'protocol', 'username', 'password', 'host', 'hostname', 'port', 'pathname', 'search', 'hash'];
 
 class URL {
@@ -36,9 +36,9 @@ class URL {
           this.#set(name, usv(value, `URL.${name}`, 'value'));
         },
       };
-      Object.defineProperty(URL.prototype, name, {
-        get: Object.getOwnPropertyDescriptor(get, name).get,
-        set: name === 'origin' ? undefined : Object.getOwnPropertyDescriptor(set, name).set,
+      defineProperty(URL.prototype, name, {
+        get: getOwnPropertyDescriptor(get, name).get,
+        set: name === 'origin' ? undefined : getOwnPropertyDescriptor(set, name).set,
         enumerable: true,
         configurable: true,
       });
@@ -65,10 +65,11 @@ class URL {
       return;
     }
     this.#become(parts);
-    if (this.#search !== null) refresh(this.#search, this.#parts[9].slice(1));
+    if (this.#search !== null) load('outbound:searchparams').refresh(this.#search, this.#parts[9].slice(1));
   }
   get searchParams() {
     if (this.#search === null) {
+      const { URLSearchParams, tie } = load('outbound:searchparams');
       this.#search = new URLSearchParams(this.#part(9));
       tie(this.#search, (text) => this.#become(native.urlSet(this.#href, 'search', text)));
     }

@@ -1,17 +1,15 @@
 // WritableStream, its writer and its controller.
 
-import { then, finish, promised, uncurry } from 'outbound:native';
+import { then, finish, promised } from 'outbound:native';
 import { fail } from 'outbound:convert';
-import { AbortController } from 'outbound:abort';
-import { strategyOf } from 'outbound:readable';
+import { load } from 'outbound:late';
+import { PromiseOf, apply, shift } from 'outbound:primordials';
 
-const shift = uncurry(Array.prototype.shift);
-const PromiseOf = Promise;
-const { apply } = Reflect;
+const { strategyOf } = load('outbound:readable');
 const { rejected, resolved, outcome } = { rejected: promised.reject, resolved: promised.resolve, outcome: promised.outcome };
 const ignore = () => {};
-const inside = Symbol('inside');
-const END = Symbol('end');
+const inside = {};
+const END = {};
 
 let coreOf, isWritable, makeWritable;
 
@@ -192,6 +190,7 @@ class Controller {
   get signal() {
     const core = this.#core;
     if (core.aborter === null) {
+      const { AbortController } = load('outbound:abort');
       core.aborter = new AbortController();
       if (core.stopped !== null) core.aborter.abort(core.stopped.reason);
     }

@@ -1,0 +1,25 @@
+// What modules that are loaded late use of the language, taken before the operator's module can
+// make something else of it.
+
+import { uncurry } from 'outbound:native';
+
+const { prototype: array } = Array;
+const { prototype: string } = String;
+
+export const ErrorOf = Error;
+export const DOMExceptionOf = DOMException;
+export const MapOf = Map;
+export const SetOf = Set;
+export const PromiseOf = Promise;
+export const WeakMapOf = WeakMap;
+export const { isArray } = Array;
+export const { defineProperty, getOwnPropertyDescriptor, keys } = Object;
+export const { apply } = Reflect;
+export const { asyncIterator, iterator } = Symbol;
+
+export const mapForEach = uncurry(Map.prototype.forEach);
+export const shift = uncurry(array.shift);
+export const sort = uncurry(array.sort);
+export const slice = uncurry(string.slice);
+export const split = uncurry(string.split);
+export const toWellFormed = uncurry(string.toWellFormed);
