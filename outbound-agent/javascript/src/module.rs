@@ -1,5 +1,7 @@
 //! An operator's module: its source files, by relative path, and where it starts.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,15 +19,18 @@ use crate::isolate::{Bindings, Isolate};
 use crate::limits::Limits;
 use crate::message::{Body, RequestHead, ResponseHead};
 use crate::native::Prelude;
+use file::File;
 
 /// Source that has been shown to load. Cheap to clone, and shared by its isolates.
 #[derive(Debug, Clone)]
 pub struct Module {
-    files: Arc<BTreeMap<String, String>>,
+    files: Arc<Files>,
     entrypoint: Arc<str>,
     limits: Limits,
     has_connect: bool,
 }
+
+type Files = BTreeMap<String, File>;
 
 impl Module {
     /// Takes the files of a module by their path relative to its directory, with `/` between
@@ -40,7 +45,10 @@ impl Module {
         entrypoint: &str,
         limits: Limits,
     ) -> Result<Self, WorkerError> {
-        let files: BTreeMap<String, String> = files.into_iter().collect();
+        let files: Files = files
+            .into_iter()
+            .map(|(path, source)| (path, File::new(source)))
+            .collect();
         let refuse = |message: &str| WorkerError::Load {
             position: Position {
                 file: entrypoint.to_owned(),
@@ -111,7 +119,7 @@ impl Module {
 
 /// Which names a file may import: its neighbours, and what the platform offers.
 pub(crate) struct Imports {
-    files: Arc<BTreeMap<String, String>>,
+    files: Arc<Files>,
 }
 
 impl Resolver for Imports {
@@ -139,7 +147,7 @@ impl Resolver for Imports {
             )
         };
         let error = Exception::from_message(ctx.clone(), &text)?;
-        let (line, column) = place(self.files.get(base), name);
+        let (line, column) = place(self.files.get(base).map(|file| file.source.as_str()), name);
         error.set("stack", format!("    at {base}:{line}:{column}\n"))?;
         Err(error.throw())
     }
@@ -147,7 +155,7 @@ impl Resolver for Imports {
 
 /// Gives the source of a file, and the compiled prelude.
 pub(crate) struct Sources {
-    files: Arc<BTreeMap<String, String>>,
+    files: Arc<Files>,
     prelude: Prelude,
 }
 
@@ -159,7 +167,7 @@ impl Loader for Sources {
         attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<rquickjs::Module<'js, Declared>> {
         match self.files.get(name) {
-            Some(source) => rquickjs::Module::declare(ctx.clone(), name, source.as_str()),
+            Some(file) => file.declare(ctx, name),
             None => self.prelude.load(ctx, name, attributes),
         }
     }
@@ -185,7 +193,7 @@ fn relative(base: &str, name: &str) -> Option<String> {
 }
 
 /// Line and column, from 1, at which a source names what it imports.
-fn place(source: Option<&String>, name: &str) -> (usize, usize) {
+fn place(source: Option<&str>, name: &str) -> (usize, usize) {
     let quoted = ['"', '\''].map(|quote| format!("{quote}{name}{quote}"));
     let found = source.and_then(|source| {
         let at = quoted.iter().find_map(|text| source.find(text.as_str()))?;

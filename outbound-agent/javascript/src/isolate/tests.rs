@@ -96,3 +96,28 @@ async fn an_isolate_is_dropped_with_all_that_it_has_under_way() {
     assert_eq!(host.cancelled.borrow().len(), 1);
     assert_eq!(reply.rest.finished().await.cut, 2);
 }
+
+#[tokio::test]
+async fn an_isolate_is_of_what_was_compiled_for_the_first_one() {
+    let source = "
+        import { other } from './lib/b.js';
+        export const same = (parts) => parts;
+        const line = () => same`\\u0061${1}`;
+        const place = () => new Error('here').stack.trim();
+        export default { async fetch(request) {
+          const { late } = await import('./lib/c.js');
+          return Response.json([place.toString(), place().split('\\n')[0], line() === line(), line().raw, other(), late, 12345678901234567890n.toString(), /x(?<y>.)/u.exec('xz').groups.y]);
+        } }";
+    let files = [
+        ("a.js", source),
+        (
+            "lib/b.js",
+            "import { same } from '../a.js';\nexport const other = () => same`b`[0]",
+        ),
+        ("lib/c.js", "export const late = 'c'"),
+    ];
+    let files = files.map(|(path, source)| (path.to_owned(), source.to_owned()));
+    let world = World::of(files, "a.js", world::AMPLE, crate::Bindings::default());
+    let expected = r#"["() => new Error('here').stack.trim()","at place (a.js:5:33)",true,["\\u0061",""],"b","c","12345678901234567890","z"]"#;
+    assert_eq!(world.answer().await, expected);
+}
