@@ -34,7 +34,9 @@ export function install(functions, bindings) {
   exposeLate('outbound:transform', ['IdentityTransformStream', 'TransformStream', 'TransformStreamDefaultController']);
   exposeLate('outbound:url', ['URL']);
   exposeLate('outbound:writable', ['WritableStream', 'WritableStreamDefaultController', 'WritableStreamDefaultWriter']);
-  const { secrets, caches } = bindings;
-  bind(secrets.length + caches.length > 0 ? load('outbound:env').environment(bindings) : bindings.vars);
+  const { vars: env, secrets, caches } = bindings;
+  for (const name of secrets) env[name] = load('outbound:secret').makeSecret(name);
+  for (const name of caches) env[name] = load('outbound:cache').makeCache();
+  bind(env);
   lockdown();
 }

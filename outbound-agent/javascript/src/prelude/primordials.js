@@ -14,9 +14,11 @@ export const PromiseOf = Promise;
 export const WeakMapOf = WeakMap;
 export const { isArray } = Array;
 export const { defineProperty, getOwnPropertyDescriptor, keys } = Object;
+export const { stringify } = JSON;
 export const { apply } = Reflect;
 export const { asyncIterator, iterator } = Symbol;
 
+export const exec = uncurry(RegExp.prototype.exec);
 export const mapForEach = uncurry(Map.prototype.forEach);
 export const shift = uncurry(array.shift);
 export const sort = uncurry(array.sort);
