@@ -134,13 +134,16 @@ export function mixin(prototype, of) {
       const { body } = of(self);
       return as(take(body, `${name}.${method}`), body);
     });
-  const methods = {
+  const getters = {
     get body() {
       return streamOf(of(this).body);
     },
     get bodyUsed() {
       return isUsed(of(this).body);
     },
+  };
+  Object.defineProperties(prototype, Object.getOwnPropertyDescriptors(getters));
+  Object.assign(prototype, {
     text() {
       return read(this, 'text', asText);
     },
@@ -173,8 +176,7 @@ export function mixin(prototype, of) {
         return parseMultipart(await asBytes(source, body), type, `${name}.formData`);
       });
     },
-  };
-  Object.defineProperties(prototype, Object.getOwnPropertyDescriptors(methods));
+  });
 }
 
 /** What Rust makes of a body; where a stream feeds it, the stream says how it failed. */

@@ -52,18 +52,22 @@ const arrived = {
   'outbound:timers': (own) => ({ forgetTimers } = own),
 };
 
+/** Makes a member of the global object what those of the web are. */
+function put(member, value) {
+  defineProperty(globalThis, member, { __proto__: null, value, writable: true, enumerable: false, configurable: true });
+}
+
 /** Puts members on the global object that are a late module's. */
 export function exposeLate(name, members) {
+  const late = { __proto__: null, get: undefined, set: undefined, configurable: true };
   for (let i = 0; i < members.length; i++) {
     const member = members[i];
-    const put = (value) => {
-      defineProperty(globalThis, member, { __proto__: null, value, writable: true, enumerable: false, configurable: true });
-    };
-    const get = () => {
+    late.get = () => {
       const value = load(name)[member];
-      put(value);
+      put(member, value);
       return value;
     };
-    defineProperty(globalThis, member, { get, set: put, configurable: true });
+    late.set = (value) => put(member, value);
+    defineProperty(globalThis, member, late);
   }
 }
