@@ -100,7 +100,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The first position that a stack names.
+    /// The first position that a stack names; those of the prelude are none.
     pub(crate) fn in_stack(stack: &str) -> Option<Self> {
         stack.lines().find_map(|line| {
             let place = line.trim().strip_prefix("at ")?;
@@ -110,9 +110,10 @@ impl Position {
             };
             let (rest, column) = place.rsplit_once(':')?;
             let (file, row) = rest.rsplit_once(':')?;
+            let line = row.parse().ok().filter(|line| *line > 0)?;
             Some(Self {
                 file: file.to_owned(),
-                line: row.parse().ok()?,
+                line,
                 column: column.parse().ok()?,
             })
         })
@@ -137,6 +138,8 @@ mod tests {
         let found = Position::in_stack("    at <anonymous>\n    at fetch (lib/a.js:3:14)\n");
         assert_eq!(found.unwrap().to_string(), "lib/a.js:3:14");
         let found = Position::in_stack("    at egress.js:1:2");
+        assert_eq!(found.unwrap().to_string(), "egress.js:1:2");
+        let found = Position::in_stack("    at fail (<null>:0:1)\n    at egress.js:1:2");
         assert_eq!(found.unwrap().to_string(), "egress.js:1:2");
         assert_eq!(Position::in_stack("nothing"), None);
     }

@@ -199,7 +199,7 @@ const own = (stack) =>
   stack
     .split('\n')
     .map((line) => line.trim())
-    .filter((line) => /:[0-9]+:[0-9]+\)?$/.test(line))
+    .filter((line) => /:[1-9][0-9]*:[0-9]+\)?$/.test(line))
     .join('\n');
 
 keepShapesOf(new ExecutionContext(0));
