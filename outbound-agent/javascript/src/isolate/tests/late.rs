@@ -1,5 +1,7 @@
 //! What of the prelude is loaded when it is first touched.
 
+use std::collections::BTreeSet;
+
 use super::world::World;
 
 /// What a handler of this body answers.
@@ -64,4 +66,24 @@ async fn what_failed_to_load_is_tried_anew() {
         deep();
         return new Response([...failures, await new Blob(['whole']).text()].join())";
     assert_eq!(answer(body).await, "RangeError,whole");
+}
+
+/// Imported as well, it would be there twice.
+#[test]
+fn what_is_loaded_late_is_not_imported() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/prelude");
+    let mut text = String::new();
+    for file in std::fs::read_dir(directory).unwrap() {
+        text += &std::fs::read_to_string(file.unwrap().path()).unwrap();
+    }
+    let names = |before: &str| -> BTreeSet<String> {
+        let after = text.split(before).skip(1);
+        let names = after.filter_map(|rest| rest.split_once('\''));
+        names.map(|(name, _rest)| name.to_owned()).collect()
+    };
+    let imported = names("from '");
+    let late = &names("load('") | &names("exposeLate('");
+    assert!(imported.contains("outbound:native") && late.contains("outbound:blob"));
+    let both: Vec<_> = imported.intersection(&late).collect();
+    assert!(both.is_empty(), "{both:?}");
 }
