@@ -10,6 +10,7 @@ mod wire;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::Method;
@@ -181,12 +182,16 @@ impl Inside {
     /// Runs a call until nothing of it is left, or it is abandoned.
     fn begin(self: &Rc<Self>, call: u64, answered: impl Future<Output = Answered> + 'static) {
         let inside = Rc::clone(self);
-        let running = spawn_local(async move {
+        let mut running = Box::pin(async move {
             let answered = answered.await;
             inside.finish(call, answered).await;
         });
-        let handle = running.abort_handle();
-        self.calls.borrow_mut().insert(call, handle);
+        // Many are over before they have waited for anything.
+        let mut context = Context::from_waker(Waker::noop());
+        if running.as_mut().poll(&mut context).is_pending() {
+            let handle = spawn_local(running).abort_handle();
+            self.calls.borrow_mut().insert(call, handle);
+        }
     }
 
     async fn fetch(self: &Rc<Self>, call: Call) -> Answered {
