@@ -14,6 +14,8 @@ mod tls;
 /// Whom programs trust, and who sends for them.
 mod trust;
 mod worker_test;
+/// What the process of an outbound worker has given up.
+mod confined;
 /// Much in little memory, and a peer that is slow.
 mod transfer;
 /// Upstreams, and an agent, that are gone without a word.

@@ -156,4 +156,66 @@ mod tests {
         let refused = Some(Errno::EPERM as i32);
         assert_eq!(confined.join().unwrap(), [refused; 4]);
     }
+
+    /// Each fails for its arguments alone where it is let through.
+    #[test]
+    fn what_reaches_out_is_no_allowed_call() {
+        const REACHES_OUT: &[i64] = &[
+            libc::SYS_accept4,
+            libc::SYS_bind,
+            libc::SYS_bpf,
+            libc::SYS_clone3,
+            libc::SYS_connect,
+            libc::SYS_dup,
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_fcntl,
+            libc::SYS_io_uring_setup,
+            libc::SYS_ioctl,
+            libc::SYS_kill,
+            libc::SYS_memfd_create,
+            libc::SYS_mkdirat,
+            libc::SYS_mount,
+            libc::SYS_openat,
+            libc::SYS_openat2,
+            libc::SYS_perf_event_open,
+            libc::SYS_pidfd_open,
+            libc::SYS_prctl,
+            libc::SYS_prlimit64,
+            libc::SYS_process_vm_readv,
+            libc::SYS_ptrace,
+            libc::SYS_recvmsg,
+            libc::SYS_seccomp,
+            libc::SYS_sendmsg,
+            libc::SYS_setns,
+            libc::SYS_setresuid,
+            libc::SYS_socket,
+            libc::SYS_socketpair,
+            libc::SYS_tgkill,
+            libc::SYS_tkill,
+            libc::SYS_unlinkat,
+            libc::SYS_unshare,
+            libc::SYS_userfaultfd,
+        ];
+        let call = |number: i64| {
+            // SAFETY: no argument is a thing that there is, so that nothing can be done to it.
+            let called = checked(unsafe { libc::syscall(number, -1, -1, -1, -1, -1, -1) });
+            called.map(drop).map_err(|error| error.raw_os_error())
+        };
+        let confined = std::thread::spawn(move || {
+            prctl::set_no_new_privs().unwrap();
+            allow_few_system_calls().unwrap();
+            REACHES_OUT
+                .iter()
+                .map(|number| (*number, call(*number)))
+                .collect::<Vec<_>>()
+        });
+        for (number, called) in confined.join().unwrap() {
+            assert_eq!(
+                called,
+                Err(Some(Errno::EPERM as i32)),
+                "system call {number}"
+            );
+        }
+    }
 }
