@@ -9,6 +9,7 @@ mod module;
 mod credentials;
 mod parameters;
 mod pressure;
+mod python;
 mod reload;
 mod server;
 mod shapes;

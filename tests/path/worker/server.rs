@@ -1,70 +1,25 @@
-//! Workers that are servers: the example of the documents, and some that misbehave.
+//! Workers that are servers, and some that misbehave.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use harness::agent::{Agent, Reply};
-use harness::eventually;
 use harness::origin::{Origin, Seen};
 use http::Response;
 use http_body_util::Full;
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-/// The example of the documents, as a process.
-struct Python {
-    process: Child,
-    address: SocketAddr,
-    told: Receiver<String>,
-}
-
-impl Python {
-    fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let example = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../outbound-agent/docs/examples/worker.py"
-        );
-        let mut process = Command::new("python3")
-            .args([example, &address.port().to_string()])
-            .env("WORKER_KEY", "between us")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap());
-        let (sender, told) = channel();
-        std::thread::spawn(move || {
-            out.lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-        eventually("the example worker listens", || {
-            TcpStream::connect(address).ok().map(drop)
-        });
-        Self {
-            process,
-            address,
-            told,
-        }
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
 
 /// `acme` is in a namespace whose worker is at `address`; `free` is in none.
 pub(super) fn config(address: SocketAddr, service: &str) -> String {
-    let key = std::env::temp_dir().join(format!("outbound-worker-{}.key", std::process::id()));
-    std::fs::write(&key, "between us").unwrap();
+    // Written once: who reads it meanwhile must not find it empty.
+    static KEY: LazyLock<NamedTempFile> = LazyLock::new(|| {
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(&file, "between us").unwrap();
+        file
+    });
+    let key = KEY.path();
     format!(
         r#"
         [resolver]
@@ -110,42 +65,6 @@ where
 
 pub(super) fn host(origin: &Origin) -> String {
     format!("api.example.com:{}", origin.address.port())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_of_the_documents_answers_every_request() {
-    let origin = Origin::http().await;
-    let worker = Python::start();
-    let agent = Agent::start(&config(worker.address, ""));
-    let request = format!(
-        "POST /v1?q=1 HTTP/1.1\r\nhost: {}\r\nauthorization: mine\r\noutbound-tenant: globex\r\n\
-         content-length: 5\r\nconnection: close\r\n\r\nhello",
-        host(&origin)
-    );
-    let reply = agent.ask("acme", origin.address, &request).await;
-    assert_eq!((reply.status, &*reply.body), (200, "hello"));
-    let url = format!("http://{}/v1?q=1", host(&origin));
-    assert_eq!(worker.told.recv().unwrap(), format!("Acmé {url}"));
-    let seen = origin.seen();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].target, "/v1?q=1");
-    assert_eq!(seen[0].body, "hello");
-    assert_eq!(seen[0].headers["host"], *host(&origin));
-    let values: Vec<_> = seen[0].headers.get_all("authorization").iter().collect();
-    assert_eq!(values, ["Bearer of-acme"]);
-    let ours = seen[0]
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("outbound-"));
-    assert_eq!(ours.count(), 0, "{:?}", seen[0].headers);
-    let line = agent.expect_log(&[("worker.outcome", "responded"), ("outcome", "completed")]);
-    assert_eq!(line["worker.name"], "egress");
-    assert_eq!(line["http.response.status_code"], 200);
-    assert_eq!(line["bytes.sent"], 5);
-    assert!(line["worker.duration_ms"].as_f64().unwrap() > 0.0);
-    assert_eq!(line["network.peer.port"], origin.address.port());
-    let sample = "outbound_worker_calls_total{outcome=\"responded\",service=\"egress\"}";
-    agent.expect_metric(sample, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
