@@ -211,3 +211,65 @@ async fn a_changed_method_is_another_request_to_policy() {
     );
     assert!(reply.body.contains("rule_deny"), "{reply:?}");
 }
+
+/// Keeps the mark of one request, and says of another that it is that one.
+const FORGES: &str = "let kept; export default { async fetch(request, env) {
+    const { pathname } = new URL(request.url);
+    if (pathname === '/keep') {
+        kept = request.headers.get('outbound-request');
+        return new Response('kept');
+    }
+    const mark = pathname === '/kept' ? kept : pathname.slice(1);
+    try {
+        return await fetch(request.url, { headers: { 'outbound-request': mark } });
+    } catch (error) {
+        return new Response(error.message, { status: 299 });
+    }
+} }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_of_another_request_makes_none_the_tenants() {
+    // The tenant may go there, the worker may not.
+    let service = format!("network = [\"public\"]\n{PATIENT}");
+    let hosted = Hosted::start("process", FORGES, &service).await;
+    assert_eq!(hosted.get("api.example.com", "/keep").await.body, "kept");
+    for path in ["/kept", "/1", "/"] {
+        let reply = hosted.get("api.example.com", path).await;
+        assert_eq!(reply.status, 299, "{path}: {reply:?}");
+        assert!(reply.body.contains("private_address"), "{path}: {reply:?}");
+    }
+    assert_eq!(hosted.origin.connections(), 0);
+}
+
+/// Says of its response what the agent alone says.
+const FRAMES: &str = "export default { async fetch(request) {
+    if (request.url.endsWith('/other')) return new Response('another', await fetch(request));
+    const headers = { connection: 'x-hop', 'keep-alive': '1', 'proxy-connection': 'close',
+        'transfer-encoding': 'gzip', upgrade: 'x', 'content-length': '999', 'x-hop': '1', 'x-end': '1' };
+    return new Response('hello', { headers });
+} }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_frames_a_response_is_not_the_workers_to_say() {
+    let hosted = Hosted::start("process", FRAMES, PATIENT).await;
+    for (path, body) in [("/", "hello"), ("/other", "another")] {
+        let reply = hosted.get("api.example.com", path).await;
+        assert_eq!((reply.status, &*reply.body), (200, body), "{reply:?}");
+        let mut names = reply.head.lines().filter_map(|line| line.split_once(": "));
+        let length = format!("content-length: {}", body.len());
+        assert!(reply.head.contains(&length), "{reply:?}");
+        // The one connection field is the agent's own answer to what the tenant asked.
+        let is_framing = |(name, value): (&str, &str)| {
+            let never = [
+                "keep-alive",
+                "proxy-connection",
+                "transfer-encoding",
+                "upgrade",
+                "x-hop",
+            ];
+            never.contains(&name) || name == "connection" && value != "close"
+        };
+        assert!(!names.any(is_framing), "{reply:?}");
+        assert_eq!(reply.head.contains("x-end"), path == "/", "{reply:?}");
+    }
+}

@@ -224,6 +224,17 @@ async fn what_the_engine_cannot_interrupt_ends_with_its_process() {
     }
 }
 
+/// A thread cannot be killed; but nobody waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_engine_cannot_interrupt_is_left_alone_in_its_thread() {
+    let cases = "case '/search': 'a'.repeat(2 ** 22).indexOf('a'.repeat(2 ** 21) + 'b');";
+    let hosted = Hosted::start("thread", &module(cases), "limits = { cpu = \"300ms\" }").await;
+    let reply = slow(&hosted, "/search").await;
+    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    assert!(reply.contains("outbound-reason: worker_died\r"), "{reply}");
+    hosted.get_until("/", 200).await;
+}
+
 /// What comes of a request, however busy the machine is.
 async fn slow(hosted: &Hosted, path: &str) -> String {
     let host = hosted.host("api.example.com");
