@@ -14,6 +14,8 @@ mod reload;
 mod conditions;
 /// What is refused.
 mod refused;
+/// What the diagnostics say of a module.
+mod told;
 
 use std::path::{Path, PathBuf};
 

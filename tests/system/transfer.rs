@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File};
 
 use harness::host::{Daemon, Host, Site};
 use harness::sandbox::eventually;
@@ -121,6 +121,69 @@ fn a_gibibyte_each_way_through_a_tunnel_takes_constant_memory() {
     let trusting = format!("--http1.1 --cacert {roots}");
     // How it ends is curl's affair, which may reset what says goodbye to it.
     expect_a_gibibyte_each_way(&host, "https://bulk.test", &trusting, &[("kind", "tls")]);
+}
+
+/// Resident memory of the agent's own workers now, and the most that it was; in bytes.
+fn workers(agent: &Daemon) -> (u64, u64) {
+    let parent = format!("PPid:\t{}\n", agent.process().pid());
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let statuses = processes.filter_map(|process| {
+        let status = fs::read_to_string(process.path().join("status")).ok()?;
+        status.contains(&parent).then_some((process, status))
+    });
+    statuses.fold((0, 0), |(now, most), (process, status)| {
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.unwrap().trim().trim_end_matches(" kB");
+            kib.parse::<u64>().unwrap() * 1024
+        };
+        let found = (now + bytes("VmRSS:"), most + bytes("VmHWM:"));
+        fs::write(process.path().join("clear_refs"), "5").unwrap();
+        found
+    })
+}
+
+/// The worker hands on what it does not read, in a process of its own and in a thread.
+#[test]
+fn a_gibibyte_each_way_through_a_worker_takes_constant_memory() {
+    for hosting in ["process", "thread"] {
+        let Some(host) = host() else { return };
+        let _origin = origin(&host);
+        host.configure(
+            "dispatch",
+            &format!(
+                "[[dispatch_namespaces]]\nbinding = \"dispatcher\"\nnamespace = \"production\"\n\
+                 outbound = {{ service = \"egress\", parameters = [] }}\n\
+                 [services.egress]\nmain = \"egress/worker.js\"\nhosting = {hosting:?}\n\
+                 limits = {{ wall = \"100s\", cpu = \"5s\" }}\n"
+            ),
+        );
+        fs::create_dir_all(host.path("conf.d/egress")).unwrap();
+        let module = "export default { async fetch(request) { return await fetch(request) } }";
+        host.write("conf.d/egress/worker.js", module);
+        host.tenant_with("acme", "acme", "namespace = \"production\"\noutbound = {}");
+        let agent = host.agent();
+        let length = (1024 * MIB).to_string();
+        let curl = |rest: &str| {
+            let shell = format!("curl -sS --max-time 100 --resolve '*:80:203.0.113.10' {rest}");
+            host.run("acme", &["sh", "-c", &shell]).output()
+        };
+        curl("-o /dev/null http://bulk.test/");
+        agent.forget_peak_memory();
+        let (before, (worker, _)) = (agent.memory(), workers(&agent));
+        assert_eq!(worker > 0, hosting == "process");
+        let down = format!("-o /dev/null -w '%{{size_download}}' http://bulk.test/bytes/{length}");
+        assert_eq!(curl(&down), length);
+        let up = format!("-T - http://bulk.test/sink < {}", sparse(&host, 1024 * MIB));
+        assert_eq!(curl(&up).trim(), length);
+        expect_constant_memory(&agent, before);
+        let (_, peak) = workers(&agent);
+        assert!(peak < worker + ROOM, "from {worker} to {peak}");
+        let passed = ("worker.outcome", "responded");
+        for bytes in ["bytes.received", "bytes.sent"] {
+            expect_carried(&host, bytes, &[("outcome", "completed"), passed]);
+        }
+    }
 }
 
 #[test]

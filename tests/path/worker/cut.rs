@@ -1,6 +1,6 @@
 //! A body that is cut short is an error on the wire, whoever cuts it and whoever passes it on.
 
-use harness::agent::Reply;
+use harness::agent::{Agent, Reply};
 use harness::eventually;
 use harness::origin::Origin;
 use nix::sys::signal::{Signal, kill};
@@ -10,8 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::hosted::{Hosted, PATIENT, in_both_hostings};
 use super::limits::worker;
+use super::server;
 use super::shapes::shapes;
-use super::stream::read_until;
+use super::stream::{read_until, sends_on};
 
 in_both_hostings!(
     what_the_upstream_cuts_is_cut_for_the_tenant,
@@ -185,6 +186,26 @@ async fn what_the_worker_does_not_send_to_its_end_is_cut(hosting: &str) {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_tenant_cuts_is_cut_behind_a_worker_that_is_a_server() {
+    let worker = Origin::raw(sends_on).await;
+    let agent = Agent::start(&server::config(worker.address, ""));
+    let (origin, mut told) = listening().await;
+    let mut tenant = agent.connect("acme", origin.address).await;
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: {}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        server::host(&origin)
+    );
+    tenant.write_all(request.as_bytes()).await.unwrap();
+    eventually("the upstream is asked", || {
+        (origin.connections() > 0).then_some(())
+    });
+    drop(tenant);
+    let sent = next(&mut told).await;
+    assert!(!is_whole(&sent), "{sent}");
+    agent.expect_log(&[("kind", "http"), ("fault", "downstream")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
