@@ -22,6 +22,7 @@ in_both_hostings!(
     a_patched_promise_hangs_nobody,
     what_was_promised_for_later_is_bounded_and_its_end_counted,
     what_outlives_its_response_is_finished_before_a_drain_ends,
+    what_outlives_a_drain_is_cut_and_counted,
     what_is_ended_behind_its_response_harms_no_request_after_it,
     a_worker_that_asks_for_its_own_tenant_goes_in_no_circle,
 );
@@ -147,6 +148,16 @@ async fn what_outlives_its_response_is_finished_before_a_drain_ends(hosting: &st
     let drained = agent.stop(harness::DEADLINE).await;
     assert_eq!(drained.forced.len(), 0, "{drained:?}");
     assert_eq!(origin.seen()[0].target.path(), "/told");
+}
+
+async fn what_outlives_a_drain_is_cut_and_counted(hosting: &str) {
+    let cases = "case '/later': ctx.waitUntil(new Promise((resolve) => setTimeout(resolve, 1e8)));";
+    let hosted = Hosted::start(hosting, &module(cases), PATIENT).await;
+    for _ in 0..2 {
+        assert_eq!(hosted.get("api.example.com", "/later").await.status, 200);
+    }
+    let drained = hosted.agent.stop(Duration::from_millis(200)).await;
+    assert_eq!(drained.forced.get("worker"), Some(&2), "{drained:?}");
 }
 
 async fn what_is_ended_behind_its_response_harms_no_request_after_it(hosting: &str) {
