@@ -381,13 +381,13 @@ fn ask(
     path: &str,
     body: &str,
 ) -> Option<(u16, String)> {
-    write!(
-        stream,
+    let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
-    )
-    .ok()?;
+    );
+    // At once: what comes behind an answer that did not wait for it would reset the connection.
+    stream.write_all(request.as_bytes()).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
