@@ -23,7 +23,6 @@ const BYTES: &str = "export default { async fetch(request) {
     const same = { transform(chunk, controller) { controller.enqueue(chunk) } };
     return new Response(response.body.pipeThrough(new TransformStream(same)), response);
 } }";
-const WORKERD: &str = "workerd, pass-through";
 /// Of the same shape as that of the documents: a log behind the response, a signed token.
 const EXAMPLE: &str = include_str!("../../../outbound-agent/docs/examples/worker.js");
 
@@ -33,6 +32,7 @@ struct Variant {
     goal: Option<f64>,
     /// How many requests leave the agent for each of the tenant's.
     sends: u8,
+    is_beside: bool,
     agent: Agent,
     /// What a tenant sends, one after the other.
     requests: Vec<String>,
@@ -69,6 +69,7 @@ impl Variant {
             name,
             goal: None,
             sends: 1,
+            is_beside: false,
             agent,
             requests: vec![request(origin)],
             cpu: Vec::new(),
@@ -83,6 +84,13 @@ impl Variant {
 
     fn sending_two(self) -> Self {
         Self { sends: 2, ..self }
+    }
+
+    fn beside(self) -> Self {
+        Self {
+            is_beside: true,
+            ..self
+        }
     }
 
     async fn measure(&mut self) {
@@ -131,13 +139,22 @@ async fn variants(origin: SocketAddr, logs: SocketAddr) -> Vec<Variant> {
         variant("identity stream, process", module(IDENTITY, "process")),
         variant("byte transform, process", module(BYTES, "process")),
     ];
-    let (server, address) = workerd::start().await;
-    let service = format!(
-        "[services.egress]\nurl = \"http://{address}\"\nsigning_key = \"file:DIRECTORY/key\"\n"
-    );
-    let files = [("key", "between us")];
-    let agent = Agent::start(&configuration(host, &service), &files, Some(server));
-    variants.push(variant(WORKERD, agent));
+    let key = "between us";
+    let beside = async |module: &str| {
+        let log = format!("http://127.0.0.1:{log}/");
+        let (server, address) = workerd::start(module, key, &log).await;
+        let service = format!(
+            "[services.egress]\nurl = \"http://{address}\"\n\
+             signing_key = \"file:DIRECTORY/key\"\nnetwork = [\"private:127.0.0.0/8\"]\n"
+        );
+        let files = [("key", key)];
+        Agent::start(&configuration(host, &service), &files, Some(server))
+    };
+    let passing = beside(workerd::PASS).await;
+    variants.push(variant("pass-through, workerd", passing).beside());
+    let example = beside(workerd::EXAMPLE).await;
+    let example = variant("documents' example, workerd", example);
+    variants.push(example.sending_two().beside());
     variants
 }
 
@@ -183,7 +200,7 @@ fn log_request(origin: SocketAddr) -> String {
 }
 
 /// `of both` compares with a tenant that sends itself what the worker sends: the request, and one
-/// to a log. `workerd` is how many times more the same takes with that.
+/// to a log. `workerd` is how many times more a worker of the same shape takes there.
 fn write(variants: &[Variant]) -> String {
     let mut table = String::from(
         "                               cpu us/request   ratio    goal  of both  workerd   p50 us (one connection)   added\n",
@@ -194,7 +211,7 @@ fn write(variants: &[Variant]) -> String {
         of(&found.expect("every variant is there").cpu)
     };
     let (none, both) = (cpu(&|it| it.sends == 1), cpu(&|it| it.sends == 2));
-    let workerd = cpu(&|it| it.name == WORKERD);
+    let workerd = |sends| cpu(&|it| it.is_beside && it.sends == sends);
     let wait = of(&variants[0].median_wait);
     for variant in variants {
         let (used, waited) = (of(&variant.cpu), of(&variant.median_wait));
@@ -207,7 +224,7 @@ fn write(variants: &[Variant]) -> String {
             used / none,
             goal.unwrap_or_default(),
             of_both.unwrap_or_default(),
-            workerd / used,
+            workerd(variant.sends) / used,
             waited - wait
         )
         .unwrap();

@@ -1,4 +1,4 @@
-//! `workerd` as a worker that is a server: it passes every request on.
+//! `workerd` as a worker that is a server.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,15 +16,21 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [ (name = "worker.js", esModule = embed "worker.js") ],
   compatibilityDate = "2025-01-01",
+  bindings = [ (name = "WORKER_KEY", text = "KEY"), (name = "LOG_URL", text = "LOG") ],
   globalOutbound = "network"
 );
 "#;
-const WORKER: &str = "export default { fetch(request) {
+/// Passes every request on.
+pub(crate) const PASS: &str = "export default { fetch(request) {
     return fetch(new Request(request.headers.get('outbound-egress'), request));
 } }";
 
-/// Starts one; gives where it listens.
-pub(crate) async fn start() -> (Beside, SocketAddr) {
+/// Of the same shape as the documents' module: a log behind the response, a token.
+pub(crate) const EXAMPLE: &str = include_str!("../../../outbound-agent/docs/examples/workerd.js");
+
+/// Starts one with this module, the key that it shares with the agent, and where it logs; gives
+/// where it listens.
+pub(crate) async fn start(module: &str, key: &str, log: &str) -> (Beside, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -32,9 +38,12 @@ pub(crate) async fn start() -> (Beside, SocketAddr) {
     let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
     write(
         "config.capnp",
-        &CONFIG.replace("ADDRESS", &address.to_string()),
+        &CONFIG
+            .replace("ADDRESS", &address.to_string())
+            .replace("KEY\"), (", &format!("{key}\"), ("))
+            .replace("\"LOG\"", &format!("\"{log}\"")),
     );
-    write("worker.js", WORKER);
+    write("worker.js", module);
     let program =
         host::clients().join("node/node_modules/@cloudflare/workerd-linux-64/bin/workerd");
     let server = process::measured(|| {
