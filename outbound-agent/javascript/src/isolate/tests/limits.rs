@@ -199,6 +199,18 @@ async fn an_invocation_makes_so_many_requests_and_no_more() {
 }
 
 #[tokio::test]
+async fn so_much_may_wait_and_no_more() {
+    let source = "const never = new Promise(() => {}); let made = 0;
+        try { for (;;) { ctx.waitUntil(never); made++ } }
+        catch (error) { return new Response(`${made}: ${error.name}: ${error.message}`) }";
+    let source = format!("export default {{ async fetch(request, env, ctx) {{ {source} }} }}");
+    assert_eq!(
+        World::new(&source).answer().await,
+        "256: TypeError: ctx.waitUntil: at most 256 promises at once"
+    );
+}
+
+#[tokio::test]
 async fn an_isolate_does_not_grow_with_its_requests() {
     let source = "export default { async fetch(request, env, ctx) { setInterval(() => {}, 1e6); setTimeout(() => {}, 1e6); fetch('https://hangs.test/'); const r = await fetch(request); r.clone(); const t = new TransformStream({ transform: (c, k) => k.enqueue(c) }); AbortSignal.any([AbortSignal.timeout(1e6)]); return new Response(r.body.pipeThrough(t), r) } }";
     let world = World::with(source, AMPLE, Bindings::default());

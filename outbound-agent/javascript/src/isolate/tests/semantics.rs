@@ -143,17 +143,6 @@ async fn what_waits_too_long_is_cut_and_counted() {
 }
 
 #[tokio::test]
-async fn so_much_may_wait_and_no_more() {
-    let source = "const never = new Promise(() => {}); let made = 0;
-        try { for (;;) { ctx.waitUntil(never); made++ } }
-        catch (error) { return new Response(`${made}: ${error.name}: ${error.message}`) }";
-    assert_eq!(
-        answer(source).await,
-        "256: TypeError: ctx.waitUntil: at most 256 promises at once"
-    );
-}
-
-#[tokio::test]
 async fn a_redirect_to_another_origin_loses_its_credentials() {
     let world = world(
         "return fetch('https://moved.test/302/https://api.test/', { headers: { authorization: 'x', cookie: 'y', a: 'b' } })",
