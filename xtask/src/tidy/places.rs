@@ -31,9 +31,10 @@ const KNOWN_BY: [(&[&str], &[&str]); 5] = [
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE: [&str; 4] = [
+const UNSAFE: [&str; 5] = [
     "outbound-ebpf/src",
     "outbound-common/src/pod",
+    "outbound-agent/javascript/src/module/file",
     "outbound-agent/javascript/src/native/bytes",
     "outbound-agent/src/sys",
 ];

@@ -21,7 +21,7 @@ pub(crate) struct Engine {
     pub(super) entries: Option<Entries>,
     pub(super) waiting: Waiting,
     environments: RefCell<Environments>,
-    context: Context,
+    pub(super) context: Context,
     runtime: Runtime,
     pub(crate) shared: Rc<Shared>,
     /// Whether the module exports something that decides about tunnels.
@@ -222,7 +222,7 @@ impl Engine {
             let failed = failed.err().map(|error| thrown(&ctx, &error));
             loop {
                 while !shared.budget.has_tripped() && ctx.execute_pending_job() {}
-                if shared.budget.has_tripped() || !self.look(&ctx) {
+                if shared.budget.has_tripped() || !self.look(&ctx, number) {
                     break failed;
                 }
             }
@@ -242,12 +242,9 @@ impl Engine {
             Some(error) => shared.answer(number, Err(error)),
             None => {}
         }
-        let mut touched = shared.others.take();
-        touched.push(number);
-        for number in touched {
-            shared.send_all(number);
-            self.sweep(number);
-        }
+        shared.send_all(number);
+        self.sweep(number);
+        self.look_later(number);
     }
 
     /// Ends the invocation if it is over, and those that wait for nothing.
@@ -272,7 +269,11 @@ impl Engine {
                 .filter(|(_number, it)| it.reply.is_some());
             waiting.map(|(number, _it)| *number).collect()
         };
-        for number in stuck {
+        if stuck.is_empty() {
+            return;
+        }
+        let settled = self.settled();
+        for number in stuck.into_iter().filter(|it| !settled.contains(it)) {
             shared.answer(number, Err(WorkerError::NeverSettled));
             shared.end(number);
         }

@@ -26,8 +26,6 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// The invocation that runs right now; 0 is none.
     pub(crate) current: Cell<u32>,
-    /// Others of which something was settled meanwhile.
-    pub(crate) others: RefCell<Vec<u32>>,
     pub(crate) poison: Cell<Option<Poison>>,
     /// The heap turned out full: throw the isolate away as soon as the engine is left.
     pub(crate) exhausted: Cell<bool>,
@@ -53,7 +51,6 @@ impl Shared {
             budget: Budget::default(),
             started: Instant::now(),
             current: Cell::new(0),
-            others: RefCell::default(),
             poison: Cell::new(None),
             exhausted: Cell::new(false),
             held_bytes: Cell::new(0),

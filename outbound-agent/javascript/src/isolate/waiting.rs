@@ -1,7 +1,7 @@
 //! What a module waits for, and the promises that its handlers have given.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Exception, Function, Persistent, Promise, Value};
@@ -14,15 +14,24 @@ use crate::error::WorkerError;
 #[derive(Default)]
 pub(super) struct Waiting {
     operations: RefCell<HashMap<u32, Waiter>>,
-    watched: RefCell<Vec<Watched>>,
+    /// By invocation, in order.
+    watched: RefCell<BTreeMap<(u32, u32), Watched>>,
+    /// Whether those of all invocations are about to be looked at.
+    is_looking: Cell<bool>,
 }
 
 /// A promise that the module gave. It is looked at from here, so that no code of the module is
 /// asked for it.
 struct Watched {
-    invocation: u32,
     by: Use,
     promise: Persistent<Promise<'static>>,
+}
+
+impl Watched {
+    fn is_settled(&self, ctx: &Ctx<'_>) -> bool {
+        let promise = self.promise.clone().restore(ctx);
+        promise.is_ok_and(|promise| promise.state() != PromiseState::Pending)
+    }
 }
 
 /// What a promise is for.
@@ -137,71 +146,93 @@ impl Engine {
         by: Use,
         promise: Promise<'js>,
     ) {
-        self.waiting.watched.borrow_mut().push(Watched {
-            invocation,
-            by,
-            promise: Persistent::save(ctx, promise),
-        });
+        let key = (invocation, self.shared.number());
+        let promise = Persistent::save(ctx, promise);
+        let mut watched = self.waiting.watched.borrow_mut();
+        watched.insert(key, Watched { by, promise });
     }
 
-    /// Acts on what has been settled; whether there was any.
-    pub(super) fn look(&self, ctx: &Ctx<'_>) -> bool {
-        let mut watched = self.waiting.watched.take();
-        let before = watched.len();
-        watched.retain(|watched| match self.look_at(ctx, watched) {
-            Ok(is_settled) => !is_settled,
-            Err(error) => {
+    /// Acts on what has been settled of an invocation; whether there was any.
+    pub(super) fn look(&self, ctx: &Ctx<'_>, invocation: u32) -> bool {
+        let keys: Vec<(u32, u32)> = {
+            let watched = self.waiting.watched.borrow();
+            let own = watched.range((invocation, 0)..=(invocation, u32::MAX));
+            let settled = own.filter(|(_, watched)| watched.is_settled(ctx));
+            settled.map(|(key, _)| *key).collect()
+        };
+        for key in &keys {
+            let settled = self.waiting.watched.borrow_mut().remove(key);
+            let acted = settled.map(|settled| self.act(ctx, invocation, settled));
+            if let Some(Err(error)) = acted {
                 match thrown(ctx, &error) {
                     WorkerError::Memory => self.shared.exhausted.set(true),
-                    error => self.shared.answer(watched.invocation, Err(error)),
+                    error => self.shared.answer(invocation, Err(error)),
                 }
-                false
             }
-        });
-        let was_any = watched.len() < before;
-        // What was acted on may have given others.
-        self.waiting.watched.borrow_mut().append(&mut watched);
-        was_any
+        }
+        !keys.is_empty()
     }
 
-    /// Acts on a promise if it is settled; whether it is, or nobody wants to know any longer.
-    fn look_at(&self, ctx: &Ctx<'_>, watched: &Watched) -> rquickjs::Result<bool> {
-        let shared = &self.shared;
-        let promise = watched.promise.clone().restore(ctx)?;
+    /// Acts on a promise that is settled.
+    fn act(&self, ctx: &Ctx<'_>, invocation: u32, settled: Watched) -> rquickjs::Result<()> {
+        let promise = settled.promise.restore(ctx)?;
         let is_kept = promise.state() == PromiseState::Resolved;
         let value = match promise.result::<Value<'_>>() {
-            None => return Ok(shared.with(watched.invocation, |_it| ()).is_none()),
+            None => return Ok(()),
             Some(Ok(value)) => value,
             Some(Err(_rejected)) => ctx.catch(),
         };
-        let (Some(entries), Some(())) = (&self.entries, shared.with(watched.invocation, |_it| ()))
-        else {
-            return Ok(true);
+        let Some(entries) = &self.entries else {
+            return Ok(());
         };
-        let running = shared.current.replace(watched.invocation);
-        if running != watched.invocation {
-            shared.others.borrow_mut().push(watched.invocation);
+        if settled.by == Use::Answer {
+            let give = entries.give.clone().restore(ctx)?;
+            return give.call((invocation, is_kept, value));
         }
-        let acted = match watched.by {
-            Use::Answer => {
-                let give = entries.give.clone().restore(ctx)?;
-                give.call((watched.invocation, is_kept, value))
+        self.shared.with(invocation, |it| {
+            it.holds = it.holds.saturating_sub(1);
+        });
+        match is_kept {
+            true => Ok(()),
+            false => {
+                let complain = entries.complain.clone().restore(ctx)?;
+                complain.call((invocation, value))
             }
-            Use::Hold => {
-                shared.with(watched.invocation, |it| {
-                    it.holds = it.holds.saturating_sub(1);
-                });
-                match is_kept {
-                    true => Ok(()),
-                    false => {
-                        let complain = entries.complain.clone().restore(ctx)?;
-                        complain.call((watched.invocation, value))
-                    }
+        }
+    }
+
+    /// The code of one invocation may have settled what another one waits for: has all of them
+    /// looked at, once what is ready has run.
+    pub(super) fn look_later(&self, invocation: u32) {
+        let is_alone = {
+            let watched = self.waiting.watched.borrow();
+            watched.keys().all(|(number, _)| *number == invocation)
+        };
+        if is_alone || self.waiting.is_looking.replace(true) {
+            return;
+        }
+        let engine = self.shared.engine.borrow().clone();
+        tokio::task::spawn_local(async move {
+            if let Some(engine) = engine.upgrade() {
+                engine.waiting.is_looking.set(false);
+                for invocation in engine.settled() {
+                    engine.enter(invocation, |_ctx| Ok(()));
                 }
             }
-        };
-        shared.current.set(running);
-        acted.map(|()| true)
+        });
+    }
+
+    /// Invocations of which something is settled and was not acted on.
+    pub(super) fn settled(&self) -> BTreeSet<u32> {
+        let mut watched = self.waiting.watched.borrow_mut();
+        let invocations = self.shared.invocations.borrow();
+        watched.retain(|(number, _), _| invocations.contains_key(number));
+        self.context.with(|ctx| {
+            let settled = watched
+                .iter()
+                .filter(|(_, watched)| watched.is_settled(&ctx));
+            settled.map(|((number, _), _)| *number).collect()
+        })
     }
 
     /// Nobody will settle what ended with its invocation.

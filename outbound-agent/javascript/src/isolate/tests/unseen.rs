@@ -134,14 +134,16 @@ async fn an_invocation_may_settle_what_another_one_waits_for() {
             if (settle !== undefined) { settle(new Response('of the second')); return new Response('second') }
             const first = new Promise((resolve) => { settle = resolve });
             ctx.waitUntil(first);
-            ctx.waitUntil(fetch('https://hangs.test/'));
+            ctx.waitUntil(fetch('https://slow.test/'));
             return first;
         } }",
     );
-    let (first, second) = tokio::join!(
-        world.get("https://api.test/"),
-        world.get("https://api.test/")
-    );
+    let later = async {
+        let second = world.get("https://api.test/").await;
+        world.until(|| world.isolate.outstanding() == 0).await;
+        second
+    };
+    let (first, second) = tokio::join!(world.get("https://api.test/"), later);
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_eq!(world.text(first.body).await, "of the second");
     assert_eq!(world.text(second.body).await, "second");
