@@ -14,6 +14,8 @@ const REQUESTS: u32 = 125;
 const SINGLE_REQUESTS: u32 = 600;
 
 const PASS: &str = "export default { fetch(request) { return fetch(request) } }";
+/// Its response goes through the module, if unread: it may be looked at.
+const ASYNC: &str = "export default { async fetch(request) { return fetch(request) } }";
 const IDENTITY: &str = "export default { async fetch(request) {
     const response = await fetch(request);
     return new Response(response.body.pipeThrough(new TransformStream()), response);
@@ -130,6 +132,8 @@ async fn variants(origin: SocketAddr, logs: SocketAddr) -> Vec<Variant> {
         both,
         variant("pass-through, thread", module(PASS, "thread")).with_goal(1.35),
         variant("pass-through, process", module(PASS, "process")).with_goal(1.6),
+        variant("as an async function, thread", module(ASYNC, "thread")),
+        variant("as an async function, process", module(ASYNC, "process")),
         variant("documents' example, thread", module(EXAMPLE, "thread"))
             .sending_two()
             .with_goal(2.0),
