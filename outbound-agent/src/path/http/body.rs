@@ -113,9 +113,11 @@ impl Streamed {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
-        // hyper does not poll a body that says that nothing is left of it.
+        // hyper does not poll a body that says that nothing is left of it; a workload that has all
+        // that was announced may be gone before the upstream of HTTP/2 says that it was all.
         let reason = || self.traffic.stopped().unwrap_or(Reason::DownstreamAborted);
-        let ending = match self.inner.body.is_end_stream() {
+        let body = &self.inner.body;
+        let ending = match body.is_end_stream() || body.size_hint().exact() == Some(0) {
             true => Ending::COMPLETED,
             false => Ending::of(reason()),
         };
@@ -361,3 +363,6 @@ impl http_body::Body for Outgoing {
         self.inner.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;
