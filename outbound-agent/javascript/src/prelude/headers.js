@@ -224,6 +224,8 @@ function copy(list) {
 const valid = { __proto__: null };
 let validCount = 0;
 const MOST_VALID = 256;
+/** A tenant's names may be long. */
+const LONGEST_VALID = 64;
 const simpleValue = /^[!-~](?:[ -~]*[!-~])?$/;
 
 function nameOf(value, api) {
@@ -234,7 +236,7 @@ function nameOf(value, api) {
   const name = octets(value, api, 'name');
   if (!test(token, name)) fail(api, `name ${JSON.stringify(name)} is not a valid header name`);
   const lower = toLowerCase(name);
-  if (validCount < MOST_VALID) {
+  if (validCount < MOST_VALID && name.length <= LONGEST_VALID) {
     valid[name] = lower;
     validCount++;
   }
