@@ -165,6 +165,8 @@ impl Engine {
             let acted = settled.map(|settled| self.act(ctx, invocation, settled));
             if let Some(Err(error)) = acted {
                 match thrown(ctx, &error) {
+                    // Cut: who left the engine says so.
+                    _ if self.shared.budget.has_tripped() => {}
                     WorkerError::Memory => self.shared.exhausted.set(true),
                     error => self.shared.answer(invocation, Err(error)),
                 }

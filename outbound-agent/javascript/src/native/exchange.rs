@@ -22,10 +22,7 @@ pub(super) fn define<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
         let head = shared.with_current(|invocation| invocation.heads.get(&number).cloned());
         match head.flatten() {
             Some(head) => text_of(&ctx, head.lines()),
-            None => {
-                let text = "headers: they belong to an invocation that has ended";
-                Err(Exception::throw_type(&ctx, text))
-            }
+            None => Err(strange(&ctx)),
         }
     })?;
     let shared = table.shared.clone();
@@ -127,6 +124,11 @@ fn ended(ctx: &Ctx<'_>, what: &str) -> rquickjs::Error {
     Exception::throw_type(ctx, &text)
 }
 
+fn strange(ctx: &Ctx<'_>) -> rquickjs::Error {
+    let text = "headers: they belong to an invocation that has ended";
+    Exception::throw_type(ctx, text)
+}
+
 fn answers<'js>(table: &Table<'js>) -> rquickjs::Result<()> {
     let shared = table.shared.clone();
     table.add("giveUnseen", move |number: u32, operation: u32| {
@@ -183,6 +185,10 @@ fn failures(table: &Table<'_>) -> rquickjs::Result<()> {
     table.add(
         "fail",
         move |number: u32, kind: String, message: String, stack: String| {
+            // What is cut goes on in its other frames, each of which is refused: not the cause.
+            if shared.budget.has_tripped() {
+                return;
+            }
             let error = match kind.as_str() {
                 "memory" => {
                     shared.exhausted.set(true);
@@ -306,7 +312,7 @@ fn count(shared: &Shared, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
 fn to_headers<'js>(shared: &Shared, ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Fields> {
     if let Some(number) = value.as_number() {
         let head = shared.with_current(|invocation| invocation.use_head(number as u32));
-        return Ok(head.flatten().unwrap_or_default());
+        return head.flatten().ok_or_else(|| strange(ctx));
     }
     let text = String::from_js(ctx, value)?;
     let lines = match text.is_ascii() {

@@ -28,6 +28,8 @@ async fn an_endless_loop_is_cut_and_poisons() {
         "for (;;) { try { for (;;) {} } catch {} finally { continue } }",
         "const f = () => Promise.resolve().then(f); await f(); for (;;) await 0",
         "await fetch('https://api.test/'); for (;;) {}",
+        "return new Response(new ReadableStream({ pull() { for (;;) {} } }, { highWaterMark: 0 }))",
+        "ctx.waitUntil(Promise.reject({ get name() { for (;;) {} } })); await fetch('https://api.test/')",
         "for (;;) { try { crypto.getRandomValues(new Uint8Array(65536)) } catch {} }",
     ] {
         let cut = outcome_within(Duration::from_millis(50), endless).await;
