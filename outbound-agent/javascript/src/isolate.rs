@@ -207,8 +207,8 @@ impl Isolate {
         begin(number);
         let answered = async {
             match shared.limits.wall {
-                Duration::MAX => Ok(receiver.await),
-                wall => tokio::time::timeout(wall, receiver).await,
+                None => Ok(receiver.await),
+                Some(wall) => tokio::time::timeout(wall, receiver).await,
             }
         };
         match answered.await {

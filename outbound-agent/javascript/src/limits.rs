@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Processor time of one invocation, what lives on after its response included.
     pub cpu: Duration,
-    /// From the request to the response's head; the longest of all times is no bound.
-    pub wall: Duration,
+    /// From the request to the response's head, where nobody else minds that.
+    pub wall: Option<Duration>,
     /// Processor time that evaluating the module may take, before its first request.
     pub startup: Duration,
     /// The isolate's heap, in bytes; also the most that a body read into memory may hold.
@@ -23,7 +23,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             cpu: Duration::from_millis(50),
-            wall: Duration::from_secs(30),
+            wall: Some(Duration::from_secs(30)),
             startup: Duration::from_millis(400),
             memory_bytes: 64 << 20,
             wait_until: Duration::from_secs(30),

@@ -20,7 +20,6 @@ use crate::path::http::body::Source;
 use crate::path::http::headers::strip_hop_by_hop;
 use crate::path::http::upgrade::Upgrade;
 use crate::path::limits::Metered;
-use crate::path::policy::Permit;
 use crate::path::worker::{Chain, Failure, Invocation, REQUEST};
 
 /// Has the worker answer the request, and writes down what became of that.
@@ -44,7 +43,8 @@ pub(super) async fn carry(
     record.allowed(permit.rule(), watched(permit.would_deny()));
     let spare = Spare::of(&request, service.on_error);
     let method = request.method().clone();
-    let runner = begin(&request, permit, service, (session, &metered), record)?;
+    let granted = (permit, leading_to(service, &request, session, record)?);
+    let runner = Runner::new(session, service, &request, granted, (record, &metered))?;
     let invoked = Box::pin(invoke(request, (&runner, outbound), session));
     let invoked = metered.in_time(invoked).await??;
     let told = runner.take_told();
@@ -52,9 +52,8 @@ pub(super) async fn carry(
     let failure = match invoked {
         Ok(response) => {
             record.worker(&service.name, WorkerOutcome::Responded, began.elapsed());
-            let response = framed(response, &method);
             let sides = workload.zip(told.upgraded);
-            return answer(response, sides, is_websocket, metered);
+            return answer(framed(response, &method), sides, is_websocket, metered);
         }
         Err(failure) => failure,
     };
@@ -99,33 +98,20 @@ async fn invoke(
     Ok(session.agent.workers.invoke(invocation, outbound).await)
 }
 
-/// Runs the worker's errands, unless the worker itself led to the request. That is no failure of
-/// the worker's, behind which a request may go on without it.
-fn begin(
+/// The services that led to a request, unless its own is among them. That is no failure of the
+/// worker's, behind which a request may go on without it.
+fn leading_to(
+    service: &Service,
     request: &Request<Source>,
-    permit: Permit,
-    service: &Arc<Service>,
-    (session, metered): (&Arc<Session>, &Arc<Metered>),
+    session: &Session,
     record: &mut ExchangeRecord,
-) -> Result<Arc<Runner>, Refused> {
-    match Chain::leading_to(&service.name, request.headers()) {
-        Ok(chain) => {
-            let granted = (permit, chain);
-            Ok(Runner::new(
-                session,
-                service,
-                request,
-                granted,
-                (record, metered),
-            )?)
-        }
-        Err(circle) => {
-            complain(&circle, &service.name, session, record);
-            let outcome = WorkerOutcome::of(circle.reason);
-            record.worker(&service.name, outcome, Duration::ZERO);
-            Err(circle.reason.into())
-        }
-    }
+) -> Result<Chain, Reason> {
+    Chain::leading_to(&service.name, request.headers()).map_err(|circle| {
+        complain(&circle, &service.name, session, record);
+        let outcome = WorkerOutcome::of(circle.reason);
+        record.worker(&service.name, outcome, Duration::ZERO);
+        circle.reason
+    })
 }
 
 /// The request as the worker sees it: with an absolute URL, of no hop, marked as the tenant's.

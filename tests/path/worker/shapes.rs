@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::hosted::{Hosted, PATIENT, in_both_hostings};
-use super::stream::read_until;
+use super::stream::{echo, read_until};
 
 in_both_hostings!(
     what_fails_upstream_is_told_as_it_would_be_without_a_worker,
@@ -200,20 +200,6 @@ async fn tasks_live_on_behind_the_response(hosting: &str) {
         let told: Vec<_> = seen.iter().map(|seen| seen.target.path()).collect();
         assert_eq!(told, ["/later", "/told"], "{module}");
     }
-}
-
-/// Gives back each piece of a chunked body, framed as it came.
-async fn echo() -> Origin {
-    Origin::raw(|mut stream| async move {
-        let head = read_until(&mut stream, "\r\n\r\n").await;
-        let (_head, early) = head.split_once("\r\n\r\n").unwrap();
-        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(early.as_bytes()).await.unwrap();
-        let (mut from, mut to) = stream.split();
-        drop(tokio::io::copy(&mut from, &mut to).await);
-    })
-    .await
 }
 
 async fn bodies_pass_in_both_directions_as_they_come(hosting: &str) {

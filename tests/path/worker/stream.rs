@@ -36,10 +36,9 @@ pub(super) async fn sends_on(mut stream: TcpStream) {
     drop(tokio::io::copy_bidirectional(&mut stream, &mut agent).await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_pass_a_worker_in_both_directions_as_they_come() {
-    // Gives back each piece, framed as it came.
-    let origin = Origin::raw(|mut stream| async move {
+/// Gives back each piece of a chunked body, framed as it came.
+pub(super) async fn echo() -> Origin {
+    Origin::raw(|mut stream| async move {
         let head = read_until(&mut stream, "\r\n\r\n").await;
         // What came with it is of the body.
         let (_head, early) = head.split_once("\r\n\r\n").unwrap();
@@ -50,7 +49,12 @@ async fn bodies_pass_a_worker_in_both_directions_as_they_come() {
         // Ended by whoever has enough.
         drop(tokio::io::copy(&mut from, &mut to).await);
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_pass_a_worker_in_both_directions_as_they_come() {
+    let origin = echo().await;
     let worker = Origin::raw(sends_on).await;
     let agent = Agent::start(&config(worker.address, ""));
     let mut tenant = agent.connect("acme", origin.address).await;

@@ -121,3 +121,19 @@ async fn an_isolate_is_of_what_was_compiled_for_the_first_one() {
     let expected = r#"["() => new Error('here').stack.trim()","at place (a.js:5:33)",true,["\\u0061",""],"b","c","12345678901234567890","z"]"#;
     assert_eq!(world.answer().await, expected);
 }
+
+#[tokio::test]
+async fn fields_belong_to_their_invocation() {
+    let world = World::new(
+        "let kept;
+        export default { async fetch(request) {
+            if (kept === undefined) kept = request.headers;
+            else try { await fetch('https://api.test/', { headers: kept }) }
+            catch (error) { return new Response(error.message) }
+            return new Response('sent');
+        } }",
+    );
+    assert_eq!(world.answer().await, "sent");
+    let text = "headers: they belong to an invocation that has ended";
+    assert_eq!(world.answer().await, text);
+}

@@ -1,10 +1,8 @@
 // Conversions of Web IDL, with errors that name the API and the argument.
 
 import { uncurry } from 'outbound:native';
+import { isArray, test, toWellFormed } from 'outbound:primordials';
 
-const toWellFormed = uncurry(String.prototype.toWellFormed);
-const regexpTest = uncurry(RegExp.prototype.test);
-const { isArray } = Array;
 const { ownKeys } = Reflect;
 const isEnumerable = uncurry(Object.prototype.propertyIsEnumerable);
 const TypeErrorOf = TypeError;
@@ -38,7 +36,7 @@ export function usv(value, api, argument) {
 /** A string of code points up to 255. */
 export function octets(value, api, argument) {
   const string = text(value, api, argument);
-  if (regexpTest(beyondByte, string)) fail(api, `${argument} has characters beyond U+00FF`);
+  if (test(beyondByte, string)) fail(api, `${argument} has characters beyond U+00FF`);
   return string;
 }
 

@@ -5,15 +5,13 @@ import { demand, fail } from 'outbound:convert';
 import { breakOff, isEmpty, isReplayable, take } from 'outbound:body';
 import { copyHeaders, headersIn, wireIn } from 'outbound:headers';
 import { onAbort } from 'outbound:late';
+import { PromiseOf, slice, test } from 'outbound:primordials';
 import { Request, isRequest, stateOf, untouched } from 'outbound:request';
 import { received, stateOf as responseState } from 'outbound:response';
 
-const PromiseOf = Promise;
 const { reject } = promised;
 const { setPrototypeOf } = Object;
 const indexOf = uncurry(String.prototype.indexOf);
-const slice = uncurry(String.prototype.slice);
-const test = uncurry(RegExp.prototype.test);
 const web = /^https?:/;
 const MOST_REDIRECTS = 20;
 const followed = (status) => status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
@@ -96,7 +94,7 @@ function send(state, flight) {
   if (flight !== null) flight.operation = operation;
   return wait(operation, (number) => {
     if (state.redirect === 'manual' || !followed(native.status(number))) return received(number);
-    return follow(number, { url, method, headers: headersIn(state), body, content, isSpent }, state.redirect, flight);
+    return follow(number, { url, method, headers: headersIn(state), content, isSpent }, state.redirect, flight);
   });
 }
 

@@ -2,13 +2,11 @@
 
 import { native, uncurry, finish } from 'outbound:native';
 import { demand, fail, octets, pairs } from 'outbound:convert';
+import { sort, split, test } from 'outbound:primordials';
 
 const toLowerCase = uncurry(String.prototype.toLowerCase);
-const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
-const test = uncurry(RegExp.prototype.test);
 const replace = uncurry(String.prototype.replace);
-const sort = uncurry(Array.prototype.sort);
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const spaceAround = /^[\t\n\r ]+|[\t\n\r ]+$/g;
 const forbidden = /[\0\r\n]/;

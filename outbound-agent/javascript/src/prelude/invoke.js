@@ -5,13 +5,13 @@ import { demand, fail } from 'outbound:convert';
 import { take } from 'outbound:body';
 import { forgetNewest, giveUnseen, noticeGiven } from 'outbound:fetch';
 import { wireIn } from 'outbound:headers';
+import { PromiseOf } from 'outbound:primordials';
 import { incoming } from 'outbound:request';
 import { isResponse, stateOf, untouched } from 'outbound:response';
 import { breakOffSocket, isDecided, makeSocket } from 'outbound:late';
 
 const { assign, defineProperty } = Object;
 const InternalErrorOf = InternalError;
-const PromiseOf = Promise;
 let bindings = {};
 let target = null;
 let targetIsClass = false;

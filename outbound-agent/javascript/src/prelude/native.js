@@ -2,7 +2,6 @@
 
 export const native = { __proto__: null };
 
-const { apply } = Reflect;
 const { call } = Function.prototype;
 const { defineProperty, getOwnPropertyNames } = Object;
 const { toStringTag } = Symbol;
@@ -14,7 +13,6 @@ export const mapGet = uncurry(Map.prototype.get);
 export const mapSet = uncurry(Map.prototype.set);
 export const mapDelete = uncurry(Map.prototype.delete);
 export const then = uncurry(Promise.prototype.then);
-export { apply };
 
 const PromiseOf = Promise;
 
@@ -48,7 +46,6 @@ export function keepShapes(made) {
     for (let i = 0; i < count; i++) step[keys[i]] = made[keys[i]];
     steps.push(step);
   }
-  return made;
 }
 
 /** As {@link keepShapes}, for a class whose objects have one private field. */

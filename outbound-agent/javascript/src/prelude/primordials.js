@@ -1,5 +1,5 @@
-// What modules that are loaded late use of the language, taken before the operator's module can
-// make something else of it.
+// What more than one module uses of the language, and what those that are loaded late do: taken
+// before the operator's module can make something else of it.
 
 import { uncurry } from 'outbound:native';
 
@@ -24,4 +24,5 @@ export const shift = uncurry(array.shift);
 export const sort = uncurry(array.sort);
 export const slice = uncurry(string.slice);
 export const split = uncurry(string.split);
+export const test = uncurry(RegExp.prototype.test);
 export const toWellFormed = uncurry(string.toWellFormed);

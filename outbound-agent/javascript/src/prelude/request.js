@@ -5,8 +5,8 @@ import { demand, dictionary, fail, octets, usv, word } from 'outbound:convert';
 import { coreOf, follow, isSignal, load, makeSignal } from 'outbound:late';
 import { bodyOf, extract, isEmpty, isUsed, isLocked, mixin, split } from 'outbound:body';
 import { Headers, addType, copyIn, fill, headersIn } from 'outbound:headers';
+import { test } from 'outbound:primordials';
 
-const test = uncurry(RegExp.prototype.test);
 const toUpperCase = uncurry(String.prototype.toUpperCase);
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const usual = /^(?:delete|get|head|options|post|put)$/i;

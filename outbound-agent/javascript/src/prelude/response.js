@@ -1,11 +1,11 @@
 // Response.
 
-import { finish, keepShapes, keepShapesOf, native, uncurry } from 'outbound:native';
+import { finish, keepShapes, keepShapesOf, native } from 'outbound:native';
 import { demand, dictionary, fail, octets, range, usv } from 'outbound:convert';
 import { bodyOf, extract, mixin, split } from 'outbound:body';
 import { Headers, addType, copyIn, fill, headersIn, setImmutable } from 'outbound:headers';
+import { test } from 'outbound:primordials';
 
-const test = uncurry(RegExp.prototype.test);
 const phrase = /^[\t\x20-\x7e\x80-\xff]*$/;
 const { stringify } = JSON;
 const bodiless = (status) => status === 101 || status === 204 || status === 205 || status === 304;

@@ -16,7 +16,9 @@ pub mod trial;
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use http::Response;
@@ -363,6 +365,12 @@ struct Life {
     loads: UnboundedReceiver<Result<Handlers, String>>,
     /// Completes when it is dead.
     ended: oneshot::Receiver<()>,
+}
+
+/// Whether something is over without having to wait; if not, it is to be spawned.
+fn is_over_at_once(future: Pin<&mut impl Future<Output = ()>>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    future.poll(&mut context).is_ready()
 }
 
 /// How often to look at a worker and at its files.

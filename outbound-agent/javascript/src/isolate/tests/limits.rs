@@ -61,7 +61,7 @@ async fn a_promise_that_cannot_settle_is_noticed_at_once() {
 #[tokio::test]
 async fn a_promise_that_does_not_settle_in_time_ends_with_the_wall_time() {
     let limits = Limits {
-        wall: Duration::from_millis(20),
+        wall: Some(Duration::from_millis(20)),
         ..AMPLE
     };
     let world = World::with(

@@ -81,22 +81,6 @@ async fn a_request_belongs_to_its_invocation() {
 }
 
 #[tokio::test]
-async fn fields_belong_to_their_invocation() {
-    let world = World::new(
-        "let kept;
-        export default { async fetch(request) {
-            if (kept === undefined) kept = request.headers;
-            else try { await fetch('https://api.test/', { headers: kept }) }
-            catch (error) { return new Response(error.message) }
-            return new Response('sent');
-        } }",
-    );
-    assert_eq!(world.answer().await, "sent");
-    let text = "headers: they belong to an invocation that has ended";
-    assert_eq!(world.answer().await, text);
-}
-
-#[tokio::test]
 async fn env_holds_what_is_declared_and_nothing_else() {
     let world = world("return Response.json(Object.keys(env).sort())");
     let url = "https://api.test/".to_owned();

@@ -18,7 +18,7 @@ use crate::{
 /// Processor time that no busy machine uses up.
 pub(super) const AMPLE: Limits = Limits {
     cpu: Duration::from_secs(20),
-    wall: Duration::from_secs(60),
+    wall: Some(Duration::from_secs(60)),
     startup: Duration::from_secs(20),
     memory_bytes: 64 << 20,
     wait_until: Duration::from_secs(60),
@@ -151,7 +151,8 @@ impl World {
         head: RequestHead,
         body: Body,
     ) -> Result<(ResponseHead, Body, bool), WorkerError> {
-        let fetched = tokio::time::timeout(self.limits.wall, self.host.fetch(7, head, body));
+        let fetched =
+            tokio::time::timeout(self.limits.wall.unwrap(), self.host.fetch(7, head, body));
         let fetched = self.local.run_until(fetched).await;
         let fetched = fetched.map_err(|_elapsed| WorkerError::Timeout)?;
         let (head, body) = fetched.map_err(|error| WorkerError::Exception {

@@ -10,7 +10,6 @@ mod wire;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::Method;
@@ -22,6 +21,7 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use self::outside::Outside;
 use self::wire::Wire;
+use super::is_over_at_once;
 use super::message::{
     Answer, Call, Content, Fault, Handlers, Introduction, Load, Octets, ResponseHead, ToAgent,
     ToWorker, Tunnel, Usage,
@@ -137,7 +137,7 @@ impl Inside {
         let limits = Limits {
             cpu: Duration::from_millis(load.cpu_ms),
             // The agent minds the time.
-            wall: Duration::MAX,
+            wall: None,
             wait_until: Duration::from_millis(load.wall_ms),
             memory_bytes: usize::try_from(load.memory_bytes).unwrap_or(usize::MAX),
             ..Limits::default()
@@ -187,8 +187,7 @@ impl Inside {
             inside.finish(call, answered).await;
         });
         // Many are over before they have waited for anything.
-        let mut context = Context::from_waker(Waker::noop());
-        if running.as_mut().poll(&mut context).is_pending() {
+        if !is_over_at_once(running.as_mut()) {
             let handle = spawn_local(running).abort_handle();
             self.calls.borrow_mut().insert(call, handle);
         }

@@ -48,11 +48,6 @@ impl Link {
             // What lives on after the response is waited for by a drain.
             self.tasks.spawn("worker", async move { drop(ended.await) });
         }
-        if let (Ok(Answer::Pass), Some(asked)) = (&result, asked) {
-            let passed = self.pass(asked, body);
-            let _sent = reply.send(passed.map(Answered::Fetch));
-            return;
-        }
         let left = body.and_then(|body| self.settle(body, result.is_err()));
         let result = match result {
             Ok(Answer::Response(head, content)) => {
@@ -62,7 +57,11 @@ impl Link {
                 let request = self.request(head, content).ok_or_else(no_head);
                 request.map(Answered::Fetch)
             }
-            Ok(Answer::Pass) => Err(no_head()),
+            Ok(Answer::Pass) => {
+                let asked = asked.ok_or_else(no_head);
+                let request = asked.and_then(|asked| self.pass(asked, body));
+                request.map(Answered::Fetch)
+            }
             Ok(Answer::Refuse(reason)) => Ok(Answered::Refused(reason)),
             Ok(Answer::Forward(host, port)) => Ok(Answered::Forwarded(host, port)),
             Ok(Answer::Tunnel(content)) => Ok(Answered::Tunnel(self.source(content))),

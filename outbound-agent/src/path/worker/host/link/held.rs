@@ -1,11 +1,11 @@
 //! Bodies that stay in the agent, for a worker that knows their numbers.
 
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http_body::Body as _;
 use tokio::time::timeout;
 
+use super::super::is_over_at_once;
 use super::body::next_octets;
 use super::{Link, State};
 use crate::path::http::body::Source;
@@ -92,8 +92,7 @@ impl Link {
             }
         });
         // Most often it is here with its head.
-        let mut context = Context::from_waker(Waker::noop());
-        if reading.as_mut().poll(&mut context).is_pending() {
+        if !is_over_at_once(reading.as_mut()) {
             self.tasks.spawn("worker body", async move {
                 // Dropped unread, it closes its connection.
                 let _read = timeout(UNWANTED_FOR, reading).await;
